@@ -1,0 +1,181 @@
+"""The way a prefix enters attention: one function registered with transformers.
+
+A prefix is *bound* for one forward pass by a context manager and found again by the attention
+function, so no model class is copied and nothing is stored on the backbone's modules: two forward
+passes with different prefixes may precede one backward pass, and several prompted models may share
+one backbone object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar, Token
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+# "sdpa" in the name keeps the refusals that transformers makes for its own sdpa; a name with
+# "flash" in it would make transformers fetch a kernel.
+IMPLEMENTATION = "ptv2_sdpa"
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Keys and values for the prompted attention modules of one forward pass.
+
+    Attributes:
+        keys_values: [slots, 2, kv_heads, length, head_dim]; index 0 of the axis of two is the key.
+        slots: attention module -> its row in `keys_values`.
+        dropout: probability applied to keys and values, one mask an example; 0 when evaluating.
+        key_lengths: attention module -> key lengths it saw; filled only where a dict is given.
+    """
+
+    keys_values: Tensor
+    slots: Mapping[nn.Module, int]
+    dropout: float = 0.0
+    key_lengths: dict[nn.Module, list[int]] | None = None
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Collects what each attention module computes as key and value: [batch, kv_heads, n, d]."""
+
+    slots: Mapping[nn.Module, int]
+    keys_values: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+
+_bound: ContextVar[Prefix | Recorder | None] = ContextVar("ptv2_scale_bound", default=None)
+
+
+class bind(AbstractContextManager[None]):  # noqa: N801 - used as a statement: `with bind(prefix):`
+    """Bind `prefix` for the forward passes inside; may be entered again, but not nested in itself."""
+
+    def __init__(self, prefix: Prefix | Recorder | None) -> None:
+        self._prefix = prefix
+        self._token: Token[Prefix | Recorder | None] | None = None
+
+    def __enter__(self) -> None:
+        self._token = _bound.set(self._prefix)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._token is not None
+        _bound.reset(self._token)
+
+
+def checkpoint_contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """`context_fn` of `torch.utils.checkpoint`: recomputation binds what the forward pass had."""
+    return nullcontext(), bind(_bound.get())
+
+
+def enable_checkpointing(backbone: Any) -> None:
+    """Turn on activation checkpointing in every layer of a transformers model, prefix kept.
+
+    Frozen input embeddings are left without gradients: transformers would make them require some,
+    and layers below the lowest prompted one would then run a backward pass for nothing.
+    """
+    enable = getattr(backbone, "activation_checkpointing_enable", None)
+    kwargs = {"use_reentrant": False, "context_fn": checkpoint_contexts}
+    (enable or backbone.gradient_checkpointing_enable)(kwargs)
+    backbone.disable_input_require_grads()
+
+
+def _pad_left(mask: Tensor, columns: int, value: float | bool) -> Tensor:
+    return functional.pad(mask, (columns, 0), value=value)
+
+
+def _bottom_right_causal(queries: int, keys: int, device: torch.device) -> Tensor:
+    """[1, 1, queries, keys], true where a query may look; the last query sees every key."""
+    mask = torch.ones(queries, keys, dtype=torch.bool, device=device)
+    return mask.tril(keys - queries)[None, None]
+
+
+def _mask_with_prefix(
+    mask: Tensor | None, is_causal: bool, query: Tensor, key: Tensor, length: int
+) -> Tensor | None:
+    if mask is None:
+        # No mask means "causal" to stock sdpa, which would cut the keys to the query length.
+        if not is_causal or query.shape[2] == 1:
+            return None
+        mask = _bottom_right_causal(query.shape[2], key.shape[2], query.device)
+    return _pad_left(mask, length, True if mask.dtype == torch.bool else 0.0)
+
+
+def _with_prefix(prefix: Tensor, states: Tensor, dropout: float) -> Tensor:
+    """Put [kv_heads, length, d] in front of [batch, kv_heads, n, d]."""
+    expanded = prefix.to(states.dtype).expand(states.shape[0], *prefix.shape)
+    if dropout:
+        expanded = functional.dropout(expanded, dropout)
+    return torch.cat((expanded, states), dim=2)
+
+
+def prefix_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    position_bias: Tensor | None = None,
+    is_causal: bool | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Stock `sdpa` attention, with the bound prefix in front of this module's keys and values.
+
+    Args:
+        module: the attention module; it is prompted if the bound prefix has a slot for it.
+        query: [batch, heads, n, d].
+        key: [batch, kv_heads, m, d].
+        value: [batch, kv_heads, m, d].
+        attention_mask: [batch or 1, heads or 1, n, m], bool (true: visible) or additive; or None.
+        position_bias: T5's relative bias [1 or batch, heads, n, m]; prefix columns get zero, so
+            that real tokens keep their distances.
+        is_causal: overrides the module's own `is_causal` where no mask is given.
+
+    Returns:
+        [batch, n, heads, d] and None (attention weights are never made).
+    """
+    bound = _bound.get()
+    slot = None if bound is None else bound.slots.get(module)
+    if position_bias is not None:
+        # Frozen: a gradient towards it would be wasted, and its order of summation under
+        # checkpointing would change the last bits of the prefix's gradient.
+        position_bias = position_bias.detach()
+    if slot is not None and isinstance(bound, Recorder):
+        bound.keys_values[slot] = (key, value)
+    elif slot is not None and isinstance(bound, Prefix):
+        causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+        length = bound.keys_values.shape[3]
+        attention_mask = _mask_with_prefix(attention_mask, causal, query, key, length)
+        if position_bias is not None:
+            position_bias = _pad_left(position_bias, length, 0.0)
+        key = _with_prefix(bound.keys_values[slot, 0], key, bound.dropout)
+        value = _with_prefix(bound.keys_values[slot, 1], value, bound.dropout)
+        is_causal = False
+        if bound.key_lengths is not None:
+            bound.key_lengths.setdefault(module, []).append(key.shape[2])
+    return sdpa_attention_forward(
+        module,
+        query,
+        key,
+        value,
+        attention_mask,
+        position_bias=position_bias,
+        is_causal=is_causal,
+        **kwargs,
+    )
+
+
+AttentionInterface.register(IMPLEMENTATION, prefix_attention)
+AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)

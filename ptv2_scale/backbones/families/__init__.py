@@ -1,0 +1,66 @@
+"""The families, one architecture a file, and the way to find one by a model's configuration."""
+
+from __future__ import annotations
+
+from ptv2_scale.backbones.families.bert import BERT
+from ptv2_scale.backbones.families.glm import GLM4
+from ptv2_scale.backbones.families.gpt2 import GPT2
+from ptv2_scale.backbones.families.gpt_neox import GPT_NEOX
+from ptv2_scale.backbones.families.llama import LLAMA
+from ptv2_scale.backbones.families.opt import OPT
+from ptv2_scale.backbones.families.phi3 import PHI3
+from ptv2_scale.backbones.families.qwen import QWEN
+from ptv2_scale.backbones.families.roberta import ROBERTA
+from ptv2_scale.backbones.families.t5 import T5
+from ptv2_scale.backbones.family import Config, Family
+from ptv2_scale.errors import UserError, did_you_mean
+
+FAMILIES = (T5, GLM4, BERT, ROBERTA, LLAMA, QWEN, GPT2, OPT, GPT_NEOX, PHI3)
+
+_NO_DISPATCH = "its attention is not dispatched through transformers' attention interface"
+REFUSED = {
+    "gptj": _NO_DISPATCH,
+    "bloom": _NO_DISPATCH,
+    "falcon": _NO_DISPATCH,
+    "deberta": "its disentangled attention has no place for a prefix yet",
+    "deberta-v2": "its disentangled attention has no place for a prefix yet",
+    "albert": "its layers share their weights, so one attention module would need many prefixes",
+    "gpt_oss": "its attention has sinks, which a prefix would change",
+}
+
+
+def family_of(config: Config, source: str) -> Family:
+    """The family that `config` belongs to, checked for settings that a prefix cannot work with.
+
+    Raises:
+        UserError: the architecture is unknown or refused, or a setting of it is; says why.
+    """
+    model_type = str(config.model_type)
+    if model_type in REFUSED:
+        raise UserError(
+            f"{source}: model_type '{model_type}' cannot be prompted: {REFUSED[model_type]}."
+        )
+    known = {kind: family for family in FAMILIES for kind in family.model_types}
+    if model_type not in known:
+        raise UserError(
+            f"{source}: model_type '{model_type}' belongs to no family."
+            f"{did_you_mean(model_type, sorted(known))} Families: "
+            + "; ".join(f"{family.name} ({', '.join(family.model_types)})" for family in FAMILIES)
+            + ". To add one, declare a Family in a file of ptv2_scale/backbones/families/"
+            " (CONTRIBUTING.md, 'A new family')."
+        )
+    family = known[model_type]
+    reason = refusal(family, config)
+    if reason:
+        raise UserError(f"{source}: this {family.name} cannot be prompted: {reason}.")
+    return family
+
+
+def refusal(family: Family, config: Config) -> str | None:
+    """Why a prefix cannot work with this configuration, or None."""
+    if getattr(config, "attn_logit_softcapping", None):
+        return "attn_logit_softcapping is set, which sdpa attention leaves out"
+    value_width = getattr(config, "v_head_dim", None)
+    if value_width and value_width != family.head_dim(config):
+        return f"keys are {family.head_dim(config)} wide and values {value_width}"
+    return family.refuse(config)

@@ -1,0 +1,23 @@
+"""BERT: bidirectional, a learned position table that prefix and text share."""
+
+from ptv2_scale.backbones.family import Config, Family, Stack
+
+
+def refuse_decoder(config: Config) -> str | None:
+    """BERT and RoBERTa are prompted as encoders only."""
+    return "is_decoder is set; only encoders are supported" if config.is_decoder else None
+
+
+BERT = Family(
+    name="BERT",
+    model_types=("bert",),
+    stacks=(Stack("encoder", "encoder.layer.{}.attention.self"),),
+    positions="table",
+    default_head="hf",
+    hf_head="bert",
+    pool="first",
+    text_style="pair",
+    dropout_keys=("hidden_dropout_prob", "attention_probs_dropout_prob"),
+    token_types=True,
+    refuse=refuse_decoder,
+)

@@ -1,0 +1,113 @@
+"""What one architecture needs to say of itself to be prompted: a `Family`, declared as data.
+
+A new architecture is one more file in `backbones/families/` that makes a `Family`; it needs no code
+elsewhere as long as its attention modules dispatch through transformers' `AttentionInterface`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+Config = Any  # transformers' PreTrainedConfig, whose attributes differ by architecture
+SlotName = Literal["encoder", "decoder", "cross"]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Attention modules of one kind, a module per layer.
+
+    Attributes:
+        slot: what a recipe calls this kind.
+        path: dotted path from the backbone to the module, `{}` standing for the layer's number.
+        layers: number of layers, from the configuration.
+    """
+
+    slot: SlotName
+    path: str
+    layers: Callable[[Config], int] = lambda config: int(config.num_hidden_layers)
+
+
+def grouped_heads(config: Config) -> int:
+    """Key/value heads: fewer than query heads under grouped-query attention."""
+    return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
+
+
+def head_width(config: Config) -> int:
+    """Width of one head, from `head_dim` where the configuration has it."""
+    head_dim = getattr(config, "head_dim", None)
+    return int(head_dim or config.hidden_size // config.num_attention_heads)
+
+
+def nothing_refused(config: Config) -> str | None:
+    """Most architectures have no setting that keeps a prefix from working."""
+    return None
+
+
+@dataclass(frozen=True)
+class Family:
+    """The facts of one architecture.
+
+    Attributes:
+        name: the family's name in messages.
+        model_types: values of `model_type` in config.json that belong to it.
+        stacks: where the prompted attention modules are, in the order of the exported layout.
+        positions: "none" (relative bias, nothing shifts), "table" (learned, prefix and text share
+            it) or "rotary" (shifted, no table to run out of).
+        default_head: the task head where the recipe names none.
+        hf_head: which of transformers' classification heads `head: hf` mirrors; None: there is none.
+        pool: the token whose state a linear head reads.
+        text_style: "pair" (the tokenizer joins two texts) or "named" ("premise: ... ").
+        dropout_keys: configuration keys that `backbone.dropout` sets.
+        position_offset: added to every position id of a text (RoBERTa counts from padding_idx + 1).
+        kv_heads, head_dim, width: key/value heads, width of a head, width of the last hidden state.
+        refuse: a reason why this configuration cannot be prompted, or None.
+    """
+
+    name: str
+    model_types: tuple[str, ...]
+    stacks: tuple[Stack, ...]
+    positions: Literal["none", "table", "rotary"]
+    default_head: Literal["linear", "hf"] = "linear"
+    hf_head: Literal["bert", "roberta", "score"] | None = "score"
+    pool: Literal["first", "last"] = "last"
+    text_style: Literal["pair", "named"] = "named"
+    dropout_keys: tuple[str, ...] = ("attention_dropout",)
+    token_types: bool = False
+    encoder_decoder: bool = False
+    position_offset: Callable[[Config], int] = lambda config: 0
+    kv_heads: Callable[[Config], int] = grouped_heads
+    head_dim: Callable[[Config], int] = head_width
+    width: Callable[[Config], int] = lambda config: int(config.hidden_size)
+    refuse: Callable[[Config], str | None] = nothing_refused
+
+    def position_room(self, config: Config) -> int | None:
+        """Tokens that fit the learned position table, prefix included; None: there is no table."""
+        if self.positions != "table":
+            return None
+        return int(config.max_position_embeddings) - self.position_offset(config)
+
+    def position_ids(self, attention_mask: Tensor, shift: int, config: Config) -> Tensor | None:
+        """Position ids [batch, n] of a text behind `shift` prefix tokens, whatever its padding.
+
+        Counted from the mask, so that padding on the left moves nothing. None where positions
+        enter as a relative bias.
+        """
+        if self.positions == "none":
+            return None
+        counted = attention_mask.cumsum(dim=1).sub(1).clamp(min=0)
+        return counted + shift + self.position_offset(config)
+
+
+def attention_modules(
+    family: Family, backbone: nn.Module, config: Config
+) -> list[tuple[SlotName, int, nn.Module]]:
+    """Every attention module that can be prompted, as (slot, layer from 0, module), in order."""
+    return [
+        (stack.slot, layer, backbone.get_submodule(stack.path.format(layer)))
+        for stack in family.stacks
+        for layer in range(stack.layers(config))
+    ]

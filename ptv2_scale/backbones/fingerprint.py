@@ -1,0 +1,66 @@
+"""A backbone's fingerprint: the same weights give the same one, whatever the folder is called."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from ptv2_scale.backbones.load import BackboneFiles
+
+_BLOCK = 1 << 22
+
+
+def fingerprint(files: BackboneFiles) -> str:
+    """sha256 over the names and shapes of a backbone's tensors and the bytes of its weight files.
+
+    Hashing 20 GB takes about a minute, so each file's hash is kept in the user's cache folder
+    ($XDG_CACHE_HOME/ptv2_scale) under its path, size and time of change.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(files.weights.names()):
+        digest.update(f"{name} {list(files.weights.shape(name))}\n".encode())
+    for path in files.weights.paths:
+        digest.update(f"{_cached_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def sha256_of(path: Path) -> str:
+    """sha256 of a file's bytes, in hex."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ptv2_scale"
+
+
+def _cached_sha256(path: Path) -> str:
+    stat = path.resolve().stat()
+    identity = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+    entry = _cache_folder() / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.json"
+    try:
+        kept = json.loads(entry.read_text())
+        if kept["file"] == identity:
+            return str(kept["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        # No entry, or one that a full disk cut short: hash the file again.
+        pass
+    digest = sha256_of(path)
+    _keep(entry, {"file": identity, "sha256": digest})
+    return digest
+
+
+def _keep(entry: Path, content: dict[str, str]) -> None:
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True)
+        partial = entry.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(content))
+        partial.replace(entry)
+    except OSError:
+        # A home that cannot be written costs time, not correctness.
+        return

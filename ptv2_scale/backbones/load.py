@@ -1,0 +1,257 @@
+"""Loading a frozen backbone: built without memory on the meta device, then filled slice by slice.
+
+How parameters are spread over ranks is the caller's: a `Shards` says which flat ranges this rank
+holds and takes each parameter over once they are filled. Without one, everything is read whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from accelerate import init_empty_weights
+from huggingface_hub import snapshot_download
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel
+
+from ptv2_scale.backbones.families import family_of
+from ptv2_scale.backbones.family import Config, Family
+from ptv2_scale.backbones.weights import WeightFolder
+from ptv2_scale.errors import UserError
+from ptv2_scale.backbones.attention import IMPLEMENTATION
+
+DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+# (names of a parameter, first element to copy, flat target) -> None
+Fill = Callable[[Sequence[str], int, Tensor], None]
+
+
+class Shards(Protocol):
+    """How one rank holds parameters."""
+
+    device: torch.device
+
+    def ranges(self, numel: int) -> list[tuple[int, int]]:
+        """The flat ranges of a parameter of `numel` elements that this rank must have filled."""
+        ...
+
+    def adopt(self, parameter: nn.Parameter) -> None:
+        """Take over a parameter whose ranges are filled, and keep only them."""
+        ...
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Every parameter whole, on one device: no sharding."""
+
+    device: torch.device = torch.device("cpu")
+
+    def ranges(self, numel: int) -> list[tuple[int, int]]:
+        """All of it."""
+        return [(0, numel)]
+
+    def adopt(self, parameter: nn.Parameter) -> None:
+        """Nothing to do."""
+
+
+@dataclass(frozen=True)
+class BackboneFiles:
+    """A backbone folder whose configuration has been understood, weights not yet read."""
+
+    folder: Path
+    config: Config
+    family: Family
+    weights: WeightFolder
+    trust_remote_code: bool = False
+
+
+def open_backbone(
+    name: str,
+    *,
+    revision: str | None = None,
+    weights: Literal["any", "safetensors"] = "any",
+    trust_remote_code: bool = False,
+) -> BackboneFiles:
+    """Find a backbone by folder or hub name, and recognise its family.
+
+    Raises:
+        UserError: it cannot be found, read, or prompted; says why and what to do.
+    """
+    folder = local_folder(name, revision)
+    config = _read_config(folder, trust_remote_code)
+    family = family_of(config, str(folder / "config.json"))
+    return BackboneFiles(folder, config, family, WeightFolder(folder, weights), trust_remote_code)
+
+
+def local_folder(name: str, revision: str | None = None) -> Path:
+    """The folder of a backbone or tokenizer; a hub name is downloaded, or found in the cache."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder
+    if name.count("/") > 1 or name.startswith((".", "/", "~")):
+        raise UserError(f"backbone.name: no folder '{name}'.")
+    patterns = ["*.json", "*.safetensors", "*.bin", "*.model", "*.txt"]
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except Exception as error:
+        raise UserError(
+            f"backbone.name: '{name}' is no folder, and it could not be had from the hub or its"
+            f" local cache ({type(error).__name__}). Give the path of a folder, or download it"
+            " first where there is a network."
+        ) from None
+
+
+def _read_config(folder: Path, trust_remote_code: bool) -> Config:
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: no config.json, so this is not a backbone's folder.")
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{folder / 'config.json'}: cannot be understood: {reason}") from None
+
+
+def build_empty(files: BackboneFiles, dtype: torch.dtype, dropout: float | None = None) -> Any:
+    """The backbone's module without memory for its weights (buffers are real), frozen.
+
+    Args:
+        files: from `open_backbone`.
+        dtype: dtype of the weights.
+        dropout: overrides the dropout probabilities of the configuration.
+    """
+    config = files.config
+    for key in files.family.dropout_keys if dropout is not None else ():
+        setattr(config, key, dropout)
+    if hasattr(config, "layerdrop"):
+        # Ranks would skip different layers and wait for each other for ever.
+        config.layerdrop = 0.0
+    if hasattr(config, "use_cache"):
+        config.use_cache = False
+    options: dict[str, Any] = {}
+    if files.family.text_style == "pair":
+        names = files.weights.names()
+        options["add_pooling_layer"] = any(name.endswith("pooler.dense.weight") for name in names)
+    # Not torch.device("meta"): rotary tables are buffers, and nobody would fill them in again.
+    with init_empty_weights(include_buffers=False):
+        model = AutoModel.from_config(
+            config,
+            attn_implementation=IMPLEMENTATION,
+            dtype=dtype,
+            trust_remote_code=files.trust_remote_code,
+            **options,
+        )
+    model.tie_weights()
+    return model.requires_grad_(False)
+
+
+def shared_parameters(module: nn.Module) -> Iterator[tuple[list[str], nn.Parameter]]:
+    """Each parameter once, with all the names it goes by (tied weights have several)."""
+    names: dict[int, list[str]] = {}
+    parameters: dict[int, nn.Parameter] = {}
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+        parameters[id(parameter)] = parameter
+    for key, parameter in parameters.items():
+        yield names[key], parameter
+
+
+def materialise(module: nn.Module, fill: Fill, shards: Shards) -> None:
+    """Give every parameter of a module on the meta device its memory and its values.
+
+    One parameter at a time is allocated whole (untouched memory costs nothing), this rank's ranges
+    are filled, and `shards` keeps them; so the peak is this rank's shard and one parameter.
+
+    Args:
+        module: its parameters are replaced in place, ties kept.
+        fill: (names, start, target) -> None, copies elements from `start` on into `target` [n].
+        shards: how this rank holds parameters.
+    """
+    for names, parameter in list(shared_parameters(module)):
+        if not parameter.is_meta:  # a backbone that is shared and loaded already
+            continue
+        whole = torch.empty(parameter.shape, dtype=parameter.dtype, device=shards.device)
+        for start, stop in shards.ranges(whole.numel()):
+            fill(names, start, whole.view(-1)[start:stop])
+        filled = nn.Parameter(whole, requires_grad=parameter.requires_grad)
+        for name in names:
+            owner, _, leaf = name.rpartition(".")
+            setattr(module.get_submodule(owner), leaf, filled)
+        shards.adopt(filled)
+
+
+def weight_filler(files: BackboneFiles, model: Any) -> Fill:
+    """A `Fill` that reads a backbone's weights from its files.
+
+    Raises:
+        UserError: before anything is read, for tensors that are missing or of another shape.
+    """
+    prefix = f"{model.base_model_prefix}."
+    present = set(files.weights.names())
+    sources: dict[str, str] = {}
+    missing: list[str] = []
+    for names, parameter in shared_parameters(model):
+        known = [key for name in names for key in (name, prefix + name) if key in present]
+        if not known:
+            missing.append(names[0])
+            continue
+        _check_shape(files, known[0], tuple(parameter.shape))
+        sources.update(dict.fromkeys(names, known[0]))
+    if missing:
+        raise UserError(
+            f"{files.folder}: the weights of {len(missing)} parameters of this"
+            f" {files.family.name} are missing, {', '.join(missing[:3])} among them. The folder"
+            f" holds {len(present)} tensors, such as {', '.join(sorted(present)[:2])}."
+        )
+
+    def fill(names: Sequence[str], start: int, target: Tensor) -> None:
+        target.copy_(files.weights.read(sources[names[0]], start, start + target.numel()))
+
+    return fill
+
+
+def _check_shape(files: BackboneFiles, name: str, expected: tuple[int, ...]) -> None:
+    found = files.weights.shape(name)
+    if found != expected:
+        raise UserError(
+            f"{files.folder}: {name} has shape {list(found)}, but config.json asks for"
+            f" {list(expected)}. The configuration and the weights are not of the same model."
+        )
+
+
+def load_backbone(
+    name: str,
+    *,
+    dtype: Literal["bf16", "fp32"] = "fp32",
+    device: str | torch.device = "cpu",
+    dropout: float | None = None,
+    revision: str | None = None,
+    weights: Literal["any", "safetensors"] = "any",
+    trust_remote_code: bool = False,
+) -> Any:
+    """Load a frozen backbone whole, on one device, ready to be prompted.
+
+    Args:
+        name: folder or hub name.
+        dtype: "bf16" or "fp32".
+        device: where the weights go.
+        dropout: overrides the configuration's dropout probabilities (they act in `train()` only).
+        revision: of a hub name.
+        weights: "safetensors" refuses pickled files.
+        trust_remote_code: allow the folder's own Python code.
+
+    Returns:
+        A transformers model without a task head, in `eval()` mode, no parameter requiring a
+        gradient; its attention takes a prefix that `ptv2_scale.backbones.attention.bind` binds.
+
+    Raises:
+        UserError: it cannot be found, read, or prompted.
+    """
+    files = open_backbone(
+        name, revision=revision, weights=weights, trust_remote_code=trust_remote_code
+    )
+    model = build_empty(files, DTYPES[dtype], dropout)
+    materialise(model, weight_filler(files, model), Whole(torch.device(device)))
+    return model.to(device).eval()

@@ -1,0 +1,110 @@
+"""Where rows come from: a local file, by its suffix, or a data set of the Hugging Face hub."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ptv2_scale.data.formats import READERS, Row, lines
+from ptv2_scale.errors import UserError, did_you_mean
+
+__all__ = ["Row", "has_header", "hub_rows", "read_rows"]
+
+
+def read_rows(
+    path: Path,
+    columns: Sequence[str] | None = None,
+    header: Sequence[str] | None = None,
+    rename: Mapping[str, str] | None = None,
+) -> list[Row]:
+    """All rows of a .jsonl, .csv, .tsv or .parquet file, in the file's order.
+
+    Args:
+        path: the file.
+        columns: names every row must have, after renaming; a row may have others as well.
+        header: column names of a table whose file has no header line.
+        rename: names to give to columns of the file.
+
+    Raises:
+        UserError: the file is missing, empty, of another kind or broken, or a row lacks a column.
+    """
+    try:
+        records = list(_reader(path)(path, header))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
+    if not records:
+        raise UserError(f"{path}: the file holds no rows")
+    rows = [_renamed(row, rename or {}) for _, row in records]
+    for (number, _), row in zip(records, rows, strict=True):
+        _require(columns or (), row, path, number)
+    return rows
+
+
+def _reader(path: Path) -> Any:
+    if path.suffix not in READERS:
+        allowed = ", ".join(READERS)
+        raise UserError(f"{path}: the kind '{path.suffix}' is not known; allowed: {allowed}")
+    if not path.is_file():
+        beside = [file.name for file in path.parent.glob("*")] if path.parent.is_dir() else []
+        raise UserError(f"{path}: there is no such file.{did_you_mean(path.name, beside)}")
+    return READERS[path.suffix]
+
+
+def _renamed(row: Row, rename: Mapping[str, str]) -> Row:
+    return {rename.get(name, name): value for name, value in row.items()}
+
+
+def _require(columns: Sequence[str], row: Row, path: Path, number: int) -> None:
+    for name in columns:
+        if name not in row:
+            place = "row " if path.suffix == ".parquet" else ""
+            raise UserError(
+                f"{path}:{place}{number}: no column '{name}'; found: {', '.join(map(str, row))}."
+                + did_you_mean(name, [str(found) for found in row])
+            )
+
+
+def has_header(path: Path, columns: Sequence[str]) -> bool:
+    """Whether the first line of a .tsv file names all of `columns`; True for other kinds."""
+    if path.suffix != ".tsv" or not path.is_file():
+        return True
+    _, first = next(lines(path), (1, ""))
+    return set(columns) <= set(first.rstrip("\r\n").split("\t"))
+
+
+def hub_rows(dataset: str, subset: str | None, split: str) -> list[Row]:
+    """All rows of a split through `datasets`; class numbers become the data set's class names.
+
+    A class number below zero, which the hub uses where labels are withheld, becomes None.
+
+    Raises:
+        UserError: the data set cannot be had, as when offline without a copy in the cache.
+    """
+    found = _load(dataset, subset, split)
+    rows: list[Row] = list(found)
+    for column, feature in found.features.items():
+        if names := getattr(feature, "names", None):
+            for row in rows:
+                row[column] = _class_name(row[column], names)
+    if not rows:
+        raise UserError(f"{dataset}: the split '{split}' holds no rows")
+    return rows
+
+
+def _load(dataset: str, subset: str | None, split: str) -> Any:
+    try:
+        from datasets import load_dataset
+
+        return load_dataset(dataset, subset, split=split)
+    except Exception as error:  # the hub fails in many types: HTTP, cache, missing split, ...
+        name = dataset if subset is None else f"{dataset} ({subset})"
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"cannot get the split '{split}' of {name} from the hub: {reason}. "
+            "Without a connection, set task.path=FOLDER to read local files instead"
+        ) from error
+
+
+def _class_name(value: object, names: Sequence[str]) -> str | None:
+    return names[value] if isinstance(value, int) and value >= 0 else None

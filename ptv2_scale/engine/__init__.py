@@ -1,0 +1,1 @@
+"""Running a recipe on DeepSpeed: start, sharding, training, evaluation, checkpoints."""

@@ -1,0 +1,258 @@
+"""From a recipe to a DeepSpeed engine around a prompted model, its task and its data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import deepspeed
+import torch
+from accelerate import init_empty_weights
+from torch import Tensor, nn
+from transformers import AutoTokenizer
+
+from ptv2_scale.backbones.attention import enable_checkpointing
+from ptv2_scale.backbones.fingerprint import fingerprint
+from ptv2_scale.backbones.load import (
+    DTYPES,
+    BackboneFiles,
+    Fill,
+    build_empty,
+    local_folder,
+    materialise,
+    open_backbone,
+    weight_filler,
+)
+from ptv2_scale.config import Prefix, RunConfig
+from ptv2_scale.data.collate import Example, Padding
+from ptv2_scale.data.order import accumulation
+from ptv2_scale.engine.deepspeed_config import check_deepspeed, complete, load_deepspeed
+from ptv2_scale.engine.ranks import Ranks
+from ptv2_scale.engine.sharding import shards_for
+from ptv2_scale.errors import UserError
+from ptv2_scale.model import PromptedModel, PromptSettings
+from ptv2_scale.prompts.prefix import PrefixShape, initial_values, prefix_shape
+from ptv2_scale.tasks.base import Task
+from ptv2_scale.tasks.registry import build_task
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a recipe names, opened and checked, before any weight is read.
+
+    Attributes:
+        config: the recipe.
+        files: the backbone's files.
+        tokenizer: the backbone's.
+        task: data, head and metric.
+        shape: the prefix's sizes; None: the head alone is trained.
+    """
+
+    config: RunConfig
+    files: BackboneFiles
+    tokenizer: Any
+    task: Task
+    shape: PrefixShape | None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the backbone."""
+        return fingerprint(self.files)
+
+    def examples(self, split: str) -> list[Example]:
+        """One split, tokenised."""
+        return self.task.encode(
+            self.task.rows(split),
+            self.tokenizer,
+            self.files.family.text_style,
+            self.config.task.max_length,
+        )
+
+    @property
+    def padding(self) -> Padding:
+        """How this backbone's batches are padded."""
+        pad_id = self.tokenizer.pad_token_id
+        return Padding(pad_id if pad_id is not None else 0)
+
+
+def open_setup(config: RunConfig) -> Setup:
+    """Open what a recipe names.
+
+    Raises:
+        UserError: something is missing or does not go together.
+    """
+    backbone = config.backbone
+    files = open_backbone(
+        backbone.name,
+        revision=backbone.revision,
+        weights=backbone.weights,
+        trust_remote_code=backbone.trust_remote_code,
+    )
+    prompt = config.prompt
+    shape = (
+        prefix_shape(prompt, files.family, files.config, config.task.max_length)
+        if isinstance(prompt, Prefix)
+        else None
+    )
+    tokenizer = _load_tokenizer(config, files)
+    return Setup(config, files, tokenizer, build_task(config.task), shape)
+
+
+def _load_tokenizer(config: RunConfig, files: BackboneFiles) -> Any:
+    name = config.backbone.tokenizer
+    folder = files.folder if name is None else local_folder(name)
+    try:
+        return AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=config.backbone.trust_remote_code
+        )
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{folder}: no tokenizer could be loaded from here ({reason}). Name another folder in"
+            " backbone.tokenizer."
+        ) from None
+
+
+def head_kind(setup: Setup) -> str:
+    """Which head the task is to build: "linear", "bert", "roberta" or "score".
+
+    Raises:
+        UserError: the backbone has no such head.
+    """
+    family = setup.files.family
+    wanted = setup.config.task.head or family.default_head
+    if wanted == "linear":
+        return "linear"
+    if family.hf_head is None:
+        raise UserError(f"task.head: {family.name} has no head 'hf' here. Use linear.")
+    return family.hf_head
+
+
+def build_head(setup: Setup) -> nn.Module:
+    """The task's head with its first values, which depend on the seed alone."""
+    family, config = setup.files.family, setup.files.config
+    kind = head_kind(setup)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(setup.config.train.seed)
+        head: nn.Module = setup.task.head(
+            kind,
+            width=family.width(config),
+            dropout=head_dropout(config, kind),
+            pool=family.pool,
+        )
+        for parameter in head.parameters():
+            # transformers' own initialisation of a fresh head.
+            nn.init.normal_(parameter, 0.0, 0.02) if parameter.dim() > 1 else nn.init.zeros_(
+                parameter
+            )
+    return head
+
+
+def head_dropout(config: Any, kind: str) -> float:
+    """Dropout of transformers' own head on this backbone; a linear head has none."""
+    if kind not in ("bert", "roberta"):
+        return 0.0
+    own = getattr(config, "classifier_dropout", None)
+    return float(config.hidden_dropout_prob if own is None else own)
+
+
+def build_model(setup: Setup, backbone: Any = None) -> PromptedModel:
+    """The prompted model on the meta device: shapes, no values.
+
+    Args:
+        setup: the recipe, opened.
+        backbone: one that is there already and is to be shared; None builds it, without values.
+    """
+    config = setup.config
+    dtype = DTYPES[config.backbone.dtype]
+    if backbone is None:
+        backbone = build_empty(setup.files, dtype, config.backbone.dropout)
+    if head_kind(setup) == "bert" and getattr(backbone, "pooler", None) is None:
+        raise UserError(
+            f"{setup.files.folder}: has no pooler, which task.head: hf reads. Use head: linear."
+        )
+    prompt = config.prompt
+    settings = PromptSettings()
+    if isinstance(prompt, Prefix):
+        settings = PromptSettings(prompt.dropout, prompt.positions == "shift")
+    head = build_head(setup)
+    with init_empty_weights(include_buffers=False):
+        model = PromptedModel(
+            backbone, setup.files.family, head.to("meta"), setup.shape, settings
+        )
+    for trained in (model.prefix_encoder, model.head):
+        if trained is not None:
+            trained.to(dtype)
+    return model
+
+
+def first_values(setup: Setup) -> dict[str, Tensor]:
+    """First values of all that is trained, fp32, by name in `PromptedModel`."""
+    values = {f"head.{name}": value for name, value in build_head(setup).state_dict().items()}
+    prompt = setup.config.prompt
+    if isinstance(prompt, Prefix) and setup.shape is not None:
+        encoder = initial_values(prompt, setup.shape, setup.config.train.seed)
+        values.update({f"prefix_encoder.{name}": value for name, value in encoder.items()})
+    return values
+
+
+def model_filler(setup: Setup, model: PromptedModel, trained: dict[str, Tensor]) -> Fill:
+    """Backbone from its files, the rest from `trained`."""
+    from_files = weight_filler(setup.files, model.backbone)
+
+    def fill(names: Sequence[str], start: int, target: Tensor) -> None:
+        room, _, own_name = names[0].partition(".")
+        if room == "backbone":
+            from_files([own_name], start, target)
+        else:
+            target.copy_(trained[names[0]].reshape(-1)[start : start + target.numel()])
+
+    return fill
+
+
+def deepspeed_config(setup: Setup, model: PromptedModel, ranks: Ranks) -> dict[str, Any]:
+    """The DeepSpeed configuration of a recipe on these ranks.
+
+    Raises:
+        UserError: the user's own file has a key that is unknown or cannot work.
+    """
+    config, train = setup.config, setup.config.train
+    chosen = load_deepspeed(config.deepspeed)
+    check_deepspeed(chosen, config.deepspeed)
+    return complete(
+        chosen,
+        world=ranks.world,
+        micro_batch=train.micro_batch,
+        accumulation=accumulation(train.global_batch, train.micro_batch, ranks.world),
+        clip=train.clip,
+        dtype=config.backbone.dtype,
+        trained=sum(p.numel() for p in model.trained().values()),
+        ranks_per_host=ranks.per_host,
+    )
+
+
+def build_engine(setup: Setup, ranks: Ranks) -> Any:
+    """DeepSpeed's engine with the backbone loaded, each rank having read its own slices.
+
+    Raises:
+        UserError: see `open_setup` and `deepspeed_config`.
+    """
+    config, train = setup.config, setup.config.train
+    model = build_model(setup)
+    settings = deepspeed_config(setup, model, ranks)
+    materialise(
+        model, model_filler(setup, model, first_values(setup)), shards_for(settings, ranks)
+    )
+    if train.gradient_checkpointing and setup.shape is not None:
+        enable_checkpointing(model.backbone)
+    optimizer = torch.optim.AdamW(
+        list(model.trained().values()),
+        lr=train.lr,
+        betas=train.betas,
+        eps=train.eps,
+        weight_decay=train.weight_decay,
+    )
+    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)
+    return engine

@@ -1,0 +1,112 @@
+"""The top-level keys of DeepSpeed 0.19: those a user may set, and those refused, with the reason.
+
+DeepSpeed has no list of its own: its readers (runtime/config.py and the files it calls) look up
+each key by name. The keys below `zero_optimization` are read from DeepSpeed's own model.
+"""
+
+from __future__ import annotations
+
+ALLOWED = frozenset(
+    {
+        "aio",
+        "comet",
+        "comms_logger",
+        "communication_data_type",
+        "csv_monitor",
+        "data_types",
+        "disable_allgather",
+        "disable_python_gc",
+        "dump_state",
+        "flops_profiler",
+        "log_level",
+        "memory_breakdown",
+        "steps_per_print",
+        "tensorboard",
+        "timers",
+        "wall_clock_breakdown",
+        "wandb",
+        "zero_allow_untested_optimizer",
+        "zero_optimization",
+    }
+)
+
+_BATCH = "the recipe decides it: set train.global_batch and train.micro_batch in the recipe"
+_DTYPE = "the recipe decides it: set backbone.dtype (bf16 or fp32) in the recipe"
+_LOSS = "the loss is already divided by the examples of the global batch; this would scale it again"
+_PARALLEL = "ranks share data only here; the prefix is not split over tensors, sequences or stages"
+_GONE = "DeepSpeed 0.19 has removed it; delete the key"
+_CHECKPOINT = "checkpoints are written by ptv2_scale: see `checkpoint` in the recipe"
+_DATA = "batches are made by ptv2_scale, in an order that does not depend on the ranks"
+
+REFUSED = {
+    "train_batch_size": _BATCH,
+    "train_micro_batch_size_per_gpu": _BATCH,
+    "gradient_accumulation_steps": _BATCH,
+    "managed_gradient_accumulation": _BATCH,
+    "gradient_clipping": "the recipe decides it: set train.clip in the recipe",
+    "optimizer": "the recipe decides it: set train.lr, train.betas, train.weight_decay in the recipe",
+    "scheduler": "the recipe decides it: set train.schedule and train.warmup in the recipe",
+    "zero_force_ds_cpu_optimizer": "the optimizer is AdamW, set in the recipe, and stays on the device",
+    "bf16": _DTYPE,
+    "bfloat16": _DTYPE,
+    "torch_autocast": _DTYPE,
+    "fp16": "T5 overflows in fp16; bf16 has fp32's range: set backbone.dtype (bf16 or fp32) in the recipe",
+    "prescale_gradients": _LOSS,
+    "gradient_predivide_factor": _LOSS,
+    "gradient_allreduce_op": _LOSS,
+    "activation_checkpointing": (
+        "it acts on models that call DeepSpeed's own checkpointing, none here: "
+        "set train.gradient_checkpointing in the recipe"
+    ),
+    "tensor_parallel": _PARALLEL,
+    "expert_parallel": _PARALLEL,
+    "sequence_parallel_size": _PARALLEL,
+    "data_parallel_size": _PARALLEL,
+    "seq_parallel_communication_data_type": _PARALLEL,
+    "use_data_before_expert_parallelism": _PARALLEL,
+    "pipeline": _PARALLEL,
+    "checkpoint": _CHECKPOINT,
+    "datastates_ckpt": _CHECKPOINT,
+    "data_efficiency": _DATA,
+    "dataloader_drop_last": _DATA,
+    "autotuning": "it searches batch sizes and ZeRO stages, which the recipe decides",
+    "hybrid_engine": "it is for generation in RLHF and gathers the whole backbone",
+    "weight_quantization": "quantised weights change every forward of the frozen backbone",
+    "compile": "DeepCompile does not know the prefix's attention",
+    "vocabulary_size": "DeepSpeed only prints a warning from it; delete the key",
+    "elasticity": f"{_GONE}. A run resumes on another number of ranks: --resume auto",
+    "amp": f"{_GONE}. Set backbone.dtype (bf16 or fp32) in the recipe",
+    "nebula": _GONE,
+    "compression_training": _GONE,
+    "quantize_training": _GONE,
+    "sparse_gradients": _GONE,
+    "eigenvalue": _GONE,
+    "sparse_attention": _GONE,
+    "graph_harvesting": _GONE,
+    "curriculum_learning": _GONE,
+    "progressive_layer_drop": _GONE,
+}
+
+_OPTIMIZER_STATE = (
+    "what is trained has some megabytes of optimizer state: moving it away saves nothing and slows "
+    "every step (offload_param moves the backbone)"
+)
+_QUANTISED = "quantised weights change every forward of the frozen backbone"
+
+REFUSED_IN_ZERO = {
+    "offload_optimizer": _OPTIMIZER_STATE,
+    "cpu_offload": _OPTIMIZER_STATE,
+    "zenflow": _OPTIMIZER_STATE,
+    "cpu_offload_use_pin_memory": "DeepSpeed ignores it now: write offload_param.pin_memory",
+    "cpu_offload_param": 'an old spelling: write "offload_param": {"device": "cpu"}',
+    "zero_quantized_weights": _QUANTISED,
+    "zero_quantized_nontrainable_weights": (
+        "it overwrites a backbone that was frozen before DeepSpeed starts (all weights become 0)"
+    ),
+    "zero_quantized_gradients": "the prefix's gradients are small; quantising them saves nothing",
+    "mics_shard_size": f"{_GONE}. zero_hpz_partition_size shards inside a host",
+    "mics_hierarchical_params_gather": f"{_GONE}. zero_hpz_partition_size shards inside a host",
+    "zeropp_loco_param": _GONE,
+    "elastic_checkpoint": _CHECKPOINT,
+    "pipeline_loading_checkpoint": _CHECKPOINT,
+}

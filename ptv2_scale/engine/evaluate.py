@@ -1,0 +1,71 @@
+"""Evaluation whose predictions are the same for any number of ranks.
+
+Micro-batches are fixed by the data alone and dealt whole; every rank runs the same number of
+forward passes, for under ZeRO-3 a rank that ran fewer would leave the others waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ptv2_scale.data.collate import Example, Padding, collate
+from ptv2_scale.data.order import deal_whole, evaluation_batches
+from ptv2_scale.engine.ranks import Ranks, sum_over_ranks
+
+_NOT_INPUTS = ("labels", "index")
+
+
+def model_inputs(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """What of a batch goes into the model, on its device."""
+    return {key: value.to(device) for key, value in batch.items() if key not in _NOT_INPUTS}
+
+
+def forward_all(
+    run: Any,
+    examples: Sequence[Example],
+    *,
+    padding: Padding,
+    micro_batch: int,
+    ranks: Ranks,
+    prefix: object = "own",
+    field: str = "logits",
+) -> Tensor:
+    """Run every example once, without gradients or dropout.
+
+    Args:
+        run: DeepSpeed's engine, or what calls a `PromptedModel` that is in `eval()` already.
+        examples: in the order of the result; each rank has all of them.
+        padding: how batches are padded.
+        micro_batch: rows a batch.
+        ranks: where this process stands.
+        prefix: "own", or None to take the prefix out.
+        field: "logits" or "features" of the model's output.
+
+    Returns:
+        fp32, [examples, ...], on the CPU of every rank.
+    """
+    lengths = [len(example.inputs["input_ids"]) for example in examples]
+    batches = evaluation_batches(lengths, micro_batch)
+    module = getattr(run, "module", None)
+    if module is not None:
+        module.eval()
+    collected: Tensor | None = None
+    with torch.no_grad():
+        for chosen in deal_whole(batches, ranks.rank, ranks.world):
+            # A rank without work runs a batch that is not counted.
+            rows = [examples[index] for index in (chosen or batches[0])]
+            batch = collate(rows, padding)
+            output = run(prefix=prefix, **model_inputs(batch, ranks.device))
+            values = getattr(output, field).float()
+            if collected is None:
+                collected = values.new_zeros((len(examples), *values.shape[1:]))
+            if chosen is not None:
+                collected[chosen] = values
+    assert collected is not None
+    if ranks.world > 1:
+        sum_over_ranks(collected)
+    return collected.cpu()

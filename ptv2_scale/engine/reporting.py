@@ -1,0 +1,95 @@
+"""What a run tells: a progress line with ETA on rank 0, metrics.jsonl always, trackers on request."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ptv2_scale.errors import UserError
+
+
+class Reporter:
+    """Rank 0's voice; on other ranks every call does nothing.
+
+    Args:
+        run: the run directory.
+        speaks: whether this is rank 0.
+        trackers: "tensorboard", or names that accelerate's trackers know.
+    """
+
+    def __init__(self, run: Path, speaks: bool, trackers: Sequence[str] = ()) -> None:
+        self._speaks = speaks
+        self._metrics = (run / "metrics.jsonl").open("a", buffering=1) if speaks else None
+        self._trackers = _open_trackers(trackers, run) if speaks else []
+        self._bar: Any = None
+
+    def start(self, total: int, done: int) -> None:
+        """Begin a progress bar over steps; a bar only on a terminal, lines elsewhere."""
+        if self._speaks:
+            quiet = not sys.stderr.isatty()
+            # On a log file a redrawn bar is noise: one line every ten seconds.
+            every = 10.0 if quiet else 0.5
+            self._bar = tqdm(
+                total=total, initial=done, unit="step", mininterval=every, maxinterval=every,
+                ncols=100 if quiet else None, dynamic_ncols=not quiet, ascii=quiet,
+            )  # fmt: skip
+
+    def step(self, record: dict[str, Any]) -> None:
+        """Note one step: its number, loss, learning rate and what else was measured."""
+        self.record(record)
+        if self._bar is not None:
+            self._bar.set_postfix(loss=f"{record['loss']:.4f}", refresh=False)
+            self._bar.update(1)
+
+    def record(self, record: dict[str, Any]) -> None:
+        """Write a record to metrics.jsonl and the trackers."""
+        if self._metrics is None:
+            return
+        self._metrics.write(json.dumps(record) + "\n")
+        numbers = {k: v for k, v in record.items() if isinstance(v, (int, float)) and k != "step"}
+        for tracker in self._trackers:
+            tracker.log(numbers, step=record.get("step"))
+
+    def say(self, text: str) -> None:
+        """Print a line above the progress bar."""
+        if self._speaks:
+            tqdm.write(text, file=sys.stderr)
+
+    def close(self) -> None:
+        """End the bar, flush the files."""
+        if self._bar is not None:
+            self._bar.close()
+        for tracker in self._trackers:
+            tracker.finish()
+        if self._metrics is not None:
+            self._metrics.close()
+
+
+def _open_trackers(names: Sequence[str], run: Path) -> list[Any]:
+    if not names:
+        return []
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+    opened: list[Any] = []
+    for name in names:
+        kind = LOGGER_TYPE_TO_CLASS.get(name)
+        if kind is None:
+            raise UserError(
+                f"trackers: no tracker '{name}'. Known: {', '.join(sorted(LOGGER_TYPE_TO_CLASS))}."
+            )
+        try:
+            in_run = {"logging_dir": str(run)} if kind.requires_logging_directory else {}
+            tracker = kind(run.name, **in_run)
+            if hasattr(tracker, "start"):
+                tracker.start()
+        except (ImportError, NameError) as error:
+            raise UserError(
+                f"trackers: '{name}' is not installed ({error}). Install it with pip."
+            ) from None
+        opened.append(tracker)
+    return opened

@@ -1,0 +1,106 @@
+"""Opening a run directory: fresh, or where an earlier process of the same run stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ptv2_scale.config import RunConfig
+from ptv2_scale.engine.checkpoint import Found, TrainerState, damage, newest_valid
+from ptv2_scale.errors import UserError
+
+# "auto", "never", or the path of a checkpoint.
+Resume = str
+
+# What a resumed run may change. Everything else would make it another run.
+MAY_DIFFER = frozenset(
+    {
+        "run",
+        "trackers",
+        "deepspeed",
+        "backbone.name",  # the fingerprint says whether it is the same backbone
+        "backbone.tokenizer",
+        "backbone.weights",
+        "train.micro_batch",
+        "train.cpu_threads",
+        "train.gradient_checkpointing",
+        "train.head_only_baseline",
+        "task.path",
+        "evaluate.micro_batch",
+        "checkpoint.every",
+        "checkpoint.keep",
+    }
+)
+
+
+def open_run(path: Path, resume: Resume, recipe: str) -> Found:
+    """Make or reopen a run directory, and find what to resume from.
+
+    Args:
+        path: the run directory.
+        resume: "never" wants a directory that is new or empty; "auto" takes the newest valid
+            checkpoint, if any; else the path of a checkpoint.
+        recipe: the resolved recipe, written to `recipe.yaml`.
+
+    Raises:
+        UserError: nothing may be overwritten, or nothing can be written, or the checkpoint that
+            was named is damaged.
+    """
+    found = _find(path, resume)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "recipe.yaml").write_text(recipe)
+    except OSError as error:
+        raise UserError(f"{path}: the run directory cannot be written ({error.strerror}).") from None
+    return found
+
+
+def _find(path: Path, resume: Resume) -> Found:
+    if resume == "never":
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise UserError(
+                f"{path}: exists already, and nothing is overwritten. Continue it with"
+                " --resume auto, or choose another directory with run=PATH."
+            )
+        return Found(None, [])
+    if resume == "auto":
+        found = newest_valid(path)
+        if found.path is None and found.skipped:
+            raise UserError("no checkpoint is left to resume from: " + "; ".join(found.skipped))
+        return found
+    wrong = damage(Path(resume))
+    if wrong is not None:
+        raise UserError(f"--resume {resume}: not a valid checkpoint: {wrong}.")
+    return Found(Path(resume), [])
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        flat.update(_flat(value, f"{name}.") if isinstance(value, dict) else {name: value})
+    return flat
+
+
+def check_resumable(state: TrainerState, config: RunConfig, fingerprint: str, path: Path) -> None:
+    """Refuse to continue with another backbone or another recipe.
+
+    Raises:
+        UserError: names every key that differs and must not.
+    """
+    if state.fingerprint != fingerprint:
+        raise UserError(
+            f"{path}: was trained on another backbone (fingerprint {state.fingerprint[:12]};"
+            f" '{config.backbone.name}' has {fingerprint[:12]})."
+        )
+    before, now = _flat(state.recipe), _flat(config.model_dump(mode="json"))
+    changed = [
+        f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key) and key not in MAY_DIFFER
+    ]
+    if changed:
+        raise UserError(
+            f"{path}: the recipe has changed: {'; '.join(changed)}. A resumed run may change only"
+            f" {', '.join(sorted(MAY_DIFFER))}."
+        )

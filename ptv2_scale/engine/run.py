@@ -1,0 +1,287 @@
+"""One run from its recipe to its result: open, guard, train, evaluate, keep, export."""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ptv2_scale.config import Prefix, RunConfig, dump_recipe
+from ptv2_scale.data.collate import Example, collate
+from ptv2_scale.engine import checkpoint
+from ptv2_scale.engine.build import Setup, build_engine, build_head, open_setup
+from ptv2_scale.engine.checkpoint import Best, Parts, TrainerState
+from ptv2_scale.engine.evaluate import forward_all, model_inputs
+from ptv2_scale.engine.guard import check_prefix
+from ptv2_scale.engine.head_only import train_head
+from ptv2_scale.engine.ranks import Ranks, on_first_rank
+from ptv2_scale.engine.reporting import Reporter
+from ptv2_scale.engine.resume import Resume, check_resumable, open_run
+from ptv2_scale.engine.state import full_values, local_parts, restore
+from ptv2_scale.engine.train import Trainer
+from ptv2_scale.engine.warm_start import warm_start
+from ptv2_scale.export import Card, write_export
+from ptv2_scale.tasks.metrics import majority
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run reached; written to `RUN/result.json`.
+
+    Attributes:
+        task: name of the task.
+        split: that was evaluated.
+        metric: name of the metric.
+        value: the best evaluation's.
+        majority: score of always predicting the most frequent class of that split.
+        best_step: step of the best evaluation.
+        steps: optimizer steps made.
+        trained_parameters: of prefix encoder and head.
+        backbone_parameters: frozen.
+        seconds: wall-clock time of this process, start-up included.
+        peak_memory_bytes: the largest of all ranks: GPU memory on a GPU, resident memory without.
+        ranks: number of them.
+        head_only: score of a head trained alone, where asked for.
+    """
+
+    task: str
+    split: str
+    metric: str
+    value: float
+    majority: float
+    best_step: int
+    steps: int
+    trained_parameters: int
+    backbone_parameters: int
+    seconds: float
+    peak_memory_bytes: int
+    ranks: int
+    head_only: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is written; `head_only` only where it was asked for."""
+        fields = asdict(self)
+        if self.head_only is None:
+            del fields["head_only"]
+        return fields
+
+
+class Run:
+    """A recipe being run on these ranks.
+
+    Args:
+        config: the recipe.
+        path: the run directory.
+        resume: where to begin.
+        ranks: where this process stands.
+    """
+
+    def __init__(self, config: RunConfig, path: Path, resume: Resume, ranks: Ranks) -> None:
+        self._began = time.perf_counter()
+        self._config, self._path, self._ranks = config, path, ranks
+        self._setup = open_setup(config)
+        self._train = self._setup.examples("train")
+        self._validation = self._setup.examples("validation")
+        self._found = on_first_rank(ranks, lambda: open_run(path, resume, dump_recipe(config)))
+        self._reporter = Reporter(path, ranks.first, config.trackers)
+        for skipped in self._found.skipped:
+            self._reporter.say(f"passed over a damaged checkpoint: {skipped}")
+        self._engine = build_engine(self._setup, ranks)
+        self._trainer = Trainer(
+            self._engine,
+            self._setup.task,
+            self._train,
+            config.train,
+            self._setup.padding,
+            ranks,
+        )
+
+    def train(self) -> Result:
+        """Train to the end, and keep the best.
+
+        Raises:
+            UserError: the run cannot be resumed from what was found.
+        """
+        state = self._begin()
+        total = self._trainer.order.total_steps
+        self._reporter.start(total, state.step)
+        for step in self._trainer.steps(state.step):
+            state = replace(state, step=step.step)
+            self._reporter.step({"event": "step", **asdict(step)})
+            if self._is_evaluation(state.step):
+                state = self._evaluate(state)
+            if self._is_save(state.step):
+                self._save(state)
+            if self._is_out_of_patience(state):
+                self._reporter.say(f"stopped early: no gain in {state.without_gain} evaluations")
+                break
+        result = self._finish(state)
+        self._reporter.close()
+        return result
+
+    def _begin(self) -> TrainerState:
+        if self._found.path is not None:
+            return self._resume(self._found.path)
+        prompt = self._config.prompt
+        if isinstance(prompt, Prefix):
+            warm_start(self._engine, self._setup, prompt)
+            self._guard()
+        return TrainerState(
+            recipe=self._config.model_dump(mode="json"),
+            fingerprint=self._setup.fingerprint,
+            world=self._ranks.world,
+            versions={name: version(name) for name in ("torch", "transformers", "deepspeed")},
+        )
+
+    def _resume(self, path: Path) -> TrainerState:
+        state = checkpoint.read_state(path)
+        check_resumable(state, self._config, self._setup.fingerprint, path)
+        steps = state.step
+        restore(self._engine, Parts(path).read, steps)
+        self._reporter.say(f"resumed from {path}, written by {state.world} ranks")
+        self._reporter.record({"event": "resumed", "step": steps})
+        return replace(
+            state, world=self._ranks.world, recipe=self._config.model_dump(mode="json")
+        )
+
+    def _guard(self) -> None:
+        rows = self._validation[: min(2, len(self._validation))]
+        batch = model_inputs(collate(rows, self._setup.padding), self._ranks.device)
+        check_prefix(self._engine, self._engine.module, batch)
+
+    def _is_evaluation(self, step: int) -> bool:
+        order = self._trainer.order
+        every = self._config.evaluate.every or order.steps_per_epoch
+        return step % every == 0 or step == order.total_steps
+
+    def _is_save(self, step: int) -> bool:
+        every = self._config.checkpoint.every
+        if every is None or step == self._trainer.order.total_steps:
+            return self._is_evaluation(step)
+        return step % every == 0
+
+    def _is_out_of_patience(self, state: TrainerState) -> bool:
+        patience = self._config.evaluate.patience
+        return patience is not None and state.without_gain >= patience
+
+    def _score(self, examples: Sequence[Example]) -> float:
+        logits = forward_all(
+            self._engine,
+            examples,
+            padding=self._setup.padding,
+            micro_batch=self._config.evaluate.micro_batch,
+            ranks=self._ranks,
+        )
+        return self._setup.task.score(logits, examples)
+
+    def _evaluate(self, state: TrainerState) -> TrainerState:
+        value = self._score(self._validation)
+        metric = self._setup.task.metric.name
+        self._reporter.record({"event": "evaluation", "step": state.step, metric: value})
+        self._reporter.say(f"step {state.step}: validation {metric} {value:.4f}")
+        if state.best is not None and value <= state.best.value:
+            return replace(state, without_gain=state.without_gain + 1)
+        state = replace(state, best=Best(state.step, value), without_gain=0)
+        if not self._is_save(state.step):
+            self._save(state)
+        return state
+
+    def _save(self, state: TrainerState) -> None:
+        groups = self._engine.optimizer.param_groups
+        kept = [{k: v for k, v in g.items() if k in ("lr", "weight_decay")} for g in groups]
+        state = replace(state, parameter_groups=kept)
+        checkpoint.save(self._path, state, list(local_parts(self._engine)), self._ranks)
+        if self._ranks.first:
+            checkpoint.prune(self._path, self._config.checkpoint.keep, state.best)
+
+    def _finish(self, state: TrainerState) -> Result:
+        if state.best is None:
+            state = self._evaluate(state)
+        best = state.best
+        assert best is not None
+        if best.step != state.step:
+            parts = Parts(checkpoint.checkpoint_path(self._path, best.step))
+            restore(self._engine, parts.read, best.step)
+        values = full_values(self._engine)
+        head_only = self._head_only() if self._config.train.head_only_baseline else None
+        result = self._result(state, best, head_only)
+        on_first_rank(self._ranks, lambda: self._write(result, values))
+        return result
+
+    def _write(self, result: Result, values: dict[str, torch.Tensor]) -> None:
+        card = Card.of(self._setup, result.to_json())
+        write_export(self._path / "export", card, values, replace_existing=True)
+        (self._path / "result.json").write_text(json.dumps(result.to_json(), indent=1) + "\n")
+
+    def _head_only(self) -> float:
+        self._reporter.say("training a head alone on the frozen backbone, to compare")
+        features = {
+            name: forward_all(
+                self._engine,
+                examples,
+                padding=self._setup.padding,
+                micro_batch=self._config.evaluate.micro_batch,
+                ranks=self._ranks,
+                prefix=None,
+                field="features",
+            )
+            for name, examples in (("train", self._train), ("validation", self._validation))
+        }
+        task = self._setup.task
+
+        def score(head: Any) -> float:
+            with torch.no_grad():
+                return task.score(head.forward_features(features["validation"]), self._validation)
+
+        labels = torch.tensor([example.label for example in self._train])
+        return on_first_rank(
+            self._ranks,
+            lambda: train_head(
+                lambda: build_head(self._setup),
+                task.loss_sum,
+                features["train"],
+                labels,
+                score,
+                self._config.train.seed,
+            ),
+        )
+
+    def _result(self, state: TrainerState, best: Best, head_only: float | None) -> Result:
+        task = self._setup.task
+        labels = [example.label for example in self._validation if example.label is not None]
+        parameters = list(self._engine.module.named_parameters())
+        sizes = {name: getattr(p, "ds_numel", p.numel()) for name, p in parameters}
+        frozen = sum(n for name, n in sizes.items() if name.startswith("backbone."))
+        return Result(
+            task=task.name,
+            split="validation",
+            metric=task.metric.name,
+            value=best.value,
+            majority=majority(labels, task.metric),
+            best_step=best.step,
+            steps=state.step,
+            trained_parameters=sum(sizes.values()) - frozen,
+            backbone_parameters=frozen,
+            seconds=round(time.perf_counter() - self._began, 1),
+            peak_memory_bytes=peak_memory(self._ranks),
+            ranks=self._ranks.world,
+            head_only=head_only,
+        )
+
+
+def peak_memory(ranks: Ranks) -> int:
+    """Largest memory that any rank used so far, in bytes: of the GPU, or resident without one."""
+    if ranks.device.type == "cuda":
+        own = torch.cuda.max_memory_allocated(ranks.device)
+    else:
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = torch.tensor(own, dtype=torch.int64, device=ranks.device)
+    torch.distributed.all_reduce(peak, op=torch.distributed.ReduceOp.MAX)
+    return int(peak)

@@ -1,0 +1,186 @@
+"""Exports at work: one frozen backbone, sharded or whole, with any number of prefixes and heads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import deepspeed
+from torch import Tensor, nn
+
+from ptv2_scale.backbones.load import materialise
+from ptv2_scale.config import RunConfig, override
+from ptv2_scale.engine.build import (
+    Setup,
+    build_model,
+    deepspeed_config,
+    model_filler,
+    open_setup,
+)
+from ptv2_scale.engine.evaluate import forward_all
+from ptv2_scale.engine.ranks import Ranks
+from ptv2_scale.engine.sharding import shards_for
+from ptv2_scale.errors import UserError
+from ptv2_scale.export import Card, read_card, read_values
+from ptv2_scale.model import PromptedModel, PromptedOutput
+from ptv2_scale.tasks.base import Prediction
+
+
+@dataclass(frozen=True)
+class Export:
+    """One export, opened for use on a backbone.
+
+    Attributes:
+        name: its folder's name.
+        card: about it.
+        setup: its recipe, with the backbone it is to run on.
+        values: its trained tensors.
+    """
+
+    name: str
+    card: Card
+    setup: Setup
+    values: Mapping[str, Tensor]
+
+
+def open_export(
+    folder: Path, backbone: str | None = None, overrides: Sequence[str] = ()
+) -> Export:
+    """Open an export, or a finished run.
+
+    Args:
+        folder: of the export or the run.
+        backbone: name or folder, where it is not the one the card names.
+        overrides: of its recipe, `task.path=FOLDER` and the like.
+
+    Raises:
+        UserError: it is damaged, or the backbone is another one than it was trained on.
+    """
+    card = read_card(folder)
+    config = override(card.config(), overrides)
+    if backbone is not None:
+        section = config.backbone.model_copy(update={"name": backbone})
+        config = config.model_copy(update={"backbone": section})
+    setup = open_setup(as_table(config))
+    if setup.fingerprint != card.fingerprint:
+        raise UserError(
+            f"{folder}: was trained on another backbone (fingerprint {card.fingerprint[:12]};"
+            f" '{config.backbone.name}' has {setup.fingerprint[:12]})."
+        )
+    return Export(folder.resolve().name, card, setup, read_values(folder))
+
+
+def as_table(config: RunConfig) -> RunConfig:
+    """The recipe with its MLP folded in: exports hold the table that the MLP made."""
+    if config.prompt.method != "prefix" or config.prompt.encoder == "table":
+        return config
+    prompt = config.prompt.model_copy(update={"encoder": "table"})
+    return config.model_copy(update={"prompt": prompt})
+
+
+class ServedModels(nn.Module):
+    """Prompted models that share one backbone, called by name."""
+
+    def __init__(self, models: Mapping[str, PromptedModel]) -> None:
+        super().__init__()
+        self.models = nn.ModuleDict(dict(models))
+
+    def forward(self, served: str, **inputs: Any) -> PromptedOutput:
+        """Run a batch through one of the models; see `PromptedModel.forward`."""
+        output: PromptedOutput = self.models[served](**inputs)
+        return output
+
+
+class Server:
+    """Exports loaded on these ranks.
+
+    Args:
+        exports: on the same backbone.
+        ranks: where this process stands.
+
+    Raises:
+        UserError: two exports need different backbones.
+    """
+
+    def __init__(self, exports: Sequence[Export], ranks: Ranks) -> None:
+        self._exports = {export.name: export for export in exports}
+        self._ranks = ranks
+        first = exports[0]
+        _check_same_backbone(exports)
+        models: dict[str, PromptedModel] = {}
+        for export in exports:
+            shared = models[first.name].backbone if models else None
+            models[export.name] = build_model(export.setup, shared)
+        served = ServedModels(models)
+        settings = deepspeed_config(first.setup, models[first.name], ranks)
+        materialise(served, _filler(served, self._exports), shards_for(settings, ranks))
+        served.requires_grad_(False)
+        self._engine, *_ = deepspeed.initialize(model=served, config=settings)
+
+    def logits(self, name: str, rows: Sequence[Mapping[str, object]]) -> Tensor:
+        """Logits [rows, labels], fp32, of rows through the export called `name`."""
+        setup = self._exports[name].setup
+        examples = setup.task.encode(
+            [dict(row) for row in rows],
+            setup.tokenizer,
+            setup.files.family.text_style,
+            setup.config.task.max_length,
+        )
+        return self._forward(name, examples)
+
+    def _forward(self, name: str, examples: Sequence[Any]) -> Tensor:
+        setup = self._exports[name].setup
+
+        def run(**inputs: Any) -> PromptedOutput:
+            output: PromptedOutput = self._engine(served=name, **inputs)
+            return output
+
+        self._engine.eval()
+        return forward_all(
+            run,
+            examples,
+            padding=setup.padding,
+            micro_batch=setup.config.evaluate.micro_batch,
+            ranks=self._ranks,
+        )
+
+    def predict(self, name: str, rows: Sequence[Mapping[str, object]]) -> Iterator[Prediction]:
+        """Labels and probabilities of rows, in their order."""
+        return iter(self._exports[name].setup.task.decode(self.logits(name, rows)))
+
+    def evaluate(self, name: str, split: str) -> tuple[float, list[int]]:
+        """Metric of one export on a split of its task, and the split's labels.
+
+        Raises:
+            UserError: the split has no labels.
+        """
+        setup = self._exports[name].setup
+        examples = setup.examples(split)
+        labels = [example.label for example in examples if example.label is not None]
+        if len(labels) != len(examples):
+            raise UserError(f"task.{split}: this split has no labels, so there is nothing to score.")
+        return setup.task.score(self._forward(name, examples), examples), labels
+
+
+def _check_same_backbone(exports: Sequence[Export]) -> None:
+    keys = {(export.card.fingerprint, export.setup.config.backbone.dtype) for export in exports}
+    if len(keys) > 1:
+        raise UserError("these exports were trained on different backbones or dtypes; run them apart.")
+    names = [export.name for export in exports]
+    if len(set(names)) != len(names):
+        raise UserError(f"two exports are called alike ({', '.join(names)}); rename a folder.")
+
+
+def _filler(served: ServedModels, exports: Mapping[str, Export]) -> Any:
+    fillers = {
+        name: model_filler(export.setup, served.models[name], dict(export.values))
+        for name, export in exports.items()
+    }
+
+    def fill(names: Iterable[str], start: int, target: Tensor) -> None:
+        _, model, own = next(iter(names)).split(".", 2)
+        fillers[model]([own], start, target)
+
+    return fill

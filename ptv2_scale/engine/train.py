@@ -1,0 +1,157 @@
+"""The training loop: a batch order, a schedule and dropout that follow from (seed, step) alone."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ptv2_scale.config import Train
+from ptv2_scale.data.collate import Example, Padding, collate
+from ptv2_scale.data.order import accumulation, deal, epoch_batches
+from ptv2_scale.engine.evaluate import model_inputs
+from ptv2_scale.engine.ranks import Ranks, sum_over_ranks
+from ptv2_scale.engine.schedule import learning_rate
+from ptv2_scale.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class BatchOrder:
+    """Which examples each optimizer step sees, for the whole run.
+
+    Attributes:
+        lengths: tokens of every training example.
+        train: the recipe's section.
+    """
+
+    lengths: tuple[int, ...]
+    train: Train
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of an epoch, the last, smaller batch included."""
+        return math.ceil(len(self.lengths) / self.train.global_batch)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the run."""
+        if self.train.steps is not None:
+            return self.train.steps
+        return (self.train.epochs or 1) * self.steps_per_epoch
+
+    def batch(self, step: int) -> list[int]:
+        """Example indices of optimizer step `step` (from 0)."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        return _epoch(self.lengths, self.train.global_batch, self.train.seed, epoch)[position]
+
+
+@lru_cache(maxsize=2)
+def _epoch(lengths: tuple[int, ...], global_batch: int, seed: int, epoch: int) -> list[list[int]]:
+    return epoch_batches(lengths, global_batch, seed, epoch)
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seed dropout for one step of one rank, so that resuming needs no generator state."""
+    mixed = (seed * 1_000_003 + step) * 65_537 + rank
+    torch.manual_seed(mixed % (1 << 63))
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One optimizer step.
+
+    Attributes:
+        step: steps made, this one included.
+        loss: mean over the global batch.
+        learning_rate: that was used.
+        gradient_norm: before clipping.
+        seconds: it took.
+        examples: in the global batch.
+    """
+
+    step: int
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    seconds: float
+    examples: int
+
+
+class Trainer:
+    """Makes optimizer steps of one recipe on a DeepSpeed engine.
+
+    Args:
+        engine: DeepSpeed's, around a `PromptedModel`.
+        task: gives the loss.
+        examples: the training split; every rank has all of it.
+        train: the recipe's section.
+        padding: how batches are padded.
+        ranks: where this process stands.
+    """
+
+    def __init__(
+        self,
+        engine: Any,
+        task: Task,
+        examples: Sequence[Example],
+        train: Train,
+        padding: Padding,
+        ranks: Ranks,
+    ) -> None:
+        self._engine, self._task, self._examples = engine, task, examples
+        self._train, self._padding, self._ranks = train, padding, ranks
+        self._micro_steps = accumulation(train.global_batch, train.micro_batch, ranks.world)
+        self.order = BatchOrder(tuple(len(e.inputs["input_ids"]) for e in examples), train)
+
+    def steps(self, done: int) -> Iterator[StepResult]:
+        """Make the steps after the first `done`, one at a time."""
+        for step in range(done, self.order.total_steps):
+            yield self._step(step)
+
+    def _step(self, step: int) -> StepResult:
+        began = time.perf_counter()
+        self._engine.train()
+        seed_step(self._train.seed, step, self._ranks.rank)
+        rate = self._set_learning_rate(step)
+        batch = self.order.batch(step)
+        count = self._count(batch)
+        total = torch.zeros((), device=self._ranks.device)
+        for micro in self._micro_batches(batch):
+            total += self._backward(micro, batch, count)
+            self._engine.step()
+        loss = float(sum_over_ranks(total)) / count
+        norm = float(self._engine.get_global_grad_norm() or 0.0)
+        return StepResult(step + 1, loss, rate, norm, time.perf_counter() - began, len(batch))
+
+    def _set_learning_rate(self, step: int) -> float:
+        total, epoch = self.order.total_steps, self.order.steps_per_epoch
+        rate = learning_rate(self._train, step, total, epoch)
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _micro_batches(self, batch: list[int]) -> list[list[int]]:
+        ranks, train = self._ranks, self._train
+        return deal(batch, ranks.rank, ranks.world, train.micro_batch, self._micro_steps)
+
+    def _count(self, batch: list[int]) -> int:
+        return self._task.loss_count([self._examples[index] for index in batch])
+
+    def _backward(self, micro: list[int], batch: list[int], count: int) -> Tensor:
+        # Without rows of its own a rank runs one that counts nothing: all ranks must run alike.
+        rows = [self._examples[index] for index in (micro or batch[:1])]
+        inputs = collate(rows, self._padding)
+        output = self._engine(**model_inputs(inputs, self._ranks.device))
+        summed = self._task.loss_sum(output.logits.float(), inputs["labels"].to(output.logits.device))
+        if not micro:
+            summed = summed * 0.0
+        # DeepSpeed averages over ranks and micro-steps, which would weigh unequal ones wrongly.
+        scale = self._ranks.world * self._micro_steps / count
+        self._engine.backward(summed * scale)
+        return summed.detach()

@@ -1,0 +1,259 @@
+"""What a user takes away: prefix and head as safetensors, a JSON card, a model card for people."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ptv2_scale.config import Prefix, RunConfig
+from ptv2_scale.engine.build import Setup, head_kind
+from ptv2_scale.errors import UserError
+from ptv2_scale.prompts.formats import PROMPT_FILE, flat_prefix, read_tensors, write_peft
+from ptv2_scale.prompts.prefix import PrefixShape
+
+CARD_FILE = "card.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is to be known of an export, beside its tensors.
+
+    Attributes:
+        backbone: name or folder it was trained on.
+        family: of the backbone.
+        fingerprint: of the backbone's weights.
+        recipe: resolved.
+        labels: in the order of the logits.
+        head: kind of head: "linear", "bert", "roberta" or "score".
+        length, slots, kv_heads, head_dim: sizes of the prefix; None for a head trained alone.
+        result: the run's result.json, if it was finished.
+        format: of these files.
+    """
+
+    backbone: str
+    family: str
+    fingerprint: str
+    recipe: dict[str, Any]
+    labels: tuple[str, ...]
+    head: str
+    length: int | None
+    slots: tuple[tuple[str, int], ...]
+    kv_heads: int
+    head_dim: int
+    result: dict[str, Any]
+    format: int = FORMAT
+
+    @classmethod
+    def of(cls, setup: Setup, result: dict[str, Any]) -> Card:
+        """The card of a run."""
+        shape, family, config = setup.shape, setup.files.family, setup.files.config
+        return cls(
+            backbone=setup.config.backbone.name,
+            family=family.name,
+            fingerprint=setup.fingerprint,
+            recipe=setup.config.model_dump(mode="json"),
+            labels=tuple(setup.task.labels),
+            head=head_kind(setup),
+            length=None if shape is None else shape.length,
+            slots=() if shape is None else shape.slots,
+            kv_heads=family.kv_heads(config),
+            head_dim=family.head_dim(config),
+            result=result,
+        )
+
+    @property
+    def shape(self) -> PrefixShape | None:
+        """Sizes of the prefix, its MLP folded in."""
+        if self.length is None:
+            return None
+        return PrefixShape(self.length, self.slots, self.kv_heads, self.head_dim)
+
+    def config(self) -> RunConfig:
+        """The recipe, as a run would have it; its labels are the card's."""
+        config = RunConfig.model_validate(self.recipe)
+        if config.task.name != "classification":
+            return config
+        task = config.task.model_copy(update={"labels": list(self.labels)})
+        return config.model_copy(update={"task": task})
+
+
+def write_export(
+    folder: Path, card: Card, values: Mapping[str, Tensor], *, replace_existing: bool = False
+) -> None:
+    """Write an export.
+
+    Args:
+        folder: made here; must not exist unless `replace_existing`.
+        card: about it.
+        values: trained tensors by their name in `PromptedModel`, whole, fp32.
+        replace_existing: a run's own export/ is made anew when the run is finished again.
+
+    Raises:
+        UserError: the folder exists.
+    """
+    building = _begin(folder, replace_existing)
+    tensors = {name: value for name, value in values.items() if name.startswith("head.")}
+    flat = flat_prefix(values)
+    if flat is not None:
+        tensors["prefix"] = flat
+    save_file(
+        {name: value.detach().contiguous() for name, value in tensors.items()},
+        building / PROMPT_FILE,
+        metadata={"format": "pt"},
+    )
+    (building / CARD_FILE).write_text(json.dumps(asdict(card), indent=1) + "\n")
+    (building / "README.md").write_text(model_card(card))
+    _finish(building, folder)
+
+
+def _begin(folder: Path, replace_existing: bool) -> Path:
+    if folder.exists() and not replace_existing:
+        raise UserError(f"{folder}: exists already, and nothing is overwritten. Name another one.")
+    building = folder.with_name(f".{folder.name}.building")
+    try:
+        if building.exists():
+            shutil.rmtree(building)
+        building.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror}).") from None
+    return building
+
+
+def _finish(building: Path, folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+    building.rename(folder)
+
+
+def read_card(folder: Path) -> Card:
+    """The card of an export, or of the export in a finished run's directory.
+
+    Raises:
+        UserError: there is none, or one of another format.
+    """
+    export = export_folder(folder)
+    path = export / CARD_FILE
+    try:
+        raw = json.loads(path.read_text())
+        if raw["format"] != FORMAT:
+            raise UserError(f"{path}: format {raw['format']}; this version reads {FORMAT}.")
+        raw["labels"] = tuple(raw["labels"])
+        raw["slots"] = tuple((str(slot), int(layer)) for slot, layer in raw["slots"])
+        return Card(**raw)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a readable card ({error}).") from None
+
+
+def export_folder(folder: Path) -> Path:
+    """`folder` itself, or its export/ where it is a run's directory.
+
+    Raises:
+        UserError: neither is an export.
+    """
+    for candidate in (folder, folder / "export"):
+        if (candidate / CARD_FILE).is_file():
+            return candidate
+    if (folder / "checkpoints").is_dir():
+        raise UserError(
+            f"{folder}: this run is not finished. Make an export of its newest checkpoint:"
+            f" ptv2-scale export {folder} OUT"
+        )
+    raise UserError(f"{folder}: neither an export nor a run: no {CARD_FILE} in it or in export/.")
+
+
+def read_values(folder: Path) -> dict[str, Tensor]:
+    """Trained tensors of an export by their name in `PromptedModel`, the prefix as a table."""
+    tensors = read_tensors(export_folder(folder) / PROMPT_FILE)
+    flat = tensors.pop("prefix", None)
+    if flat is not None:
+        tensors["prefix_encoder.embedding.weight"] = flat
+    return tensors
+
+
+_HEAD_NAMES = {"bert": {"out_proj.": "classifier."}, "roberta": {"": "classifier."}, "score": {"": ""}}
+
+
+def export_peft(source: Path, folder: Path) -> None:
+    """Turn an export into PEFT's PREFIX_TUNING folder.
+
+    Raises:
+        UserError: PEFT cannot express this prefix or this head; says why.
+    """
+    card = read_card(source)
+    reason = _peft_refusal(card)
+    if reason:
+        raise UserError(f"{source}: PEFT's PREFIX_TUNING cannot express this export: {reason}.")
+    values = read_values(source)
+    building = _begin(folder, replace_existing=False)
+    shape = card.shape
+    assert shape is not None
+    flat = values.pop("prefix_encoder.embedding.weight")
+    write_peft(building, flat, shape, _transformers_head(card, values), card.backbone)
+    (building / "README.md").write_text(model_card(card))
+    _finish(building, folder)
+
+
+def _transformers_head(card: Card, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    ((old, new),) = _HEAD_NAMES[card.head].items()
+    own = {name.removeprefix("head."): value for name, value in values.items()}
+    return {new + name.removeprefix(old): value for name, value in own.items()}
+
+
+def _peft_refusal(card: Card) -> str | None:
+    prompt = card.config().prompt
+    if card.length is None or not isinstance(prompt, Prefix):
+        return "it has no prefix"
+    if card.family == "T5":
+        return "it gives T5's encoder and cross-attention no prefix, and no T5 classification head"
+    if prompt.layers != "all":
+        return f"it prompts every layer, and this prefix is in layers {prompt.layers} only"
+    if prompt.positions != "shift":
+        return "it always shifts positions, and this prefix was trained with positions: keep"
+    if card.head == "linear":
+        return "its head is not transformers' own; train with task.head: hf"
+    return None
+
+
+def model_card(card: Card) -> str:
+    """A README for the export, with the metadata block that model hubs read."""
+    result = card.result
+    what = "prefix and head" if card.length else "head"
+    lines = [
+        "---",
+        "library_name: ptv2_scale",
+        f"base_model: {json.dumps(card.backbone)}",
+        "tags: [p-tuning-v2, prefix-tuning]",
+        "---",
+        f"# {what.capitalize()} for {card.recipe['task']['name']}",
+        "",
+        f"Trained with ptv2_scale on the frozen {card.family} backbone `{card.backbone}`"
+        f" (fingerprint `{card.fingerprint[:16]}`).",
+        "",
+        f"- labels: {', '.join(card.labels)}",
+        f"- prefix: {card.length or 'none'} tokens in {len(card.slots)} attention modules",
+    ]
+    if result:
+        lines += [
+            f"- {result['metric']} on {result['split']}: {result['value']:.4f}"
+            f" (most frequent class alone: {result['majority']:.4f})",
+            f"- trained parameters: {result['trained_parameters']:,} beside"
+            f" {result['backbone_parameters']:,} frozen ones",
+        ]
+    lines += [
+        "",
+        "```python",
+        "from ptv2_scale import load_prompted",
+        "",
+        f"model = load_prompted(FOLDER, backbone={card.backbone!r})",
+        "```",
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,40 @@
+"""What a finished run says to the person who started it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ptv2_scale.engine.run import Result
+
+
+def verdict(metric: str, value: float, majority: float) -> str:
+    """One line that sets a score against always predicting the most frequent class."""
+    line = f"{metric} {value:.4f}; the most frequent class alone scores {majority:.4f}"
+    if value <= majority:
+        line += ": the model does NO BETTER than that. Try another learning rate or more epochs."
+    return line
+
+
+def summary(result: Result, run: Path) -> str:
+    """The closing lines of a run: result, share of parameters, where things lie, what next."""
+    share = result.trained_parameters / (result.trained_parameters + result.backbone_parameters)
+    lines = [
+        "",
+        f"{result.task}, {result.split}: " + verdict(result.metric, result.value, result.majority),
+    ]
+    if result.head_only is not None:
+        lines.append(f"a head alone on the same frozen backbone scores {result.head_only:.4f}")
+    lines += [
+        f"trained {result.trained_parameters:,} of"
+        f" {result.trained_parameters + result.backbone_parameters:,} parameters ({share:.2%})"
+        f" on {result.ranks} ranks in {result.seconds:.0f} s, at most"
+        f" {result.peak_memory_bytes / 2**20:.0f} MiB a rank",
+        f"prefix and head: {run / 'export'}",
+        f"result: {run / 'result.json'}",
+        "",
+        "next:",
+        f"  ptv2-scale evaluate {run}",
+        f"  ptv2-scale predict {run} --input rows.jsonl --output labelled.jsonl",
+        f"  ptv2-scale export {run} OUT --format peft",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,82 @@
+"""Metrics by the name a recipe uses, computed by scikit-learn; all of them better when higher."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
+
+from ptv2_scale.errors import UserError, did_you_mean
+
+Labels = Sequence[int]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A named score.
+
+    Attributes:
+        name: as in a recipe and in results.
+        score: (true classes, predicted classes) -> 0 to 1, or -1 to 1 for matthews. Needs at least
+            one example.
+    """
+
+    name: str
+    score: Callable[[Labels, Labels], float]
+
+
+def _accuracy(truth: Labels, predicted: Labels) -> float:
+    return float(accuracy_score(truth, predicted))
+
+
+def _f1(truth: Labels, predicted: Labels) -> float:
+    return float(f1_score(truth, predicted, pos_label=1, zero_division=0.0))
+
+
+def _f1_macro(classes: int) -> Callable[[Labels, Labels], float]:
+    # Over all classes, so that the score means the same whatever happens to be predicted.
+    every = list(range(classes))
+    return lambda truth, predicted: float(
+        f1_score(truth, predicted, labels=every, average="macro", zero_division=0.0)
+    )
+
+
+def _matthews(truth: Labels, predicted: Labels) -> float:
+    return float(matthews_corrcoef(truth, predicted))
+
+
+METRICS: dict[str, Callable[[int], Callable[[Labels, Labels], float]]] = {
+    "accuracy": lambda classes: _accuracy,
+    "f1": lambda classes: _f1,
+    "f1_macro": _f1_macro,
+    "matthews": lambda classes: _matthews,
+}
+
+
+def metric_named(name: str, classes: int) -> Metric:
+    """The metric of that name, for a task of so many classes.
+
+    `f1` is that of the second class, as for MRPC; `f1_macro` is the mean over all classes.
+
+    Raises:
+        UserError: there is no such metric, or it does not suit the number of classes.
+    """
+    if name not in METRICS:
+        allowed = ", ".join(METRICS)
+        raise UserError(
+            f"task.metric: found '{name}', allowed: {allowed}.{did_you_mean(name, list(METRICS))}"
+        )
+    if name == "f1" and classes != 2:
+        raise UserError(
+            f"task.metric: f1 is for two classes, and the task has {classes}; use f1_macro"
+        )
+    return Metric(name, METRICS[name](classes))
+
+
+def majority(labels: Labels, metric: Metric) -> float:
+    """The score of always answering the most frequent class of `labels` (at a tie, the first)."""
+    counts = Counter(labels)
+    most = max(sorted(counts), key=lambda label: counts[label])
+    return metric.score(labels, [most] * len(labels))

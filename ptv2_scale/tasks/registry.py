@@ -1,0 +1,126 @@
+"""A recipe's `task` becomes a `Task`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ptv2_scale import demo
+from ptv2_scale.config.recipe import Task as TaskConfig
+from ptv2_scale.errors import UserError, did_you_mean
+from ptv2_scale.tasks import glue, superglue
+from ptv2_scale.tasks.base import Split, Task
+from ptv2_scale.tasks.classification import ClassificationTask, LabelFormat, found_labels
+from ptv2_scale.tasks.metrics import metric_named
+from ptv2_scale.tasks.published import Published
+from ptv2_scale.tasks.splits import HubSplits, LocalSplits, Splits
+from ptv2_scale.tasks.text import TextFormat
+
+PUBLISHED = {task.name: task for task in (*superglue.TASKS, *glue.TASKS)}
+OWN = "classification"
+DEMO = "demo"
+TASK_NAMES = (*PUBLISHED, DEMO, OWN)
+
+DEMO_FOLDER = Path(demo.__file__).parent / "task"
+DEMO_FILES: Mapping[Split, str] = {"train": "train.jsonl", "validation": "validation.jsonl"}
+
+
+def build_task(config: TaskConfig) -> Task:
+    """The task of a recipe.
+
+    Nothing is read here, but the training split where a task's labels are those found in it
+    (`demo` and `classification` without `task.labels`).
+
+    Raises:
+        UserError: the name is not known, or a key is missing or of no meaning for this task.
+    """
+    if config.name == OWN:
+        return _own(config)
+    _refuse_columns(config)
+    if config.name == DEMO:
+        return _demo(config)
+    if config.name in PUBLISHED:
+        return _published(config, PUBLISHED[config.name])
+    raise UserError(
+        f"task.name: found '{config.name}', allowed: {', '.join(TASK_NAMES)}."
+        + did_you_mean(config.name, TASK_NAMES)
+    )
+
+
+def _refuse_columns(config: TaskConfig) -> None:
+    for key in ("text", "text_pair", "label"):
+        if getattr(config, key) is not None:
+            raise UserError(
+                f"task.{key} is for task.name={OWN} only; {config.name} has its own columns"
+            )
+
+
+def _published(config: TaskConfig, task: Published) -> Task:
+    if config.labels is not None and tuple(config.labels) != task.labels:
+        raise UserError(
+            f"task.labels: {task.name} has the labels {', '.join(task.labels)}; leave the key out"
+        )
+    files = {**task.files, **_named_files(config)}
+    return _task(
+        config,
+        TextFormat(task.columns, task.template),
+        LabelFormat(aliases=dict(zip(task.hub_labels, task.labels, strict=False))),
+        task.labels,
+        HubSplits(task.dataset, task.subset)
+        if config.path is None
+        else LocalSplits(Path(config.path), files, task.header, task.rename),
+        (config.metric or task.metric, task.metric, *task.also),
+    )
+
+
+def _demo(config: TaskConfig) -> Task:
+    folder = DEMO_FOLDER if config.path is None else Path(config.path)
+    splits = LocalSplits(folder, {**DEMO_FILES, **_named_files(config)})
+    return _with_found_labels(config, TextFormat(("text",)), LabelFormat(), splits)
+
+
+def _own(config: TaskConfig) -> Task:
+    if config.text is None or config.label is None or config.path is None:
+        raise UserError(
+            f"task.name={OWN} needs task.path=FOLDER, task.train=FILE, task.validation=FILE, "
+            "task.text=COLUMN and task.label=COLUMN"
+        )
+    columns = (config.text,) if config.text_pair is None else (config.text, config.text_pair)
+    splits = LocalSplits(Path(config.path), _named_files(config))
+    return _with_found_labels(config, TextFormat(columns), LabelFormat(config.label), splits)
+
+
+def _with_found_labels(
+    config: TaskConfig, text: TextFormat, label: LabelFormat, splits: Splits
+) -> Task:
+    if config.labels is not None:
+        labels = tuple(config.labels)
+    else:
+        rows = splits.rows("train", (*text.columns, label.column))
+        labels = found_labels(rows, label, splits.place("train"))
+    return _task(config, text, label, labels, splits, (config.metric or "accuracy",))
+
+
+def _named_files(config: TaskConfig) -> dict[Split, str]:
+    named: dict[Split, str | None] = {
+        "train": config.train,
+        "validation": config.validation,
+        "test": config.test,
+    }
+    if config.path is None and any(named.values()):
+        raise UserError("task.train, task.validation and task.test name files inside task.path")
+    return {split: file for split, file in named.items() if file is not None}
+
+
+def _task(
+    config: TaskConfig,
+    text: TextFormat,
+    label: LabelFormat,
+    labels: tuple[str, ...],
+    splits: Splits,
+    metrics: tuple[str, ...],
+) -> Task:
+    if len(set(labels)) < max(len(labels), 2):
+        raise UserError(f"task.labels: found {list(labels)}, expected two or more different labels")
+    metric, *also = (metric_named(name, len(labels)) for name in dict.fromkeys(metrics))
+    return ClassificationTask(config.name, text, label, labels, metric, tuple(also), splits)

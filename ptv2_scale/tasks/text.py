@@ -1,0 +1,114 @@
+"""Rows become token ids: which columns are read, how two texts are joined, what is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ptv2_scale.data.formats import Row
+from ptv2_scale.errors import UserError, did_you_mean
+from ptv2_scale.tasks.base import Style, Tokenizer
+
+Inputs = dict[str, list[int]]
+
+CHUNK = 1000  # rows a tokenizer call: its working memory is many times that of the ids
+ROUNDS = 3  # each cut is an estimate from characters; what is still too long is then cut hard
+
+
+@dataclass(frozen=True)
+class TextFormat:
+    """What is read of a row.
+
+    Attributes:
+        columns: the columns that are read, one or two of them unless there is a template.
+        template: joins the columns to a single text, such as "{sentence1} {sentence2}".
+    """
+
+    columns: tuple[str, ...]
+    template: str | None = None
+
+    def parts(self, row: Row, number: int, style: Style) -> tuple[str, ...]:
+        """The texts of a row, with the columns' names before them in the style "named"."""
+        values = {column: _text(row, column, number) for column in self.columns}
+        if self.template is not None:
+            return (self.template.format(**values),)
+        if style == "named":
+            return tuple(f"{column}: {value}" for column, value in values.items())
+        return tuple(values.values())
+
+
+def _text(row: Row, column: str, number: int) -> str:
+    value = row.get(column)
+    if isinstance(value, str):
+        return value
+    if column in row:
+        found = f"found {value!r:.60}, expected text"
+    else:
+        found = f"there is none; found: {', '.join(row)}.{did_you_mean(column, list(row))}"
+    raise UserError(f"row {number}, column '{column}': {found}")
+
+
+def tokenize(
+    parts: Sequence[tuple[str, ...]], tokenizer: Tokenizer, style: Style, max_length: int
+) -> tuple[list[Inputs], int]:
+    """Token ids of texts, and how many texts were cut to `max_length` tokens.
+
+    In the style "pair" the tokenizer joins two texts in its own way; in "named" they are one text.
+    In both, the longer of two texts is cut first: a question keeps its words beside a passage.
+    """
+    texts = list(parts) if style == "pair" else [(" ".join(text),) for text in parts]
+    inputs = _call(tokenizer, texts)
+    too_long = [place for place, found in enumerate(inputs) if _size(found) > max_length]
+    if not too_long:
+        return inputs, 0
+    short = [texts[place] for place in too_long]
+    if style == "named":
+        short = _shortened([parts[place] for place in too_long], tokenizer, max_length)
+    cut = _call(tokenizer, short, truncation="longest_first", max_length=max_length)
+    for place, found in zip(too_long, cut, strict=True):
+        inputs[place] = found
+    return inputs, len(too_long)
+
+
+def _size(inputs: Inputs) -> int:
+    return len(inputs["input_ids"])
+
+
+def _call(
+    tokenizer: Tokenizer, texts: Sequence[tuple[str, ...]], **options: object
+) -> list[Inputs]:
+    inputs: list[Inputs] = []
+    for start in range(0, len(texts), CHUNK):
+        columns = [list(column) for column in zip(*texts[start : start + CHUNK], strict=True)]
+        found = tokenizer(*columns, return_attention_mask=False, verbose=False, **options)
+        names = list(found.keys())
+        inputs += [
+            dict(zip(names, values, strict=True))
+            for values in zip(*(found[name] for name in names), strict=True)
+        ]
+    return inputs
+
+
+def _shortened(
+    parts: Sequence[tuple[str, ...]], tokenizer: Tokenizer, max_length: int
+) -> list[tuple[str, ...]]:
+    """Joined texts that lost, of their longest part, about as much as is too long."""
+    current = list(parts)
+    for _ in range(ROUNDS):
+        sizes = [_size(found) for found in _call(tokenizer, [(" ".join(p),) for p in current])]
+        current = [
+            part if size <= max_length else _fitted(part, max_length / size)
+            for part, size in zip(current, sizes, strict=True)
+        ]
+    return [(" ".join(p),) for p in current]
+
+
+def _fitted(parts: tuple[str, ...], share: float) -> tuple[str, ...]:
+    """Parts with that share of their characters in all; short parts stay whole."""
+    room = int(sum(map(len, parts)) * share)
+    kept = list(parts)
+    by_length = sorted(range(len(parts)), key=lambda place: len(parts[place]))
+    for done, place in enumerate(by_length):
+        kept[place] = parts[place][: room // (len(parts) - done)]
+        room -= len(kept[place])
+    return tuple(kept)

@@ -1,0 +1,85 @@
+"""Tiny random backbones, one of every architecture, saved as folders the way they are published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModel
+
+SIZES: dict[str, Any] = {
+    "vocab_size": 120,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 160,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+GROUPED = {"num_key_value_heads": 2, "head_dim": 8}
+T5_SIZES: dict[str, Any] = {
+    "vocab_size": 120,
+    "d_model": 32,
+    "d_kv": 12,  # 4 x 12 is not 32: the width of T5-3B's kind
+    "d_ff": 48,
+    "num_layers": 3,
+    "num_decoder_layers": 2,
+    "num_heads": 4,
+    "relative_attention_num_buckets": 8,
+    "relative_attention_max_distance": 20,
+    "pad_token_id": 0,
+    "decoder_start_token_id": 0,
+}
+OVERRIDES: dict[str, dict[str, Any]] = {
+    "t5": {"feed_forward_proj": "relu"},
+    "mt5": {"feed_forward_proj": "gated-gelu"},
+    "glm": {**GROUPED},
+    "glm4": {**GROUPED},
+    "bert": {},
+    "roberta": {"pad_token_id": 1, "bos_token_id": 0},
+    "llama": {**GROUPED},
+    "qwen2": {"num_key_value_heads": 2},
+    "qwen3": {**GROUPED},
+    "gpt2": {"bos_token_id": 2},
+    "opt": {"word_embed_proj_dim": 32, "ffn_dim": 48, "pad_token_id": 1},
+    "gpt_neox": {},
+    "phi3": {"num_key_value_heads": 2},
+}
+MODEL_TYPES = tuple(OVERRIDES)
+CAUSAL = tuple(kind for kind in MODEL_TYPES if kind not in ("t5", "mt5", "bert", "roberta"))
+
+
+def config_of(model_type: str, **changes: Any) -> Any:
+    """A tiny configuration; dropout is zero unless `changes` say otherwise."""
+    sizes = T5_SIZES if model_type in ("t5", "mt5") else SIZES
+    config = AutoConfig.for_model(model_type, **{**sizes, **OVERRIDES[model_type], **changes})
+    for key in vars(config):
+        if "drop" in key and isinstance(getattr(config, key), float) and key not in changes:
+            setattr(config, key, 0.0)
+    return config
+
+
+def save_backbone(model_type: str, folder: Path, **changes: Any) -> Path:
+    """Save a tiny random backbone; its weights are spread enough for attention to matter."""
+    torch.manual_seed(7)
+    model = AutoModel.from_config(config_of(model_type, **changes))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(0.0, 0.15)
+    model.save_pretrained(folder)
+    return folder
+
+
+def batch_of(padding: str = "right", vocab: int = 120) -> dict[str, torch.Tensor]:
+    """Three texts of 9, 6 and 4 tokens, padded on one side; `none`: all of 9 tokens."""
+    generator = torch.Generator().manual_seed(3)
+    input_ids = torch.randint(5, vocab, (3, 9), generator=generator)
+    mask = torch.ones_like(input_ids)
+    for row, length in enumerate((9, 9, 9) if padding == "none" else (9, 6, 4)):
+        hidden = slice(length, None) if padding == "right" else slice(0, 9 - length)
+        mask[row, hidden] = 0
+    return {"input_ids": input_ids, "attention_mask": mask}
