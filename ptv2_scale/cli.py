@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,17 +76,15 @@ def evaluate(arguments: argparse.Namespace) -> None:
     """Score an export on a split of its task."""
     from ptv2_scale.engine.serve import Server, open_export
     from ptv2_scale.summary import verdict
-    from ptv2_scale.tasks.metrics import majority
 
     def action(ranks: Ranks) -> None:
         export = open_export(Path(arguments.source), arguments.backbone, arguments.overrides)
-        value, labels = Server([export], ranks).evaluate(export.name, arguments.split)
-        metric = export.setup.task.metric
-        base = majority(labels, metric)
-        found = {"split": arguments.split, "metric": metric.name, "value": value, "majority": base}
+        metrics, majority = Server([export], ranks).evaluate(export.name, arguments.split)
+        name = export.setup.task.metric.name
+        found = {"split": arguments.split, "metric": name, "value": metrics[name]}
         if ranks.first:
-            print(json.dumps(found))
-            print(verdict(metric.name, value, base), file=sys.stderr)
+            print(json.dumps({**found, "majority": majority, "metrics": metrics}))
+            print(verdict(name, metrics[name], majority), file=sys.stderr)
 
     _with_ranks(1, action)
 
@@ -187,6 +186,8 @@ def parser() -> argparse.ArgumentParser:
 def _quieten() -> None:
     """Libraries speak up for warnings only; DeepSpeed would print its whole configuration."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    # DeepSpeed's calls of torch.distributed, once a step and rank.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
 

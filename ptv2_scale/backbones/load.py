@@ -17,11 +17,12 @@ from huggingface_hub import snapshot_download
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
+from ptv2_scale.backbones.attention import IMPLEMENTATION
 from ptv2_scale.backbones.families import family_of
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.backbones.weights import WeightFolder
+from ptv2_scale.demo import BACKBONE as DEMO_BACKBONE
 from ptv2_scale.errors import UserError
-from ptv2_scale.backbones.attention import IMPLEMENTATION
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -87,10 +88,15 @@ def open_backbone(
 
 
 def local_folder(name: str, revision: str | None = None) -> Path:
-    """The folder of a backbone or tokenizer; a hub name is downloaded, or found in the cache."""
+    """The folder of a backbone or tokenizer; a hub name is downloaded, or found in the cache.
+
+    "demo" is the embedded backbone, unless there is a folder of that name.
+    """
     folder = Path(name).expanduser()
     if folder.is_dir():
         return folder
+    if name == "demo":
+        return DEMO_BACKBONE
     if name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise UserError(f"backbone.name: no folder '{name}'.")
     patterns = ["*.json", "*.safetensors", "*.bin", "*.model", "*.txt"]

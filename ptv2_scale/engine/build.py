@@ -10,7 +10,7 @@ from typing import Any
 import deepspeed
 import torch
 from accelerate import init_empty_weights
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoTokenizer
 
 from ptv2_scale.backbones.attention import enable_checkpointing
@@ -34,7 +34,8 @@ from ptv2_scale.engine.sharding import shards_for
 from ptv2_scale.errors import UserError
 from ptv2_scale.model import PromptedModel, PromptSettings
 from ptv2_scale.prompts.prefix import PrefixShape, initial_values, prefix_shape
-from ptv2_scale.tasks.base import Task
+from ptv2_scale.tasks.base import Split, Task
+from ptv2_scale.tasks.heads import Head, HeadKind
 from ptv2_scale.tasks.registry import build_task
 
 
@@ -61,7 +62,7 @@ class Setup:
         """Of the backbone."""
         return fingerprint(self.files)
 
-    def examples(self, split: str) -> list[Example]:
+    def examples(self, split: Split) -> list[Example]:
         """One split, tokenised."""
         return self.task.encode(
             self.task.rows(split),
@@ -73,8 +74,7 @@ class Setup:
     @property
     def padding(self) -> Padding:
         """How this backbone's batches are padded."""
-        pad_id = self.tokenizer.pad_token_id
-        return Padding(pad_id if pad_id is not None else 0)
+        return Padding.of(self.tokenizer)
 
 
 def open_setup(config: RunConfig) -> Setup:
@@ -115,7 +115,7 @@ def _load_tokenizer(config: RunConfig, files: BackboneFiles) -> Any:
         ) from None
 
 
-def head_kind(setup: Setup) -> str:
+def head_kind(setup: Setup) -> HeadKind:
     """Which head the task is to build: "linear", "bert", "roberta" or "score".
 
     Raises:
@@ -130,24 +130,15 @@ def head_kind(setup: Setup) -> str:
     return family.hf_head
 
 
-def build_head(setup: Setup) -> nn.Module:
+def build_head(setup: Setup) -> Head:
     """The task's head with its first values, which depend on the seed alone."""
     family, config = setup.files.family, setup.files.config
     kind = head_kind(setup)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(setup.config.train.seed)
-        head: nn.Module = setup.task.head(
-            kind,
-            width=family.width(config),
-            dropout=head_dropout(config, kind),
-            pool=family.pool,
+        return setup.task.head(
+            kind, family.width(config), head_dropout(config, kind), family.pool
         )
-        for parameter in head.parameters():
-            # transformers' own initialisation of a fresh head.
-            nn.init.normal_(parameter, 0.0, 0.02) if parameter.dim() > 1 else nn.init.zeros_(
-                parameter
-            )
-    return head
 
 
 def head_dropout(config: Any, kind: str) -> float:

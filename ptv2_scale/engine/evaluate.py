@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ptv2_scale.data.collate import Example, Padding, collate
+from ptv2_scale.data.collate import Example, Padding
 from ptv2_scale.data.order import deal_whole, evaluation_batches
 from ptv2_scale.engine.ranks import Ranks, sum_over_ranks
+from ptv2_scale.tasks.base import Task
 
 _NOT_INPUTS = ("labels", "index")
 
@@ -26,6 +27,7 @@ def model_inputs(batch: dict[str, Tensor], device: torch.device) -> dict[str, Te
 
 def forward_all(
     run: Any,
+    task: Task,
     examples: Sequence[Example],
     *,
     padding: Padding,
@@ -38,6 +40,7 @@ def forward_all(
 
     Args:
         run: DeepSpeed's engine, or what calls a `PromptedModel` that is in `eval()` already.
+        task: makes the batches.
         examples: in the order of the result; each rank has all of them.
         padding: how batches are padded.
         micro_batch: rows a batch.
@@ -48,8 +51,7 @@ def forward_all(
     Returns:
         fp32, [examples, ...], on the CPU of every rank.
     """
-    lengths = [len(example.inputs["input_ids"]) for example in examples]
-    batches = evaluation_batches(lengths, micro_batch)
+    batches = evaluation_batches([example.length for example in examples], micro_batch)
     module = getattr(run, "module", None)
     if module is not None:
         module.eval()
@@ -58,7 +60,7 @@ def forward_all(
         for chosen in deal_whole(batches, ranks.rank, ranks.world):
             # A rank without work runs a batch that is not counted.
             rows = [examples[index] for index in (chosen or batches[0])]
-            batch = collate(rows, padding)
+            batch = task.collate(rows, padding)
             output = run(prefix=prefix, **model_inputs(batch, ranks.device))
             values = getattr(output, field).float()
             if collected is None:

@@ -13,7 +13,7 @@ import torch
 import torch.distributed
 from deepspeed.accelerator import get_accelerator
 
-from ptv2_scale.engine.jit import extension_guard
+from ptv2_scale.engine.jit import prepare_extensions
 from ptv2_scale.errors import UserError
 
 T = TypeVar("T")
@@ -58,8 +58,8 @@ def start(cpu_threads: int) -> Ranks:
     torch.set_num_threads(cpu_threads)
     if "RANK" not in os.environ:
         _stand_alone()
-    with extension_guard():
-        deepspeed.init_distributed(verbose=False)
+    prepare_extensions()
+    deepspeed.init_distributed(verbose=False)
     local = int(os.environ["LOCAL_RANK"])
     accelerator = get_accelerator()
     return Ranks(

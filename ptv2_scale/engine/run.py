@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ptv2_scale.config import Prefix, RunConfig, dump_recipe
-from ptv2_scale.data.collate import Example, collate
+from ptv2_scale.data.collate import Example
 from ptv2_scale.engine import checkpoint
 from ptv2_scale.engine.build import Setup, build_engine, build_head, open_setup
 from ptv2_scale.engine.checkpoint import Best, Parts, TrainerState
@@ -153,7 +153,8 @@ class Run:
 
     def _guard(self) -> None:
         rows = self._validation[: min(2, len(self._validation))]
-        batch = model_inputs(collate(rows, self._setup.padding), self._ranks.device)
+        made = self._setup.task.collate(rows, self._setup.padding)
+        batch = model_inputs(made, self._ranks.device)
         check_prefix(self._engine, self._engine.module, batch)
 
     def _is_evaluation(self, step: int) -> bool:
@@ -171,20 +172,22 @@ class Run:
         patience = self._config.evaluate.patience
         return patience is not None and state.without_gain >= patience
 
-    def _score(self, examples: Sequence[Example]) -> float:
+    def _metrics(self, examples: Sequence[Example]) -> dict[str, float]:
         logits = forward_all(
             self._engine,
+            self._setup.task,
             examples,
             padding=self._setup.padding,
             micro_batch=self._config.evaluate.micro_batch,
             ranks=self._ranks,
         )
-        return self._setup.task.score(logits, examples)
+        return self._setup.task.scores(logits, examples)
 
     def _evaluate(self, state: TrainerState) -> TrainerState:
-        value = self._score(self._validation)
+        metrics = self._metrics(self._validation)
         metric = self._setup.task.metric.name
-        self._reporter.record({"event": "evaluation", "step": state.step, metric: value})
+        value = metrics[metric]
+        self._reporter.record({"event": "evaluation", "step": state.step, **metrics})
         self._reporter.say(f"step {state.step}: validation {metric} {value:.4f}")
         if state.best is not None and value <= state.best.value:
             return replace(state, without_gain=state.without_gain + 1)
@@ -225,6 +228,7 @@ class Run:
         features = {
             name: forward_all(
                 self._engine,
+                self._setup.task,
                 examples,
                 padding=self._setup.padding,
                 micro_batch=self._config.evaluate.micro_batch,
@@ -238,7 +242,8 @@ class Run:
 
         def score(head: Any) -> float:
             with torch.no_grad():
-                return task.score(head.forward_features(features["validation"]), self._validation)
+                logits = head.forward_features(features["validation"])
+            return task.score(logits, self._validation)
 
         labels = torch.tensor([example.label for example in self._train])
         return on_first_rank(

@@ -25,7 +25,8 @@ from ptv2_scale.engine.sharding import shards_for
 from ptv2_scale.errors import UserError
 from ptv2_scale.export import Card, read_card, read_values
 from ptv2_scale.model import PromptedModel, PromptedOutput
-from ptv2_scale.tasks.base import Prediction
+from ptv2_scale.tasks.base import Prediction, Split
+from ptv2_scale.tasks.metrics import majority
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ class Server:
             setup.tokenizer,
             setup.files.family.text_style,
             setup.config.task.max_length,
+            with_labels=False,
         )
         return self._forward(name, examples)
 
@@ -140,6 +142,7 @@ class Server:
         self._engine.eval()
         return forward_all(
             run,
+            setup.task,
             examples,
             padding=setup.padding,
             micro_batch=setup.config.evaluate.micro_batch,
@@ -150,18 +153,19 @@ class Server:
         """Labels and probabilities of rows, in their order."""
         return iter(self._exports[name].setup.task.decode(self.logits(name, rows)))
 
-    def evaluate(self, name: str, split: str) -> tuple[float, list[int]]:
-        """Metric of one export on a split of its task, and the split's labels.
+    def evaluate(self, name: str, split: Split) -> tuple[dict[str, float], float]:
+        """Metrics of one export on a split of its task, and the most frequent class's score.
 
         Raises:
             UserError: the split has no labels.
         """
         setup = self._exports[name].setup
         examples = setup.examples(split)
-        labels = [example.label for example in examples if example.label is not None]
-        if len(labels) != len(examples):
+        if any(example.label is None for example in examples):
             raise UserError(f"task.{split}: this split has no labels, so there is nothing to score.")
-        return setup.task.score(self._forward(name, examples), examples), labels
+        scores = setup.task.scores(self._forward(name, examples), examples)
+        labels = [example.label for example in examples if example.label is not None]
+        return scores, majority(labels, setup.task.metric)
 
 
 def _check_same_backbone(exports: Sequence[Export]) -> None:

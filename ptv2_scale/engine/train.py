@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ptv2_scale.config import Train
-from ptv2_scale.data.collate import Example, Padding, collate
+from ptv2_scale.data.collate import Example, Padding
 from ptv2_scale.data.order import accumulation, deal, epoch_batches
 from ptv2_scale.engine.evaluate import model_inputs
 from ptv2_scale.engine.ranks import Ranks, sum_over_ranks
@@ -107,7 +107,7 @@ class Trainer:
         self._engine, self._task, self._examples = engine, task, examples
         self._train, self._padding, self._ranks = train, padding, ranks
         self._micro_steps = accumulation(train.global_batch, train.micro_batch, ranks.world)
-        self.order = BatchOrder(tuple(len(e.inputs["input_ids"]) for e in examples), train)
+        self.order = BatchOrder(tuple(example.length for example in examples), train)
 
     def steps(self, done: int) -> Iterator[StepResult]:
         """Make the steps after the first `done`, one at a time."""
@@ -146,7 +146,7 @@ class Trainer:
     def _backward(self, micro: list[int], batch: list[int], count: int) -> Tensor:
         # Without rows of its own a rank runs one that counts nothing: all ranks must run alike.
         rows = [self._examples[index] for index in (micro or batch[:1])]
-        inputs = collate(rows, self._padding)
+        inputs = self._task.collate(rows, self._padding)
         output = self._engine(**model_inputs(inputs, self._ranks.device))
         summed = self._task.loss_sum(output.logits.float(), inputs["labels"].to(output.logits.device))
         if not micro:

@@ -1,0 +1,39 @@
+# Set-up, demo, tests and checks. No environment has to be activated.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/ready
+export TORCH_EXTENSIONS_DIR := $(CURDIR)/.venv/torch_extensions
+
+# Two ranks: on two GPUs, on the only GPU there is (then one rank), or on the CPU.
+RANKS ?= $(shell $(BIN)/python -c 'import torch; print(min(torch.accelerator.device_count(), 2) or 2)')
+PORT ?= $(shell $(BIN)/python -c 'import socket; print(socket.create_server(("", 0)).getsockname()[1])')
+
+.PHONY: setup demo test check
+
+setup: $(READY)
+
+# PyTorch comes first and is left alone where it can be imported: which build fits is the user's
+# choice (TORCH_INDEX_URL, or a torch already in .venv), so that one is pinned for all the rest.
+$(READY): pyproject.toml constraints-ci.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install \
+		$(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) -c constraints-ci.txt torch
+	$(BIN)/python -c 'import torch; print(f"torch=={torch.__version__}")' > .venv/constraints.txt
+	grep -v '^torch==' constraints-ci.txt >> .venv/constraints.txt
+	$(BIN)/python -m pip install -c .venv/constraints.txt -e '.[dev]'
+	$(BIN)/python -c 'from ptv2_scale.engine.jit import prepare_extensions as p; p()'
+	touch $@
+
+demo: setup
+	@n=1; while [ -e runs/demo.$$n ]; do n=$$((n + 1)); done; \
+		[ ! -e runs/demo ] || { mv runs/demo runs/demo.$$n && echo "runs/demo is now runs/demo.$$n"; }
+	$(BIN)/deepspeed --quiet --num_gpus $(RANKS) --master_port $(PORT) --module ptv2_scale train demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell

@@ -1,0 +1,118 @@
+"""Files are read as pandas or pyarrow read them, and every mistake is told with file and line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pandas
+import pytest
+
+from ptv2_scale.data import formats
+from ptv2_scale.data.sources import read_rows
+from ptv2_scale.errors import UserError
+
+ROWS = [
+    {"text": "plain", "label": "a"},
+    {"text": 'with "quotes", a comma\nand a line', "label": "b"},
+    {"text": "ümläut 漢字 \u2028 end", "label": "a"},
+]
+
+
+def written(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def test_jsonl(tmp_path: Path) -> None:
+    text = "\n\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS)
+    assert read_rows(written(tmp_path, "a.jsonl", text)) == ROWS
+
+
+def test_csv(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    pandas.DataFrame(ROWS).to_csv(path, index=False)
+    assert read_rows(path) == ROWS
+
+
+def test_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pandas.DataFrame(ROWS).to_parquet(path)
+    assert read_rows(path) == ROWS
+
+
+def test_tsv_has_no_quoting_and_no_byte_order_mark(tmp_path: Path) -> None:
+    content = '\ufefftext\tlabel\n"lone quote\ta\r\nit\'s "fine"\tb\n'
+    assert read_rows(written(tmp_path, "a.tsv", content)) == [
+        {"text": '"lone quote', "label": "a"},
+        {"text": 'it\'s "fine"', "label": "b"},
+    ]
+
+
+def test_header_of_a_table_without_one(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.tsv", "one\t1\ntwo\t0\n")
+    assert read_rows(path, header=("text", "label"))[1] == {"text": "two", "label": "0"}
+
+
+def test_a_csv_field_may_be_longer_than_pythons_default(tmp_path: Path) -> None:
+    before = csv.field_size_limit()
+    path = written(tmp_path, "a.csv", "text\n" + "x" * 200_000 + "\n")
+    assert len(str(read_rows(path)[0]["text"])) == 200_000
+    assert csv.field_size_limit() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.jsonl", '{"text": "x"}\n{"text": \n', "a.jsonl:2: not JSON"),
+        ("a.jsonl", '\n["x"]\n', "a.jsonl:2: found [\"x\"], expected one JSON object"),
+        ("a.jsonl", "[" * 200_000, "a.jsonl:1: JSON nested too deeply"),
+        ("a.jsonl", '{"a": ' + "9" * 5000 + "}", "a.jsonl:1: not JSON"),
+        ("a.jsonl", b'{"text": "x"}\n{"text": "\xe9"}\n', "a.jsonl:2: not UTF-8"),
+        ("a.jsonl", "", "a.jsonl: the file holds no rows"),
+        ("a.csv", "text,label\n", "a.csv: the file holds no rows"),
+        ("a.csv", "text,label\nx,a\ny\n", "a.csv:3: found 1 fields, expected 2: text, label"),
+        ("a.csv", 'text,label\nx,a\n"y,b\n', "a.csv:3: not CSV"),
+        ("a.csv", "text,text\nx,a\n", "a.csv:1: two columns have the same name"),
+        ("a.tsv", "text\tlabel\nx\ta\tb\n", "a.tsv:2: found 3 fields"),
+        ("a.parquet", "nonsense", "a.parquet: not a Parquet file"),
+        ("a.jsonl.gz", "x", "the kind '.gz' is not known; allowed: .jsonl, .csv, .tsv, .parquet"),
+    ],
+)
+def test_broken_files(tmp_path: Path, name: str, content: str | bytes, told: str) -> None:
+    with pytest.raises(UserError) as error:
+        read_rows(written(tmp_path, name, content))
+    assert told in str(error.value)
+
+
+def test_too_long_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "MAX_LINE_BYTES", 1024**2)
+    path = written(tmp_path, "a.jsonl", '{"text": "x"}\n{"text": "' + "x" * 1024**2 + '"}\n')
+    with pytest.raises(UserError, match=r"a.jsonl:2: the line is longer than 1 MiB"):
+        read_rows(path)
+
+
+def test_missing_column_names_the_line_and_the_nearest(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.jsonl", '{"sentence": "x"}\n{"sentense": "y"}\n')
+    with pytest.raises(UserError) as error:
+        read_rows(path, columns=("sentence",))
+    assert "a.jsonl:2: no column 'sentence'; found: sentense." in str(error.value)
+    assert "Did you mean 'sentense'?" in str(error.value)
+
+
+def test_missing_file_names_a_near_one(tmp_path: Path) -> None:
+    written(tmp_path, "train.jsonl", "{}")
+    with pytest.raises(UserError, match=r"no such file. Did you mean 'train.jsonl'"):
+        read_rows(tmp_path / "trian.jsonl")
+
+
+def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    path = written(tmp_path, "a.jsonl", "{}")
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UserError, match="cannot be read: Permission denied"):
+        read_rows(path)

@@ -1,0 +1,37 @@
+"""What is asked of the hub, what is made of its class numbers, what is said when it is away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import datasets
+import pytest
+
+from ptv2_scale.data.sources import hub_rows
+from ptv2_scale.errors import UserError
+
+
+def test_class_numbers_become_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["no", "yes"])}
+    )
+    found = datasets.Dataset.from_dict(
+        {"text": ["a", "b", "c"], "label": [1, 0, -1]}, features=features
+    )
+
+    def load(*names: Any, split: str) -> Any:
+        asked.append((*names, split))
+        return found
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    assert [row["label"] for row in hub_rows("some/set", "sub", "test")] == ["yes", "no", None]
+    assert asked == [("some/set", "sub", "test")]
+
+
+def test_offline_is_one_clear_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError) as error:
+        hub_rows("aps/super_glue", "cb", "validation")
+    assert "'validation' of aps/super_glue (cb)" in str(error.value)
+    assert "set task.path=FOLDER to read local files" in str(error.value)
