@@ -62,13 +62,19 @@ def config_of(model_type: str, **changes: Any) -> Any:
     return config
 
 
-def save_backbone(model_type: str, folder: Path, **changes: Any) -> Path:
-    """Save a tiny random backbone; its weights are spread enough for attention to matter."""
+def save_backbone(
+    model_type: str, folder: Path, spread: float | None = 0.15, **changes: Any
+) -> Path:
+    """Save a tiny random backbone.
+
+    Its matrices have the standard deviation `spread`, wide enough for attention to matter; None
+    leaves them as transformers initialises them, which is nearer to the numbers of trained models.
+    """
     torch.manual_seed(7)
     model = AutoModel.from_config(config_of(model_type, **changes))
     with torch.no_grad():
         for parameter in model.parameters():
-            if parameter.dim() > 1:
+            if spread is not None and parameter.dim() > 1:
                 parameter.normal_(0.0, 0.15)
     model.save_pretrained(folder)
     return folder

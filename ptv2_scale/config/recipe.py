@@ -1,93 +1,193 @@
-"""stub"""
+"""The models of a recipe: every key with its type, range, default and description."""
+
 from __future__ import annotations
-from typing import Any, Literal, Annotated, Union
-from pydantic import BaseModel, ConfigDict, Field
-import yaml, pathlib
-class S(BaseModel):
-    model_config=ConfigDict(extra="forbid", frozen=True)
-class Backbone(S):
-    name: str
-    revision: str|None=None
-    tokenizer: str|None=None
-    dtype: Literal["bf16","fp32"]="bf16"
-    dropout: float|None=None
-    weights: Literal["any","safetensors"]="any"
-    trust_remote_code: bool=False
-class Prefix(S):
-    method: Literal["prefix"]="prefix"
-    length:int=20
-    encoder: Literal["table","mlp"]="table"
-    hidden:int=512
-    layers: Any="all"
-    slots: Any="all"
-    dropout: float=0.1
-    init: str="random"
-    init_scale: float=0.02
-    init_text: str|None=None
-    init_from: str|None=None
-    positions: str="shift"
-    def layer_numbers(self,total):
-        return tuple(range(total))
-class HeadOnly(S):
-    method: Literal["none"]="none"
-class Task(S):
-    name:str
-    path:str|None=None
-    train:str|None=None
-    validation:str|None=None
-    test:str|None=None
-    text:str|None=None
-    text_pair:str|None=None
-    label:str|None=None
-    labels:list[str]|None=None
-    metric:str|None=None
-    head:str|None=None
-    max_length:int=128
-class Train(S):
-    seed:int=11
-    epochs:int|None=None
-    steps:int|None=None
-    global_batch:int=32
-    micro_batch:int=8
-    lr:float=5e-3
-    weight_decay:float=0.
-    betas:tuple[float,float]=(0.9,0.999)
-    eps:float=1e-8
-    schedule:str="linear"
-    warmup:float=0.
-    decay:float=0.95
-    clip:float|None=1.0
-    gradient_checkpointing:bool=True
-    cpu_threads:int=1
-    head_only_baseline:bool=False
-class Evaluate(S):
-    every:int|None=None
-    micro_batch:int=16
-    patience:int|None=None
-class Checkpoint(S):
-    every:int|None=None
-    keep:int=2
-class RunConfig(S):
-    backbone: Backbone
-    prompt: Union[Prefix,HeadOnly]=Field(discriminator="method",default=Prefix())
-    task: Task
-    train: Train=Train()
-    evaluate: Evaluate=Evaluate()
-    checkpoint: Checkpoint=Checkpoint()
-    deepspeed: str="zero3"
-    run: str|None=None
-    trackers: list[str]=[]
-def load_recipe(path, overrides):
-    d=yaml.safe_load(pathlib.Path(path).read_text())
-    for o in overrides:
-        k,v=o.split("=",1); t=d
-        *p,l=k.split(".")
-        for x in p: t=t.setdefault(x,{})
-        v=yaml.safe_load(v)
-        try: v=float(v) if isinstance(v,str) else v
-        except ValueError: pass
-        t[l]=v
-    return RunConfig.model_validate(d)
-def override(c,o):
-    return c
-def dump_recipe(c): return yaml.safe_dump(c.model_dump(mode="json"))
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+
+from ptv2_scale.config.prompt import Prefix, Prompt
+from ptv2_scale.config.rules import meaningful
+from ptv2_scale.config.values import SETTINGS, Count, Share, Text, refuse_conflicts, unique
+
+_DEFAULT_EPOCHS = 10
+
+
+class Backbone(BaseModel):
+    """The frozen model."""
+
+    model_config = SETTINGS
+
+    name: Text = Field(description="Folder, or name on the Hugging Face hub.")
+    revision: Text | None = Field(
+        default=None, description="Branch, tag or commit on the hub; null: the default branch."
+    )
+    tokenizer: Text | None = Field(
+        default=None, description="Folder or hub name of the tokenizer; null: beside the weights."
+    )
+    dtype: Literal["bf16", "fp32"] = Field(
+        default="bf16", description="Number format of backbone and computation."
+    )
+    dropout: Share | None = Field(
+        default=None, description="Dropout inside the backbone; null: its config's own."
+    )
+    weights: Literal["any", "safetensors"] = Field(
+        default="any", description="Weight files that may be read; safetensors refuses pickles."
+    )
+    trust_remote_code: bool = Field(
+        default=False, description="Run Python code that comes with the backbone."
+    )
+
+
+class Task(BaseModel):
+    """Data, head and metric."""
+
+    model_config = SETTINGS
+
+    name: Text = Field(
+        description="superglue/boolq, glue/sst2, ..., demo, or classification for data of your own."
+    )
+    path: Text | None = Field(
+        default=None, description="Folder of local files; null: from the hub, or embedded for demo."
+    )
+    train: Text | None = Field(default=None, description="Training file inside path.")
+    validation: Text | None = Field(default=None, description="Validation file inside path.")
+    test: Text | None = Field(default=None, description="Test file inside path.")
+    text: Text | None = Field(
+        default=None, description="Column of the text; name: classification only."
+    )
+    text_pair: Text | None = Field(
+        default=None, description="Column of a second text; name: classification only."
+    )
+    label: Text | None = Field(
+        default=None, description="Column of the label; name: classification only."
+    )
+    labels: Annotated[list[Text], Field(min_length=2)] | None = Field(
+        default=None, description="All labels in their order; null: the task's own, or as found."
+    )
+    metric: Literal["accuracy", "f1", "f1_macro", "matthews"] | None = Field(
+        default=None, description="What decides which checkpoint is best; null: the task's own."
+    )
+    head: Literal["linear", "hf"] | None = Field(
+        default=None, description="hf mirrors transformers' own; null: the family's default."
+    )
+    max_length: Count = Field(default=128, description="Tokens of an example; longer ones are cut.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> Task:
+        refuse_conflicts("task", self)
+        return self
+
+
+class Train(BaseModel):
+    """Optimisation."""
+
+    model_config = SETTINGS
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+        default=11, description="Of first values, order and dropout."
+    )
+    epochs: Count | None = Field(
+        default=None, description="Passes over the data; 10 if steps is not given either."
+    )
+    steps: Count | None = Field(default=None, description="Optimizer steps, instead of epochs.")
+    global_batch: Count = Field(default=32, description="Examples of an optimizer step, all ranks.")
+    micro_batch: Count = Field(default=8, description="Examples of a rank's forward pass.")
+    lr: Annotated[float, Field(gt=0)] = Field(default=5e-3, description="Peak learning rate.")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(default=0.0, description="AdamW's.")
+    betas: Annotated[tuple[Share, Share], Field(strict=False)] = Field(
+        default=(0.9, 0.999), description="AdamW's decay rates of both moments."
+    )
+    eps: Annotated[float, Field(gt=0)] = Field(default=1e-8, description="AdamW's.")
+    schedule: Literal["linear", "cosine", "constant", "exponential"] = Field(
+        default="linear", description="Of the learning rate after the warmup."
+    )
+    warmup: Share | Count = Field(
+        default=0.0, description="Below 1: share of all steps; from 1 on: steps."
+    )
+    decay: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.95, description="Factor an epoch; with schedule: exponential only."
+    )
+    clip: Annotated[float, Field(gt=0)] | None = Field(
+        default=1.0, description="Largest norm of the gradient; null: no clipping."
+    )
+    gradient_checkpointing: bool = Field(
+        default=True, description="Recompute layers in the backward pass to save memory."
+    )
+    cpu_threads: Count = Field(default=1, description="CPU threads of a rank.")
+    head_only_baseline: bool = Field(
+        default=False, description="Also train a head alone, and report its score."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _some_end(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or given.get("steps") is not None:
+            return given
+        return given if given.get("epochs") is not None else {**given, "epochs": _DEFAULT_EPOCHS}
+
+    @model_validator(mode="after")
+    def _agree(self) -> Train:
+        refuse_conflicts("train", self)
+        return self
+
+    @model_serializer(mode="wrap")
+    def _meaningful(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return meaningful("train", write(self))
+
+
+class Evaluate(BaseModel):
+    """When the validation split is scored."""
+
+    model_config = SETTINGS
+
+    every: Count | None = Field(default=None, description="Steps; null: at each epoch's end.")
+    micro_batch: Count = Field(default=16, description="Examples of a rank's forward pass.")
+    patience: Count | None = Field(
+        default=None, description="Stop after as many evaluations without a better metric."
+    )
+
+
+class Checkpoint(BaseModel):
+    """What is kept to resume from."""
+
+    model_config = SETTINGS
+
+    every: Count | None = Field(default=None, description="Steps; null: at each evaluation.")
+    keep: Annotated[int, Field(ge=2)] = Field(
+        default=2, description="Newest checkpoints that are kept; the best one stays beside them."
+    )
+
+
+class RunConfig(BaseModel):
+    """A recipe: all of a run."""
+
+    model_config = SETTINGS
+
+    backbone: Backbone = Field(description="The frozen model.")
+    prompt: Prompt = Field(default_factory=Prefix, description="What is put into the backbone.")
+    task: Task = Field(description="Data, head and metric.")
+    train: Train = Field(default_factory=Train, description="Optimisation.")
+    evaluate: Evaluate = Field(
+        default_factory=Evaluate, description="When the validation split is scored."
+    )
+    checkpoint: Checkpoint = Field(
+        default_factory=Checkpoint, description="What is kept to resume from."
+    )
+    deepspeed: Text = Field(
+        default="zero3",
+        description="zero3, zero3_hpz, ... of ds_configs, or path of a DeepSpeed JSON of your own.",
+    )
+    run: Text | None = Field(
+        default=None, description="Run directory; null: runs/NAME-OF-THE-RECIPE."
+    )
+    trackers: Annotated[list[Text], AfterValidator(unique)] = Field(
+        default_factory=list, description="tensorboard, or a tracker of accelerate's."
+    )

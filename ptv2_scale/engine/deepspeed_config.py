@@ -55,14 +55,14 @@ def load_deepspeed(name_or_path: str) -> Config:
         ) from None
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
-    except (OSError, UnicodeDecodeError, _DuplicateKey) as error:
+    except (OSError, UnicodeDecodeError, _DuplicateKeyError) as error:
         raise UserError(f"{path}: {error}") from None
     if not isinstance(config, dict):
         raise UserError(f"{path}: found {_kind(config)}, a JSON object is needed: {{...}}")
     return config
 
 
-class _DuplicateKey(ValueError):
+class _DuplicateKeyError(ValueError):
     """A JSON object names a key twice."""
 
 
@@ -70,7 +70,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> Config:
     names = [name for name, _ in pairs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise _DuplicateKey(f"given twice in one object: {', '.join(twice)}")
+        raise _DuplicateKeyError(f"given twice in one object: {', '.join(twice)}")
     return dict(pairs)
 
 

@@ -136,7 +136,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _users(baton: Path) -> list[int]:
-    """Processes of this host that hold `baton` open or work in its folder (an orphaned compiler)."""
+    """Processes here that hold `baton` open or work in its folder (an orphaned compiler)."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         if int(process.name) != os.getpid() and _uses(process, baton):

@@ -7,7 +7,7 @@ and `collate`, another head, and other arithmetic in `loss_sum`, `decode` and `s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -64,7 +64,7 @@ class Task(Protocol):
 
     def encode(
         self,
-        rows: Sequence[Row],
+        rows: Sequence[Mapping[str, object]],
         tokenizer: Tokenizer,
         style: Style,
         max_length: int,

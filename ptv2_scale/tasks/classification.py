@@ -33,7 +33,7 @@ class LabelFormat:
     column: str = "label"
     aliases: Mapping[str, str] = field(default_factory=dict)
 
-    def read(self, row: Row) -> str | None:
+    def read(self, row: Mapping[str, object]) -> str | None:
         """The label as text, JSON's booleans as true and false; None where there is none."""
         value = row.get(self.column)
         if value is None:
@@ -85,7 +85,7 @@ class ClassificationTask:
                 )
         return rows
 
-    def _class_of(self, row: Row, place: str) -> int | None:
+    def _class_of(self, row: Mapping[str, object], place: str) -> int | None:
         found = self.label.read(row)
         if found is None:
             return None
@@ -98,7 +98,7 @@ class ClassificationTask:
 
     def encode(
         self,
-        rows: Sequence[Row],
+        rows: Sequence[Mapping[str, object]],
         tokenizer: Tokenizer,
         style: Style,
         max_length: int,
@@ -161,7 +161,9 @@ def _truth(examples: Sequence[Example]) -> list[int]:
     return known
 
 
-def found_labels(rows: Sequence[Row], label: LabelFormat, place: str) -> tuple[str, ...]:
+def found_labels(
+    rows: Sequence[Mapping[str, object]], label: LabelFormat, place: str
+) -> tuple[str, ...]:
     """The labels that occur in rows, sorted; UserError if there are fewer than two."""
     found = {text for row in rows if (text := label.read(row)) is not None}
     if len(found) < 2:

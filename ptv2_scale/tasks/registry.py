@@ -36,7 +36,6 @@ def build_task(config: TaskConfig) -> Task:
     """
     if config.name == OWN:
         return _own(config)
-    _refuse_columns(config)
     if config.name == DEMO:
         return _demo(config)
     if config.name in PUBLISHED:
@@ -45,14 +44,6 @@ def build_task(config: TaskConfig) -> Task:
         f"task.name: found '{config.name}', allowed: {', '.join(TASK_NAMES)}."
         + did_you_mean(config.name, TASK_NAMES)
     )
-
-
-def _refuse_columns(config: TaskConfig) -> None:
-    for key in ("text", "text_pair", "label"):
-        if getattr(config, key) is not None:
-            raise UserError(
-                f"task.{key} is for task.name={OWN} only; {config.name} has its own columns"
-            )
 
 
 def _published(config: TaskConfig, task: Published) -> Task:
@@ -80,11 +71,13 @@ def _demo(config: TaskConfig) -> Task:
 
 
 def _own(config: TaskConfig) -> Task:
-    if config.text is None or config.label is None or config.path is None:
+    if config.path is None:
         raise UserError(
-            f"task.name={OWN} needs task.path=FOLDER, task.train=FILE, task.validation=FILE, "
-            "task.text=COLUMN and task.label=COLUMN"
+            f"task.path: missing, but task.name: {OWN} reads local files. Set task.path=FOLDER, "
+            "and task.train=FILE and task.validation=FILE inside it"
         )
+    assert config.text is not None  # the recipe's own rule
+    assert config.label is not None
     columns = (config.text,) if config.text_pair is None else (config.text, config.text_pair)
     splits = LocalSplits(Path(config.path), _named_files(config))
     return _with_found_labels(config, TextFormat(columns), LabelFormat(config.label), splits)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ptv2_scale.data.formats import Row
 from ptv2_scale.errors import UserError, did_you_mean
 from ptv2_scale.tasks.base import Style, Tokenizer
 
@@ -27,7 +26,7 @@ class TextFormat:
     columns: tuple[str, ...]
     template: str | None = None
 
-    def parts(self, row: Row, number: int, style: Style) -> tuple[str, ...]:
+    def parts(self, row: Mapping[str, object], number: int, style: Style) -> tuple[str, ...]:
         """The texts of a row, with the columns' names before them in the style "named"."""
         values = {column: _text(row, column, number) for column in self.columns}
         if self.template is not None:
@@ -37,7 +36,7 @@ class TextFormat:
         return tuple(values.values())
 
 
-def _text(row: Row, column: str, number: int) -> str:
+def _text(row: Mapping[str, object], column: str, number: int) -> str:
     value = row.get(column)
     if isinstance(value, str):
         return value

@@ -28,6 +28,8 @@ def test_right_padding() -> None:
     assert [example.length for example in examples] == [3, 1]
 
 
-@pytest.mark.parametrize(("pad", "end", "token"), [(0, 1, 0), (None, 50256, 50256), (None, None, 0)])
+@pytest.mark.parametrize(
+    ("pad", "end", "token"), [(0, 1, 0), (None, 50256, 50256), (None, None, 0)]
+)
 def test_padding_of_a_tokenizer(pad: int | None, end: int | None, token: int) -> None:
     assert Padding.of(SimpleNamespace(pad_token_id=pad, eos_token_id=end)) == Padding(token)

@@ -1,0 +1,178 @@
+"""Recipes read and written: YAML file + `key=value` overrides -> `RunConfig` -> YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from ptv2_scale.config import yaml_text
+from ptv2_scale.config.expected import allowed_at, keys_at
+from ptv2_scale.config.problems import Problem, problems, repeated, show_value, value_at
+from ptv2_scale.config.recipe import RunConfig
+from ptv2_scale.config.source import Place, Source, order
+from ptv2_scale.config.yaml_text import KeyPath, Unreadable
+from ptv2_scale.errors import UserError, did_you_mean
+
+_LARGEST = 2**20
+_SHOWN = 20
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a recipe.
+
+    Args:
+        path: the YAML file.
+        overrides: "section.key=value", the value being YAML; the last one for a key counts.
+
+    Raises:
+        UserError: names all that is wrong with file, overrides and values, one problem a line.
+    """
+    return _load(_read_text(path), str(path), overrides)
+
+
+def dump_recipe(config: RunConfig) -> str:
+    """YAML of a recipe with every default written out; reading it back gives the same recipe."""
+    return yaml_text.write(config.model_dump(mode="json"))
+
+
+def override(config: RunConfig, overrides: Sequence[str], source: str = "the recipe") -> RunConfig:
+    """A recipe with some keys set anew.
+
+    Args:
+        config: the recipe.
+        overrides: as of `load_recipe`.
+        source: what messages call the recipe.
+
+    Raises:
+        UserError: an override is wrong, or contradicts the recipe.
+    """
+    return _load(dump_recipe(config), source, overrides, lines=False) if overrides else config
+
+
+class _Draft:
+    """A recipe while it is put together: values, where they come from, and what was wrong."""
+
+    def __init__(self, name: str) -> None:
+        self.values: dict[str, Any] = {}
+        self.source = Source(name)
+        self.told: list[tuple[list[Place | None], str]] = []
+
+    def tell(self, places: Sequence[Place | None], text: str) -> None:
+        self.told.append((list(places), text))
+
+    def error(self) -> UserError:
+        """All that was told, in the order of the file."""
+        told = sorted(self.told, key=lambda one: order(one[0]))
+        lines = [f"{self.source.where(places)}: {text}" for places, text in told[:_SHOWN]]
+        more = [f"... and {len(told) - _SHOWN} more."] if len(told) > _SHOWN else []
+        return UserError("\n".join([*lines, *more]))
+
+
+def _load(text: str, name: str, overrides: Sequence[str], *, lines: bool = True) -> RunConfig:
+    draft = _Draft(name)
+    _read_file(draft, text, lines=lines)
+    for one in overrides:
+        _override(draft, one)
+    for section in _sections():
+        # `train:` with nothing below it is a section whose keys are all commented out.
+        if draft.values.get(section) is None:
+            draft.values[section] = {}
+    try:
+        config = RunConfig.model_validate(draft.values)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=True)
+        for problem in problems(draft.values, found):
+            _tell(draft, problem)
+        raise draft.error() from None
+    if draft.told:
+        raise draft.error()
+    return config
+
+
+def _tell(draft: _Draft, problem: Problem) -> None:
+    draft.tell([draft.source.place(path) for path in problem.paths], problem.text)
+
+
+def _sections() -> list[str]:
+    keys = keys_at(())
+    return [key for key in keys if any("properties" in one for one in allowed_at((key,)))]
+
+
+def _read_file(draft: _Draft, text: str, *, lines: bool) -> None:
+    try:
+        document = yaml_text.parse(text)
+    except Unreadable as error:
+        place = f"{draft.source.name}:{error.line}"
+        raise UserError(f"{place}: cannot be read as YAML: {error.reason}.") from None
+    if not isinstance(document.value, dict | None):
+        raise UserError(
+            f"{draft.source.name}: found {show_value(document.value)}, expected the sections"
+            f" {', '.join(keys_at(()))}."
+        )
+    draft.values = document.value or {}
+    if lines:
+        draft.source.places.update(document.lines)
+    for path, first, second in document.repeated:
+        draft.tell([first, second], repeated(path))
+
+
+def _override(draft: _Draft, text: str) -> None:
+    key, equals, value = text.partition("=")
+    place = f"override '{text}'"
+    path: KeyPath = tuple(key.split("."))
+    if not equals or not all(path) or key.startswith("-"):
+        draft.tell([place], "expected section.key=value, such as train.lr=5e-3.")
+        return
+    try:
+        document = yaml_text.parse(value)
+    except Unreadable as error:
+        draft.tell([place], f"the value cannot be read as YAML: {error.reason}.")
+        return
+    for inner, *_ in document.repeated:
+        draft.tell([place], repeated((*path, *inner)))
+    _set(draft, path, document.value, place)
+
+
+def _set(draft: _Draft, path: KeyPath, value: Any, place: str) -> None:
+    target = draft.values
+    for end, step in enumerate(path[:-1], start=1):
+        if target.get(str(step)) is None:
+            target[str(step)] = {}
+        target = target[str(step)]
+        if not isinstance(target, dict):
+            name = ".".join(map(str, path[:end]))
+            draft.tell(
+                [place],
+                f"{name} is {show_value(value_at(draft.values, path[:end]))}, which has no keys.",
+            )
+            return
+    target[str(path[-1])] = value
+    draft.source.replace(path, place)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        if not path.is_file():
+            raise UserError(f"{path}: {_not_a_file(path)}")
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path}: cannot be read: {reason}.") from None
+    if len(content) > _LARGEST:
+        raise UserError(f"{path}: larger than {_LARGEST >> 20} MiB, so this is not a recipe.")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}:{line}: not UTF-8. Save the file as UTF-8.") from None
+
+
+def _not_a_file(path: Path) -> str:
+    if path.exists():
+        return "is not a file. Name a recipe's YAML file."
+    near = did_you_mean(path.name, [other.name for other in path.parent.glob("*.y*ml")])
+    return f"no such file.{near}"

@@ -1,0 +1,165 @@
+"""What is wrong with a recipe, as messages: place, key, what was found, what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from ptv2_scale.config.expected import allowed_at, describe, keys_at, takes_text, words_of
+from ptv2_scale.config.prompt import Prefix
+from ptv2_scale.config.recipe import Task, Train
+from ptv2_scale.config.rules import conflicts
+from ptv2_scale.config.values import defaults
+from ptv2_scale.config.yaml_text import KeyPath
+from ptv2_scale.errors import did_you_mean
+
+_RULED: Mapping[str, type[BaseModel]] = {"prompt": Prefix, "task": Task, "train": Train}
+_LONGEST = 60
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake.
+
+    Attributes:
+        paths: values it is about; the message begins with their places.
+        text: the rest of the message.
+    """
+
+    paths: tuple[KeyPath, ...]
+    text: str
+
+
+def problems(recipe: Mapping[str, Any], errors: Sequence[ErrorDetails]) -> list[Problem]:
+    """All that is wrong with a recipe.
+
+    Args:
+        recipe: as it was written, overrides included.
+        errors: pydantic's findings about it.
+    """
+    found: dict[KeyPath, list[ErrorDetails]] = {}
+    for error in errors:
+        if error["type"] != "conflict":
+            found.setdefault(_path(recipe, error), []).append(error)
+    clashes = [clash for clash in _clashes(recipe) if not _follows(clash, found)]
+    covered = {path for clash in clashes for path in clash.paths}
+    outer = {path[:end] for path in found for end in range(len(path))}
+    single = [
+        _problem(recipe, path, same)
+        for path, same in found.items()
+        if path not in covered and path not in outer
+    ]
+    return [*single, *clashes]
+
+
+def repeated(path: KeyPath) -> str:
+    """A message about a key that is written twice."""
+    return f"{show_path(path)}: written twice. Keep one."
+
+
+def show_path(path: KeyPath) -> str:
+    """A key's full name: "train.lr", "train.betas, item 2"."""
+    keys = [_short(step if step.isprintable() else repr(step)) for step in _words(path)]
+    items = [f", item {step + 1}" for step in path if isinstance(step, int)]
+    return ".".join(keys) + "".join(items)
+
+
+def show_value(value: object) -> str:
+    """A value as messages show it: "'fast' (str)"."""
+    if isinstance(value, dict):
+        return "a section"
+    if isinstance(value, list):
+        return _short(f"a list, {value!r}")
+    if value is None or isinstance(value, bool):
+        return {None: "nothing (null)", True: "true (bool)", False: "false (bool)"}[value]
+    return f"{_short(repr(value))} ({type(value).__name__})"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _words(path: KeyPath) -> Iterator[str]:
+    return (step for step in path if isinstance(step, str))
+
+
+def _path(recipe: Mapping[str, Any], error: ErrorDetails) -> KeyPath:
+    """pydantic's `loc` without the names of union members, which are no keys of a recipe."""
+    steps = list(error["loc"])
+    if steps[0] == "prompt":
+        del steps[1:2]
+    if error["type"] in ("missing", "extra_forbidden"):
+        return tuple(steps)
+    path: KeyPath = ()
+    for step in steps:
+        around = value_at(recipe, path)
+        known = step in around if isinstance(around, dict) else isinstance(around, list)
+        if known and (isinstance(around, dict) or isinstance(step, int)):
+            path = (*path, step)
+    return path
+
+
+def value_at(recipe: Any, path: KeyPath) -> Any:
+    """What stands at a path; None where there is nothing."""
+    for step in path:
+        inside = isinstance(recipe, list) or (isinstance(recipe, dict) and step in recipe)
+        recipe = recipe[step] if inside else None
+    return recipe
+
+
+def _clashes(recipe: Mapping[str, Any]) -> Iterator[Problem]:
+    for section, model in _RULED.items():
+        given = recipe.get(section)
+        if isinstance(given, dict):
+            for conflict in conflicts(section, given, defaults(model)):
+                written = [key for key in conflict.keys if key in given]
+                yield Problem(tuple((section, key) for key in written), conflict.text)
+
+
+def _follows(clash: Problem, found: Mapping[KeyPath, Sequence[ErrorDetails]]) -> bool:
+    """Whether a clash may come from a mistake in one of its values, which is told already."""
+    own = [error for path in clash.paths for error in found.get(path, ())]
+    return any(error["type"] != "extra_forbidden" for error in own)
+
+
+def _problem(recipe: Mapping[str, Any], path: KeyPath, errors: Sequence[ErrorDetails]) -> Problem:
+    kinds = {error["type"]: error for error in errors}
+    if "extra_forbidden" in kinds:
+        return Problem((path,), _unknown(path))
+    name, wanted = show_path(path), describe(allowed_at(path))
+    if "missing" in kinds:
+        return Problem((path,), f"{name}: missing, expected {wanted}. Add it.")
+    value = value_at(recipe, path)
+    if "value_error" in kinds:
+        reason = kinds["value_error"]["ctx"]["error"]
+        return Problem((path,), f"{name}: found {show_value(value)}, but {reason}.")
+    text = f"{name}: found {show_value(value)}, expected {wanted}.{_hint(value, path)}"
+    return Problem((path,), text)
+
+
+def _unknown(path: KeyPath) -> str:
+    *around, last = path
+    key, allowed = str(last), keys_at(around)
+    guess = did_you_mean(key, allowed) or did_you_mean(key, _elsewhere(key))
+    return f"{show_path(path)}: unknown key.{guess} Allowed: {', '.join(allowed)}."
+
+
+def _elsewhere(key: str) -> list[str]:
+    return [key] * (key in keys_at(())) + [
+        f"{section}.{key}" for section in keys_at(()) if key in keys_at((section,))
+    ]
+
+
+def _hint(value: object, path: KeyPath) -> str:
+    allowed = allowed_at(path)
+    if isinstance(value, str):
+        if "\0" in value:
+            return " Take the NUL character out."
+        return did_you_mean(value, words_of(allowed))
+    if value is not None and takes_text(allowed):
+        return " Put it in quotes to make it text."
+    return ""

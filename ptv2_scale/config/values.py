@@ -1,0 +1,43 @@
+"""Types of a recipe's values, and what all its sections share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from ptv2_scale.config.rules import conflicts
+
+# Strict: YAML has types of its own, and `epochs: "10"` or `seed: true` are slips.
+SETTINGS = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+_Item = TypeVar("_Item")
+
+
+def unique(items: list[_Item]) -> list[_Item]:
+    """The items; ValueError if one comes twice."""
+    for item, times in Counter(items).items():
+        if times > 1:
+            raise ValueError(f"{item!r} is named {times} times; once is enough")
+    return items
+
+
+# A NUL in a path makes the operating system's calls raise ValueError.
+Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+def refuse_conflicts(section: str, model: BaseModel) -> None:
+    """Raise what a section of a recipe contradicts itself in, as pydantic wants it."""
+    given = {key: getattr(model, key) for key in model.model_fields_set}
+    found = [conflict.text for conflict in conflicts(section, given, defaults(type(model)))]
+    if found:
+        raise PydanticCustomError("conflict", "{text}", {"text": " ".join(found)})
+
+
+def defaults(model: type[BaseModel]) -> dict[str, Any]:
+    """Default of every key of a section; None where there is none."""
+    fields = model.model_fields.items()
+    return {key: None if field.is_required() else field.default for key, field in fields}

@@ -1,0 +1,72 @@
+"""One rank: gradients of a prompted model under ZeRO-3, against plain torch in this process.
+
+Arguments: folder of tiny backbones, dtype; prints a line `KIND PARAMETER DIFFERENCE` on rank 0.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from deepspeed.utils import safe_get_full_grad
+from fake_setup import fake_setup
+from tiny import batch_of
+
+from ptv2_scale.backbones.load import Whole, materialise
+from ptv2_scale.engine.build import Setup, build_engine, build_model, first_values, model_filler
+from ptv2_scale.engine.ranks import Ranks, start, stop
+
+ROWS = 4
+
+
+def batch() -> dict[str, torch.Tensor]:
+    made = batch_of("right")
+    return {key: torch.cat((value, value.flip(1)[:1])) for key, value in made.items()} | {
+        "attention_mask": torch.cat((made["attention_mask"], made["attention_mask"][:1]))
+    }
+
+
+def loss_of(run: Any, rows: slice) -> torch.Tensor:
+    logits = run(**{key: value[rows] for key, value in batch().items()}).logits.float()
+    weights = torch.linspace(-1, 1, ROWS * 3).view(ROWS, 3)[rows]
+    return (logits * weights).sum()
+
+
+def plain_gradients(setup: Setup) -> dict[str, torch.Tensor]:
+    """The same model and batch, whole, in fp32, without DeepSpeed or checkpointing."""
+    section = setup.config.backbone.model_copy(update={"dtype": "fp32"})
+    config = setup.config.model_copy(update={"backbone": section})
+    whole = Setup(config, setup.files, None, setup.task, setup.shape)
+    model = build_model(whole)
+    materialise(model, model_filler(whole, model, first_values(whole)), Whole())
+    model.train()
+    loss_of(model, slice(None)).backward()
+    return {name: p.grad for name, p in model.trained().items()}
+
+
+def sharded_gradients(setup: Setup, ranks: Ranks) -> dict[str, torch.Tensor]:
+    engine = build_engine(setup, ranks)
+    engine.train()
+    share = ROWS // ranks.world
+    loss = loss_of(engine, slice(ranks.rank * share, (ranks.rank + 1) * share))
+    engine.backward(loss * ranks.world)
+    return {name: safe_get_full_grad(p).float() for name, p in engine.module.trained().items()}
+
+
+def main(folder: Path, dtype: str) -> None:
+    ranks = start(1)
+    for backbone in sorted(folder.iterdir()):
+        setup = fake_setup(backbone, dtype)
+        expected = plain_gradients(setup)
+        found = sharded_gradients(setup, ranks)
+        for name, gradient in expected.items():
+            difference = (found[name] - gradient).abs().max() / gradient.abs().max()
+            if ranks.first:
+                print("DIFFERENCE", backbone.name, name, float(difference), flush=True)
+    stop()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
