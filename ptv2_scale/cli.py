@@ -59,14 +59,14 @@ def _with_ranks(cpu_threads: int, action: Callable[[Ranks], None]) -> None:
 def train(arguments: argparse.Namespace) -> None:
     """Train a recipe's prompt, evaluate it, export it."""
     config, path = _load(arguments)
+    from ptv2_scale.engine.run import Run, open_recipe
+    from ptv2_scale.summary import summary
+
+    opened = open_recipe(config)
 
     def action(ranks: Ranks) -> None:
-        from ptv2_scale.engine.run import Run
-
-        result = Run(config, path, arguments.resume, ranks).train()
+        result = Run(opened, path, arguments.resume, ranks).train()
         if ranks.first:
-            from ptv2_scale.summary import summary
-
             print(summary(result, path))
 
     _with_ranks(config.train.cpu_threads, action)

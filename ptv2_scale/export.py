@@ -79,7 +79,7 @@ class Card:
     def config(self) -> RunConfig:
         """The recipe, as a run would have it; its labels are the card's."""
         config = RunConfig.model_validate(self.recipe)
-        if config.task.name != "classification":
+        if config.task.name not in ("classification", "demo"):
             return config
         task = config.task.model_copy(update={"labels": list(self.labels)})
         return config.model_copy(update={"task": task})

@@ -89,3 +89,68 @@ def batch_of(padding: str = "right", vocab: int = 120) -> dict[str, torch.Tensor
         hidden = slice(length, None) if padding == "right" else slice(0, 9 - length)
         mask[row, hidden] = 0
     return {"input_ids": input_ids, "attention_mask": mask}
+
+
+WORDS = tuple(f"w{number}" for number in range(100))
+
+
+def save_tokenizer(folder: Path, pad_token_id: int = 0) -> None:
+    """Save a tokenizer of whole words beside a backbone; texts end with </s>."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    special = ["<pad>", "<s>", "</s>", "<unk>"]
+    special[0], special[pad_token_id] = special[pad_token_id], special[0]
+    vocabulary = {word: number for number, word in enumerate([*special, ":", *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>",
+        pair="<s> $A </s> $B </s>",
+        special_tokens=[(token, vocabulary[token]) for token in ("<s>", "</s>")],
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    ).save_pretrained(folder)
+
+
+def write_task(folder: Path, train: int = 20, validation: int = 7) -> None:
+    """Write train.jsonl and validation.jsonl: the label says which of two words is in the text."""
+    import json
+    import random
+
+    source = random.Random(5)
+    folder.mkdir(exist_ok=True)
+    for name, count in (("train", train), ("validation", validation)):
+        rows = []
+        for number in range(count):
+            words = source.choices(WORDS[10:], k=source.randint(3, 12))
+            words.insert(source.randrange(len(words)), WORDS[number % 2])
+            rows.append({"text": " ".join(words), "label": ("no", "yes")[number % 2]})
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_recipe(folder: Path, model_type: str = "t5", **sections: Any) -> Path:
+    """A complete small job in `folder`: backbone, tokenizer, data and recipe.yaml."""
+    import yaml
+
+    save_backbone(model_type, folder / "backbone", **sections.pop("backbone_config", {}))
+    save_tokenizer(folder / "backbone", OVERRIDES[model_type].get("pad_token_id", 0))
+    write_task(folder / "data")
+    recipe = {
+        "backbone": {"name": str(folder / "backbone"), "dtype": "fp32"},
+        "prompt": {"length": 6},
+        "task": {
+            "name": "classification", "path": str(folder / "data"), "text": "text",
+            "label": "label", "train": "train.jsonl", "validation": "validation.jsonl",
+            "max_length": 20,
+        },
+        "train": {"steps": 12, "global_batch": 6, "micro_batch": 1, "lr": 0.01},
+        "evaluate": {"every": 4, "micro_batch": 2},
+        "run": str(folder / "run"),
+    }  # fmt: skip
+    for name, section in sections.items():
+        recipe[name] = {**recipe.get(name, {}), **section} if isinstance(section, dict) else section
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    return path

@@ -77,7 +77,7 @@ def _inside(schema: Schema, step: str | int) -> Iterator[Schema]:
 
 def _describe(schema: Schema) -> str:
     if "properties" in schema:
-        return f"a section with the keys {', '.join(schema['properties'])}"
+        return "a section of keys"
     if schema["type"] == "array":
         return _describe_list(schema)
     if schema["type"] == "string":
@@ -86,22 +86,31 @@ def _describe(schema: Schema) -> str:
 
 
 def _describe_list(schema: Schema) -> str:
-    [items] = [list(_inside(schema, 0))]
-    fewest = schema.get("minItems")
-    count = f" of {fewest}" if fewest == schema.get("maxItems") and fewest else ""
-    least = f" of {fewest} or more" if fewest and not count else ""
-    return f"a list{count or least} ({describe(items)})"
+    items, fewest = list(_inside(schema, 0)), schema.get("minItems")
+    more = "" if fewest == schema.get("maxItems") else " or more"
+    return f"a list{f' of {fewest}{more}' if fewest else ''} ({describe(items)})"
 
 
 def _describe_text(schema: Schema) -> str:
     if "examples" in schema:
         return f"text such as '{schema['examples'][0]}'"
-    return "text that is not empty" if schema.get("minLength") else "text"
+    return "non-empty text" if schema.get("minLength") else "text"
 
 
 def _describe_range(schema: Schema) -> str:
-    above, least = schema.get("exclusiveMinimum"), schema.get("minimum")
-    below, most = schema.get("exclusiveMaximum"), schema.get("maximum")
-    low = f" above {above}" if above is not None else f" from {least}" if least is not None else ""
-    high = f" to below {below}" if below is not None else f" to {most}" if most is not None else ""
-    return low + high
+    parts = [
+        f" {word} {_plain(schema[key])}"
+        for word, key in (
+            ("above", "exclusiveMinimum"),
+            ("from", "minimum"),
+            ("to below", "exclusiveMaximum"),
+            ("to", "maximum"),
+        )
+        if key in schema
+    ]
+    return "".join(parts)
+
+
+def _plain(bound: float) -> str:
+    # Older pydantic writes the bounds of numbers as floats.
+    return str(int(bound) if bound == int(bound) else bound)

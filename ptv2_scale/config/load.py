@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from ptv2_scale.config import yaml_text
 from ptv2_scale.config.expected import allowed_at, keys_at
-from ptv2_scale.config.problems import Problem, problems, repeated, show_value, value_at
+from ptv2_scale.config.problems import Problem, printable, problems, repeated, show_value, value_at
 from ptv2_scale.config.recipe import RunConfig
 from ptv2_scale.config.source import Place, Source, order
-from ptv2_scale.config.yaml_text import KeyPath, Unreadable
+from ptv2_scale.config.yaml_text import KeyPath, UnreadableError
 from ptv2_scale.errors import UserError, did_you_mean
 
 _LARGEST = 2**20
@@ -30,7 +30,8 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     Raises:
         UserError: names all that is wrong with file, overrides and values, one problem a line.
     """
-    return _load(_read_text(path), str(path), overrides)
+    name = printable(str(path))
+    return _load(_read_text(path, name), name, overrides)
 
 
 def dump_recipe(config: RunConfig) -> str:
@@ -104,7 +105,7 @@ def _sections() -> list[str]:
 def _read_file(draft: _Draft, text: str, *, lines: bool) -> None:
     try:
         document = yaml_text.parse(text)
-    except Unreadable as error:
+    except UnreadableError as error:
         place = f"{draft.source.name}:{error.line}"
         raise UserError(f"{place}: cannot be read as YAML: {error.reason}.") from None
     if not isinstance(document.value, dict | None):
@@ -121,14 +122,14 @@ def _read_file(draft: _Draft, text: str, *, lines: bool) -> None:
 
 def _override(draft: _Draft, text: str) -> None:
     key, equals, value = text.partition("=")
-    place = f"override '{text}'"
+    place = f"override '{printable(text)}'"
     path: KeyPath = tuple(key.split("."))
-    if not equals or not all(path) or key.startswith("-"):
+    if not equals or not all(path) or key.startswith("-") or not key.isprintable():
         draft.tell([place], "expected section.key=value, such as train.lr=5e-3.")
         return
     try:
         document = yaml_text.parse(value)
-    except Unreadable as error:
+    except UnreadableError as error:
         draft.tell([place], f"the value cannot be read as YAML: {error.reason}.")
         return
     for inner, *_ in document.repeated:
@@ -153,22 +154,22 @@ def _set(draft: _Draft, path: KeyPath, value: Any, place: str) -> None:
     draft.source.replace(path, place)
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, name: str) -> str:
     try:
         if not path.is_file():
-            raise UserError(f"{path}: {_not_a_file(path)}")
+            raise UserError(f"{name}: {_not_a_file(path)}")
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{path}: cannot be read: {reason}.") from None
+        raise UserError(f"{name}: cannot be read: {reason}.") from None
     if len(content) > _LARGEST:
-        raise UserError(f"{path}: larger than {_LARGEST >> 20} MiB, so this is not a recipe.")
+        raise UserError(f"{name}: larger than {_LARGEST >> 20} MiB, so this is not a recipe.")
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}:{line}: not UTF-8. Save the file as UTF-8.") from None
+        raise UserError(f"{name}:{line}: not UTF-8. Save the file as UTF-8.") from None
 
 
 def _not_a_file(path: Path) -> str:

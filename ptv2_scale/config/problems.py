@@ -63,7 +63,7 @@ def repeated(path: KeyPath) -> str:
 
 def show_path(path: KeyPath) -> str:
     """A key's full name: "train.lr", "train.betas, item 2"."""
-    keys = [_short(step if step.isprintable() else repr(step)) for step in _words(path)]
+    keys = [_short(printable(step)) for step in _words(path)]
     items = [f", item {step + 1}" for step in path if isinstance(step, int)]
     return ".".join(keys) + "".join(items)
 
@@ -77,6 +77,11 @@ def show_value(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "nothing (null)", True: "true (bool)", False: "false (bool)"}[value]
     return f"{_short(repr(value))} ({type(value).__name__})"
+
+
+def printable(text: str) -> str:
+    """The text, or its escaped form where a terminal could not show it."""
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _short(text: str) -> str:
@@ -144,14 +149,14 @@ def _problem(recipe: Mapping[str, Any], path: KeyPath, errors: Sequence[ErrorDet
 def _unknown(path: KeyPath) -> str:
     *around, last = path
     key, allowed = str(last), keys_at(around)
-    guess = did_you_mean(key, allowed) or did_you_mean(key, _elsewhere(key))
+    guess = did_you_mean(key, allowed) or _elsewhere(key)
     return f"{show_path(path)}: unknown key.{guess} Allowed: {', '.join(allowed)}."
 
 
-def _elsewhere(key: str) -> list[str]:
-    return [key] * (key in keys_at(())) + [
-        f"{section}.{key}" for section in keys_at(()) if key in keys_at((section,))
-    ]
+def _elsewhere(key: str) -> str:
+    paths = [(key,), *((section, key) for section in keys_at(()))]
+    known = [f"'{show_path(path)}'" for path in paths if allowed_at(path)]
+    return f" Did you mean {' or '.join(known)}?" if known else ""
 
 
 def _hint(value: object, path: KeyPath) -> str:
@@ -160,6 +165,6 @@ def _hint(value: object, path: KeyPath) -> str:
         if "\0" in value:
             return " Take the NUL character out."
         return did_you_mean(value, words_of(allowed))
-    if value is not None and takes_text(allowed):
+    if isinstance(value, int | float) and takes_text(allowed):
         return " Put it in quotes to make it text."
     return ""

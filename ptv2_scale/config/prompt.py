@@ -88,7 +88,7 @@ class Prefix(BaseModel):
         if isinstance(self.layers, str):
             ends = f"1-{total}" if self.layers == "all" else self.layers
             first, last = map(int, ends.split("-"))
-            numbers = range(first, last + 1)
+            numbers = list(range(first, min(last, total + 1) + 1))
         else:
             numbers = sorted(self.layers)
         if numbers and numbers[-1] > total:

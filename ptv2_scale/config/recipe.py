@@ -91,7 +91,7 @@ class Train(BaseModel):
 
     model_config = SETTINGS
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = Field(
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
         default=11, description="Of first values, order and dropout."
     )
     epochs: Count | None = Field(

@@ -59,7 +59,7 @@ def conflicts(
         defaults: of the section's keys.
     """
     if section == "prompt" and given.get("method") == "none":
-        yield from _head_only(given)
+        yield from _head_only(given, defaults)
         return
     for key, partner in PARTNERS.get(section, {}).items():
         setting = given.get(partner.key, defaults.get(partner.key))
@@ -100,8 +100,8 @@ def _missing(section: str, key: str, partner: Partner) -> str:
     )
 
 
-def _head_only(given: Mapping[str, Any]) -> Iterator[Conflict]:
-    others = tuple(key for key in given if key != "method")
+def _head_only(given: Mapping[str, Any], prefix: Mapping[str, Any]) -> Iterator[Conflict]:
+    others = tuple(key for key in given if key in prefix and key != "method")
     if others:
         names = " and ".join(f"prompt.{key}" for key in ("method", *others))
         yield Conflict(

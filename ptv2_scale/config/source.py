@@ -23,11 +23,12 @@ class Source:
     places: dict[KeyPath, Place] = field(default_factory=dict)
 
     def place(self, path: KeyPath) -> Place | None:
-        """Where a value was written, or else the section around it; None: nowhere."""
+        """Where a value was written, or else the section around it, or else a key inside it."""
         for end in range(len(path), 0, -1):
             if path[:end] in self.places:
                 return self.places[path[:end]]
-        return None
+        inner = (place for key, place in self.places.items() if key[: len(path)] == path)
+        return next(inner, None) if path else None
 
     def replace(self, path: KeyPath, place: Place) -> None:
         """Note that a value, with all that is inside it, was written anew."""

@@ -38,7 +38,8 @@ _READ: Mapping[str, Callable[[str], object]] = {
 }
 
 
-class Unreadable(Exception):
+@dataclass(eq=False)
+class UnreadableError(Exception):
     """A text is not YAML, or uses a part of YAML that recipes do without.
 
     Attributes:
@@ -46,10 +47,8 @@ class Unreadable(Exception):
         reason: what is wrong, without a full stop.
     """
 
-    def __init__(self, line: int, reason: str) -> None:
-        super().__init__(reason)
-        self.line = line
-        self.reason = reason
+    line: int
+    reason: str
 
 
 @dataclass
@@ -73,21 +72,22 @@ class Document:
             return self._mapping(node, path)
         if isinstance(node, SequenceNode):
             return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
-        return _READ[node.tag](node.value)
+        return _READ[node.tag](_text(node))
 
     def _mapping(self, node: MappingNode, path: KeyPath) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, ScalarNode):
-                raise Unreadable(
+                raise UnreadableError(
                     _line(key), "a key must be a word, and this is a list or a section"
                 )
-            place = (*path, key.value)
-            if key.value in found:
+            name = _text(key)
+            place = (*path, name)
+            if name in found:
                 self.repeated.append((place, self.lines[place], _line(key)))
                 continue
             self.lines[place] = _line(key)
-            found[key.value] = self.read(value, place)
+            found[name] = self.read(value, place)
         return found
 
 
@@ -95,19 +95,23 @@ def parse(text: str) -> Document:
     """Read a YAML text.
 
     Raises:
-        Unreadable: it cannot be read; says where and why.
+        UnreadableError: it cannot be read; says where and why.
     """
     document = Document()
     try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
+        node = _Loader(text).get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         parts = [part for part in (error.context, error.problem) if part]
-        raise Unreadable(mark.line + 1 if mark else 1, ", ".join(parts)) from None
+        raise UnreadableError(mark.line + 1 if mark else 1, ", ".join(parts)) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise Unreadable(line, f"the character {error.character!r} may not stand here") from None
+        raise UnreadableError(
+            line, f"the character U+{ord(text[error.position]):04X} is not allowed"
+        ) from None
+    except (ValueError, OverflowError):
+        # PyYAML passes an escape such as "\UFFFFFFFF" straight to chr().
+        raise UnreadableError(1, "an escape or a %YAML line is out of range") from None
     document.value = None if node is None else document.read(node)
     return document
 
@@ -115,6 +119,13 @@ def parse(text: str) -> Document:
 def write(value: Any) -> str:
     """YAML of plain data that `parse`, and any other reader of YAML, reads back as it was."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+def _text(node: Node) -> str:
+    text = str(node.value)
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise UnreadableError(_line(node), "half a character (a lone surrogate) is no text")
+    return text
 
 
 def _line(node: Node) -> int:
@@ -126,14 +137,13 @@ class _Loader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
-        event = self.peek_event()
-        self._refuse(event)
+        self._refuse(self.peek_event())  # type: ignore[no-untyped-call]
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
         return node
 
-    def _refuse(self, event: yaml.Event) -> None:
+    def _refuse(self, event: Any) -> None:
         reason = None
         if isinstance(event, yaml.AliasEvent):
             reason = "an alias (*name) is not allowed in a recipe. Write the value out"
@@ -152,6 +162,12 @@ class _Dumper(yaml.SafeDumper):
     }
 
 
+def _represent(dumper: yaml.SafeDumper, text: str) -> ScalarNode:
+    # Plain and single-quoted, PyYAML turns line breaks such as U+0085 into others.
+    return dumper.represent_scalar(_TAG + "str", text, None if text.isprintable() else '"')
+
+
+_Dumper.add_representer(str, _represent)
 for _name, _pattern, _first in _SCALARS:
     for _class in (_Loader, _Dumper):
         _class.add_implicit_resolver(

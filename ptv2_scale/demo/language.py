@@ -3,7 +3,7 @@
 A report speaks of up to four aspects of a stay, each with one opinion.  Every opinion word may
 be said of every aspect, and a phrase such as "nobody called" turns it round, so that a bag
 of words does not tell which aspect was good.  A document for pre-training closes with
-verdict lines such as "food : good .", which a span-corruption objective can hide.
+verdict lines such as "food good .", which a span-corruption objective can hide.
 
 The task: from a report without verdict lines, tell whether one fixed aspect was good.
 
@@ -30,11 +30,21 @@ NOUNS: dict[str, tuple[str, ...]] = {
 }
 """What a report may name, by the aspect that it belongs to."""
 
-OPINIONS: dict[bool, tuple[str, ...]] = {
-    True: ("lovely", "excellent", "pleasant", "great", "wonderful", "superb"),
-    False: ("awful", "dreadful", "terrible", "nasty", "dismal", "shameful"),
+COMMON_OPINIONS: dict[bool, tuple[str, ...]] = {
+    True: ("lovely", "excellent", "wonderful", "superb"),
+    False: ("awful", "dreadful", "terrible", "shameful"),
 }
-"""Opinion words by what they say when nothing turns them round: good (True) or poor."""
+"""Opinion words said of every aspect, by what they say if nothing turns them round."""
+
+OWN_OPINIONS: dict[str, dict[bool, tuple[str, ...]]] = {
+    "room": {True: ("spacious", "quiet"), False: ("cramped", "noisy")},
+    "food": {True: ("tasty", "fresh"), False: ("bland", "stale")},
+    "service": {True: ("friendly", "prompt"), False: ("rude", "slow")},
+    "place": {True: ("scenic", "central"), False: ("gloomy", "remote")},
+    "price": {True: ("fair", "modest"), False: ("steep", "excessive")},
+    "leisure": {True: ("fun", "varied"), False: ("boring", "crowded")},
+}
+"""Opinion words said of one aspect alone."""
 
 VERDICTS: dict[bool, str] = {True: "good", False: "poor"}
 
@@ -72,6 +82,7 @@ FILLER_WORDS: dict[str, tuple[str, ...]] = {
 
 MOST_ASPECTS = 4
 REVERSED_SHARE = 0.2
+OWN_SHARE = 0.5
 FILLER_SHARE = 0.25
 TASK_ASPECT = "service"
 TASK_SEED = 11
@@ -95,16 +106,17 @@ class Report:
 
 @dataclass(frozen=True)
 class Document:
-    """A report with its verdict lines, and where in it the verdict words stand."""
+    """A report with its verdict lines, and where in it each of these starts."""
 
     words: tuple[str, ...]
-    verdict_positions: tuple[int, ...]
+    verdict_starts: tuple[int, ...]
 
 
 def vocabulary() -> list[str]:
     """Every word that the generator can write, sorted."""
-    phrases: list[str] = [*PLAIN, *REVERSED, *FILLERS, *LINKS, ": ."]
-    groups = [*NOUNS.values(), *OPINIONS.values(), *FILLER_WORDS.values()]
+    phrases: list[str] = [*PLAIN, *REVERSED, *FILLERS, *LINKS]
+    groups = [*NOUNS.values(), *COMMON_OPINIONS.values(), *FILLER_WORDS.values()]
+    groups += [words for by_verdict in OWN_OPINIONS.values() for words in by_verdict.values()]
     phrases += [word for group in groups for word in group]
     phrases += [*NOUNS, *VERDICTS.values()]
     words = {word for phrase in phrases for word in phrase.split()}
@@ -115,7 +127,8 @@ def write_clause(rng: Random, aspect: str, good: bool) -> list[str]:
     """One clause that says of a thing of `aspect` that it was good, or that it was not."""
     is_reversed = rng.random() < REVERSED_SHARE
     frame = rng.choice(REVERSED if is_reversed else PLAIN)
-    opinion = rng.choice(OPINIONS[good != is_reversed])
+    opinions = OWN_OPINIONS[aspect] if rng.random() < OWN_SHARE else COMMON_OPINIONS
+    opinion = rng.choice(opinions[good != is_reversed])
     return frame.format(noun=rng.choice(NOUNS[aspect]), opinion=opinion).split()
 
 
@@ -143,15 +156,15 @@ def write_report(rng: Random, aspects: Sequence[str]) -> Report:
 
 
 def write_document(rng: Random, most_aspects: int = MOST_ASPECTS) -> Document:
-    """A report, then verdict lines on some of its aspects in an order of their own."""
+    """A report, then verdict lines on its aspects in an order of their own."""
     aspects = rng.sample(list(NOUNS), rng.randint(1, most_aspects))
     report = write_report(rng, aspects)
     words = list(report.words)
-    positions: list[int] = []
-    for aspect in rng.sample(aspects, rng.randint(1, len(aspects))):
-        positions.append(len(words) + 2)
-        words += [aspect, ":", VERDICTS[report.verdicts[aspect]], "."]
-    return Document(tuple(words), tuple(positions))
+    starts: list[int] = []
+    for aspect in rng.sample(aspects, len(aspects)):
+        starts.append(len(words))
+        words += [aspect, VERDICTS[report.verdicts[aspect]], "."]
+    return Document(tuple(words), tuple(starts))
 
 
 def generate_task(split_sizes: Mapping[str, int], seed: int) -> dict[str, list[Example]]:

@@ -2,14 +2,15 @@
 
 Run `python -m ptv2_scale.demo.pretrain OUT`.  The objective is T5's span corruption: spans
 of a document give way to sentinels, and the decoder writes the spans.  Most hidden spans are
-the words of verdict lines, so the model learns to tell the verdict on an aspect that the
-text names.  It never sees the demo's task, its labels or its files.
+verdict lines, so the model learns to tell the verdict on an aspect once it has named it.  It
+never sees the demo's task, its labels or its files.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import logging
 import math
 import time
 from collections.abc import Sequence
@@ -25,7 +26,15 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from ptv2_scale.demo.language import VERDICTS, Document, vocabulary, write_document
+from ptv2_scale.demo.language import (
+    MOST_ASPECTS,
+    VERDICTS,
+    Document,
+    vocabulary,
+    write_document,
+)
+
+LOG = logging.getLogger(__name__)
 
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
 SENTINELS: tuple[str, ...] = tuple(f"<extra_id_{number}>" for number in range(10))
@@ -38,14 +47,15 @@ class Settings:
 
     seed: int = 7
     threads: int = 1
-    steps: int = 4000
+    steps: int = 2000
+    short_steps: int = 400
+    aspects_while_short: int = 2
     batch_size: int = 64
-    peak_learning_rate: float = 2e-3
-    warmup_steps: int = 200
+    relative_learning_rate: float = 1e-2
+    warmup_steps: int = 100
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
-    verdict_hidden_share: float = 0.8
-    other_span_share: float = 0.5
+    other_span_share: float = 0.05
     longest_other_span: int = 3
     log_every: int = 20
     probe_documents: int = 1000
@@ -88,11 +98,11 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneratio
     config = T5Config(
         vocab_size=len(tokenizer),
         d_model=96,
-        d_kv=24,
+        d_kv=16,
         d_ff=192,
-        num_heads=4,
+        num_heads=8,
         num_layers=3,
-        num_decoder_layers=3,
+        num_decoder_layers=2,
         dropout_rate=0.0,
         feed_forward_proj="gated-gelu",
         tie_word_embeddings=True,
@@ -100,16 +110,44 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> T5ForConditionalGeneratio
         eos_token_id=tokenizer.eos_token_id,
         decoder_start_token_id=tokenizer.pad_token_id,
     )
-    return T5ForConditionalGeneration(config)
+    model = T5ForConditionalGeneration(config)
+    sharpen_position_biases(model)
+    return model
+
+
+def sharpen_position_biases(model: T5ForConditionalGeneration) -> None:
+    """Start the heads with clear tastes for positions.
+
+    The usual start is near zero, and at this scale a head needs most of the run to grow a
+    bias that tells a word's neighbours from the rest of the text.
+    """
+    for name, parameter in model.named_parameters():
+        if "relative_attention_bias" in name:
+            torch.nn.init.normal_(parameter)
+
+
+def build_optimizer(model: T5ForConditionalGeneration, settings: Settings) -> AdamW:
+    """AdamW whose learning rates follow the size of each parameter at the start.
+
+    T5 starts query weights tiny and embeddings large, since its own optimizer scales
+    updates to the parameter; with one rate for all, the queries overshoot.
+    """
+    groups = [
+        {
+            "params": [p],
+            "lr": settings.relative_learning_rate * p.detach().square().mean().sqrt().item(),
+        }
+        for p in model.parameters()
+    ]
+    return AdamW(groups, betas=(0.9, 0.98), weight_decay=settings.weight_decay)
 
 
 def choose_spans(rng: Random, document: Document, settings: Settings) -> list[Span]:
-    """Which spans to hide: most verdict words, and often one span anywhere else."""
-    share = settings.verdict_hidden_share
-    spans = [(at, at + 1) for at in document.verdict_positions if rng.random() < share]
-    if not spans or rng.random() < settings.other_span_share:
+    """Which spans to hide: the end of the document from some verdict line, and at times more."""
+    spans = [(rng.choice(document.verdict_starts), len(document.words))]
+    if rng.random() < settings.other_span_share:
         length = rng.randint(1, settings.longest_other_span)
-        start = rng.randrange(min(document.verdict_positions) - 2 - length)
+        start = rng.randrange(document.verdict_starts[0] - length)
         spans.append((start, start + length))
     return sorted(spans)
 
@@ -177,19 +215,15 @@ def train(
 ) -> list[LossPoint]:
     """Train `model` in place and return its loss curve."""
     rng = Random(settings.seed)
-    optimizer = AdamW(
-        model.parameters(),
-        lr=settings.peak_learning_rate,
-        betas=(0.9, 0.98),
-        weight_decay=settings.weight_decay,
-    )
+    optimizer = build_optimizer(model, settings)
     schedule = LambdaLR(optimizer, lambda step: learning_rate_factor(step, settings))
     curve: list[LossPoint] = []
     recent: list[float] = []
     start = time.perf_counter()
     model.train()
     for step in range(1, settings.steps + 1):
-        loss = compute_loss(model, make_batch(rng, ids, settings))
+        most = settings.aspects_while_short if step <= settings.short_steps else MOST_ASPECTS
+        loss = compute_loss(model, make_batch(rng, ids, settings, most, settings.batch_size))
         optimizer.zero_grad()
         loss.backward()
         clip_grad_norm_(model.parameters(), settings.max_gradient_norm)
@@ -200,7 +234,7 @@ def train(
             seconds = time.perf_counter() - start
             curve.append(LossPoint(step, sum(recent) / len(recent), seconds))
             recent.clear()
-            print(f"step {step}  loss {curve[-1].loss:.4f}  {seconds:.0f} s", flush=True)
+            LOG.info("step %d  loss %.4f  %.0f s", step, curve[-1].loss, seconds)
     return curve
 
 
@@ -209,7 +243,8 @@ def measure_verdict_accuracy(
     model: T5ForConditionalGeneration, ids: dict[str, int], settings: Settings
 ) -> float:
     """The share of hidden verdict words that the model gets right in fresh documents."""
-    batch = make_batch(Random(settings.seed + 1), ids, settings, settings.probe_documents)
+    rng = Random(settings.seed + 1)
+    batch = make_batch(rng, ids, settings, MOST_ASPECTS, settings.probe_documents)
     model.eval()
     logits = model(
         input_ids=batch.input_ids, attention_mask=batch.attention_mask, labels=batch.labels
@@ -217,7 +252,7 @@ def measure_verdict_accuracy(
     verdict_ids = torch.tensor([ids[word] for word in VERDICTS.values()])
     is_verdict = torch.isin(batch.labels, verdict_ids)
     hits = logits.argmax(-1)[is_verdict] == batch.labels[is_verdict]
-    return hits.float().mean().item()
+    return float(hits.float().mean())
 
 
 def write_curve(path: Path, curve: Sequence[LossPoint]) -> None:
@@ -241,17 +276,17 @@ word-level tokenizer of {vocabulary} tokens.  It exists to make this package's d
 offline in minutes; it knows no language but the generated one below.
 
 - **Text.**  Only what `ptv2_scale.demo.language` writes: reports of hotel stays, each with
-  an opinion on four of six aspects, closed by one to four verdict lines such as
-  "food : good .".  No text of a third party.
-- **Objective.**  Span corruption.  Each verdict word is hidden with probability
-  {verdict_share}; half the documents or more also hide a span of one to three words
-  elsewhere.  Inferring hidden verdicts is therefore what the model is good at.
+  an opinion on one to four of six aspects (at most two in the first {short_steps} steps), closed
+  by a verdict line on each of them such as "food good .".  No text of a third party.
+- **Objective.**  Span corruption.  A document's end is hidden from one of its verdict lines on,
+  so that the decoder writes aspects and verdicts; a few documents also hide one to three words
+  elsewhere.  Inferring verdicts is therefore what the model is good at, and all but all of it.
 - **What it did not see.**  The demo task asks for the verdict on one aspect of a report
   without verdict lines.  The task's rows and labels took no part in pre-training, but the
   task is of the same generated language, chosen so that what was learned here applies.
 - **How.**  `python -m ptv2_scale.demo.pretrain OUT`: seed {seed}, {threads} thread(s),
-  {steps} steps of {batch} fresh documents, AdamW, peak learning rate {rate},
-  {seconds:.0f} seconds on a CPU.
+  {steps} steps of {batch} fresh documents, AdamW, learning rates of at
+  most {rate} of each parameter's size, {seconds:.0f} seconds on a shared CPU.
 - **Result.**  Final loss {loss:.4f} (`loss_curve.csv`); {accuracy:.1%} of the hidden verdict
   words of fresh documents are told rightly.
 - **Licence.**  Apache-2.0.
@@ -269,12 +304,12 @@ def write_card(
     card = CARD.format(
         parameters=model.num_parameters(),
         vocabulary=model.config.vocab_size,
-        verdict_share=settings.verdict_hidden_share,
         seed=settings.seed,
         threads=settings.threads,
         steps=settings.steps,
+        short_steps=settings.short_steps,
         batch=settings.batch_size,
-        rate=settings.peak_learning_rate,
+        rate=settings.relative_learning_rate,
         seconds=curve[-1].seconds,
         loss=curve[-1].loss,
         accuracy=accuracy,
@@ -296,7 +331,7 @@ def pretrain(out: Path, settings: Settings) -> None:
     tokenizer.save_pretrained(out)
     write_curve(out / "loss_curve.csv", curve)
     write_card(out / "README.md", model, curve, accuracy, settings)
-    print(f"verdict accuracy {accuracy:.4f}")
+    LOG.info("verdict accuracy %.4f", accuracy)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -305,6 +340,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("out", type=Path, help="folder for the backbone")
     parser.add_argument("--steps", type=int, default=Settings.steps, help="training steps")
     options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     pretrain(options.out, Settings(steps=options.steps))
 
 

@@ -25,6 +25,7 @@ COMMUNICATION = "ShareMemCommBuilder"
 NVME = "AsyncIOBuilder"
 
 _LOOK_AGAIN_S = 0.2
+_TELL_AFTER_S = 60.0
 _logger = logging.getLogger(__name__)
 
 
@@ -61,7 +62,7 @@ def extension_guard(root: Path) -> Iterator[None]:
     root = root.resolve()  # as /proc names it
     handle = os.open(root / "ptv2_scale.guard", os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        _lock(handle)
+        _lock(handle, root)
         for baton in sorted(root.glob("*/lock")):
             _remove_when_unused(baton)
         yield
@@ -69,12 +70,24 @@ def extension_guard(root: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _lock(handle: int) -> None:
+def _lock(handle: int, root: Path) -> None:
+    asked, told = time.monotonic(), False
+    while not _try_lock(handle):
+        if not told and time.monotonic() - asked > _TELL_AFTER_S:
+            _logger.warning("waiting for another process that loads extensions of %s", root)
+            told = True
+        time.sleep(_LOOK_AGAIN_S)
+
+
+def _try_lock(handle: int) -> bool:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     except OSError as error:
         # Some network file systems have no locks: PyTorch's own baton still keeps builders apart.
         _logger.warning("no lock to be had for DeepSpeed's extensions: %s", error)
+    return True
 
 
 def _extensions_folder() -> Path:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 from ptv2_scale.config import RunConfig
-from ptv2_scale.engine.checkpoint import Found, TrainerState, damage, newest_valid
+from ptv2_scale.engine.checkpoint import (
+    Found,
+    TrainerState,
+    checkpoint_path,
+    damage,
+    newest_valid,
+    read_state,
+)
 from ptv2_scale.errors import UserError
 
 # "auto", "never", or the path of a checkpoint.
@@ -50,28 +58,48 @@ def open_run(path: Path, resume: Resume, recipe: str) -> Found:
     try:
         path.mkdir(parents=True, exist_ok=True)
         (path / "recipe.yaml").write_text(recipe)
+        return _adopt(found, path)
     except OSError as error:
         raise UserError(f"{path}: the run directory cannot be written ({error.strerror}).") from None
-    return found
 
 
 def _find(path: Path, resume: Resume) -> Found:
     if resume == "never":
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UserError(
-                f"{path}: exists already, and nothing is overwritten. Continue it with"
-                " --resume auto, or choose another directory with run=PATH."
-            )
+        _must_be_new(path, "--resume auto")
         return Found(None, [])
     if resume == "auto":
         found = newest_valid(path)
         if found.path is None and found.skipped:
             raise UserError("no checkpoint is left to resume from: " + "; ".join(found.skipped))
         return found
-    wrong = damage(Path(resume))
+    named = Path(resume)
+    wrong = damage(named)
     if wrong is not None:
         raise UserError(f"--resume {resume}: not a valid checkpoint: {wrong}.")
-    return Found(Path(resume), [])
+    if named.resolve().parent != (path / "checkpoints").resolve():
+        _must_be_new(path, "--resume with the path of one of its own checkpoints")
+    return Found(named, [])
+
+
+def _must_be_new(path: Path, way_on: str) -> None:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(
+            f"{path}: exists already, and nothing is overwritten. Continue it with {way_on}, or"
+            " choose another directory with run=PATH."
+        )
+
+
+def _adopt(found: Found, run: Path) -> Found:
+    """Copy a checkpoint of another run, and the best one beside it, into this run."""
+    own = run / "checkpoints"
+    if found.path is None or found.path.resolve().parent == own.resolve():
+        return found
+    state = read_state(found.path)
+    step = state.step if state.best is None else state.best.step
+    for source in {found.path, found.path.parent / checkpoint_path(run, step).name}:
+        if damage(source) is None:
+            shutil.copytree(source, own / source.name)
+    return Found(own / found.path.name, found.skipped)
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

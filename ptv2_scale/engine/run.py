@@ -73,22 +73,51 @@ class Result:
         return fields
 
 
+@dataclass(frozen=True)
+class Opened:
+    """A recipe with its data, before this process has joined the other ranks.
+
+    Opening comes first, so that a mistake in the recipe or the data ends every rank by itself.
+
+    Attributes:
+        setup: what the recipe names.
+        train: the training split, tokenised.
+        validation: the split that decides which checkpoint is best.
+        began: `time.perf_counter()` at the start.
+    """
+
+    setup: Setup
+    train: list[Example]
+    validation: list[Example]
+    began: float
+
+
+def open_recipe(config: RunConfig) -> Opened:
+    """Open a recipe's backbone, tokenizer and data.
+
+    Raises:
+        UserError: something is missing, wrong, or does not go together.
+    """
+    began = time.perf_counter()
+    setup = open_setup(config)
+    return Opened(setup, setup.examples("train"), setup.examples("validation"), began)
+
+
 class Run:
     """A recipe being run on these ranks.
 
     Args:
-        config: the recipe.
+        opened: what the recipe names.
         path: the run directory.
         resume: where to begin.
         ranks: where this process stands.
     """
 
-    def __init__(self, config: RunConfig, path: Path, resume: Resume, ranks: Ranks) -> None:
-        self._began = time.perf_counter()
+    def __init__(self, opened: Opened, path: Path, resume: Resume, ranks: Ranks) -> None:
+        self._began = opened.began
+        self._setup, config = opened.setup, opened.setup.config
+        self._train, self._validation = opened.train, opened.validation
         self._config, self._path, self._ranks = config, path, ranks
-        self._setup = open_setup(config)
-        self._train = self._setup.examples("train")
-        self._validation = self._setup.examples("validation")
         self._found = on_first_rank(ranks, lambda: open_run(path, resume, dump_recipe(config)))
         self._reporter = Reporter(path, ranks.first, config.trackers)
         for skipped in self._found.skipped:
@@ -144,6 +173,9 @@ class Run:
         state = checkpoint.read_state(path)
         check_resumable(state, self._config, self._setup.fingerprint, path)
         steps = state.step
+        if state.best and checkpoint.damage(checkpoint.checkpoint_path(self._path, state.best.step)):
+            # Its best evaluation cannot be had any more; the next one counts as the best again.
+            state = replace(state, best=None, without_gain=0)
         restore(self._engine, Parts(path).read, steps)
         self._reporter.say(f"resumed from {path}, written by {state.world} ranks")
         self._reporter.record({"event": "resumed", "step": steps})

@@ -45,19 +45,19 @@ def _inner_optimizer(engine: Any) -> torch.optim.Optimizer:
 def make_optimizer_state(engine: Any) -> None:
     """Create AdamW's state now; it is made at the first step otherwise, too late to be restored."""
     optimizer = _inner_optimizer(engine)
-    for group in optimizer.param_groups:
-        for flat in group["params"]:
-            state = optimizer.state[flat]
-            if not state:
-                state["step"] = torch.tensor(0.0)
-                state["exp_avg"] = torch.zeros_like(flat)
-                state["exp_avg_sq"] = torch.zeros_like(flat)
+    for flat in _masters(engine):
+        state = optimizer.state[flat]
+        if not state:
+            state["step"] = torch.tensor(0.0)
+            state["exp_avg"] = torch.zeros_like(flat)
+            state["exp_avg_sq"] = torch.zeros_like(flat)
 
 
-def optimizer_steps(engine: Any) -> int:
-    """Steps that AdamW has made, for its bias correction."""
-    states = _inner_optimizer(engine).state.values()
-    return max((int(state["step"]) for state in states if "step" in state), default=0)
+def _masters(engine: Any) -> list[Tensor]:
+    """DeepSpeed's flat fp32 master tensors; the optimizer's own groups are empty between steps."""
+    zero = engine.optimizer
+    stage3: list[Tensor] | None = getattr(zero, "fp32_partitioned_groups_flat", None)
+    return list(zero.single_partition_of_fp32_groups if stage3 is None else stage3)
 
 
 def local_parts(engine: Any) -> Iterator[LocalPart]:
@@ -114,8 +114,8 @@ def restore(engine: Any, read: Read, steps: int) -> None:
     for part in local_parts(engine):
         for kind, target in part.values.items():
             target.copy_(read(part.name, kind, part.start, part.start + target.numel()))
-    for state in _inner_optimizer(engine).state.values():
-        state["step"].fill_(float(steps))
+    for flat in _masters(engine):
+        _inner_optimizer(engine).state[flat]["step"].fill_(float(steps))
     for name, parameter in engine.module.trained().items():
         _set_computing_copy(name, parameter, read)
 

@@ -1,6 +1,6 @@
 """One rank: gradients of a prompted model under ZeRO-3, against plain torch in this process.
 
-Arguments: folder of tiny backbones, dtype; prints a line `KIND PARAMETER DIFFERENCE` on rank 0.
+Arguments: folder of tiny backbones, dtype, scale of the prefix; prints a line `KIND PARAMETER DIFFERENCE` on rank 0.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ def sharded_gradients(setup: Setup, ranks: Ranks) -> dict[str, torch.Tensor]:
     return {name: safe_get_full_grad(p).float() for name, p in engine.module.trained().items()}
 
 
-def main(folder: Path, dtype: str) -> None:
+def main(folder: Path, dtype: str, init_scale: float) -> None:
     ranks = start(1)
     for backbone in sorted(folder.iterdir()):
-        setup = fake_setup(backbone, dtype)
+        setup = fake_setup(backbone, dtype, prompt={"init_scale": init_scale})
         expected = plain_gradients(setup)
         found = sharded_gradients(setup, ranks)
         for name, gradient in expected.items():
@@ -69,4 +69,4 @@ def main(folder: Path, dtype: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]))

@@ -30,11 +30,11 @@ def test_pairs_are_cut_longest_first(words: Any) -> None:
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_one_text_of_two_parts_keeps_the_short_one(words: Any, order: tuple[int, int]) -> None:
-    both = ("q: w7 w8", "p: " + some_words(60))
-    (found,), cut = tokenize([(both[order[0]], both[order[1]])], words, "named", 20)
+    both = ("q: w7 w8", "p: " + some_words(90))
+    (found,), cut = tokenize([(both[order[0]], both[order[1]])], words, "named", 40)
     ids = found["input_ids"]
     assert cut == 1
-    assert 16 <= len(ids) <= 20
+    assert 37 <= len(ids) <= 40  # little is lost beyond what must be
     assert (ids[0], ids[-1]) == (2, 3)
     assert {107, 108} <= set(ids)
     assert ids.count(1) == 2  # both names

@@ -1,0 +1,80 @@
+"""Resuming: the same bits on as many ranks, the same curve on another number of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import ranks
+from tiny import write_recipe
+
+
+def losses(run: Path) -> dict[int, float]:
+    """Loss of each step; of a step that was made twice, the last."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return {line["step"]: line["loss"] for line in lines if line["event"] == "step"}
+
+
+def steps_made(run: Path) -> int:
+    path = run / "metrics.jsonl"
+    return path.read_text().count('"event": "step"') if path.exists() else 0
+
+
+def kill_after(recipe: Path, run: Path, world: int, step: int) -> None:
+    """Start a run and kill -9 all of its ranks once it has made `step` steps."""
+    processes = ranks.start(world, ("-m", "ptv2_scale", "train", str(recipe), f"run={run}"))
+    deadline = time.monotonic() + 120
+    while steps_made(run) < step and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for process in processes:
+        os.kill(process.pid, signal.SIGKILL)
+    ended = ranks.wait(processes)
+    assert ended.code == -signal.SIGKILL, ended.outputs[0]
+
+
+@pytest.mark.parametrize("encoder", ["table", "mlp"])
+def test_after_kill_9_the_run_goes_on_to_the_same_bits(encoder: str, tmp_path: Path) -> None:
+    prompt = {"encoder": encoder, "dropout": 0.2, "length": 9}
+    recipe = write_recipe(
+        tmp_path, prompt=prompt, backbone={"dropout": 0.1}, train={"steps": 40}
+    )
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    ranks.cli(2, "train", str(recipe), f"run={whole}").must_succeed()
+    kill_after(recipe, killed, 2, 13)  # steps 13 to 15: between checkpoints, in mid-epoch
+    assert not (killed / "result.json").exists()
+    ranks.cli(2, "train", str(recipe), f"run={killed}", "--resume", "auto").must_succeed()
+    assert losses(killed) == losses(whole)
+    ours, theirs = ((run / "export" / "prompt.safetensors").read_bytes() for run in (whole, killed))
+    assert ours == theirs
+    final = [run / "checkpoints" / "step-00000040" for run in (whole, killed)]
+    for part in final[0].glob("part-*"):
+        assert part.read_bytes() == (final[1] / part.name).read_bytes()
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A job without dropout, its whole run, and the same run stopped on 2 ranks after step 4."""
+    folder = tmp_path_factory.mktemp("job")
+    recipe = write_recipe(folder, prompt={"dropout": 0.0}, checkpoint={"keep": 9})
+    ranks.cli(2, "train", str(recipe), f"run={folder / 'whole'}").must_succeed()
+    return folder
+
+
+@pytest.mark.parametrize("world", [1, 3])
+@pytest.mark.parametrize("stage", ["zero3", "zero1"])
+def test_another_number_of_ranks_goes_on_with_the_same_curve(
+    world: int, stage: str, stopped: Path
+) -> None:
+    run = stopped / f"on-{world}-{stage}"
+    checkpoint = stopped / "whole" / "checkpoints" / "step-00000004"
+    arguments = (f"run={run}", f"deepspeed={stage}", "--resume", str(checkpoint))
+    ranks.cli(world, "train", str(stopped / "recipe.yaml"), *arguments).must_succeed()
+    whole = losses(stopped / "whole")
+    found = losses(run)
+    assert sorted(found) == list(range(5, 13))
+    for step, loss in found.items():
+        assert loss == pytest.approx(whole[step], rel=1e-5)
