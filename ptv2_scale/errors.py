@@ -14,6 +14,6 @@ class UserError(Exception):
 
 
 def did_you_mean(word: str, allowed: Iterable[str]) -> str:
-    """" Did you mean 'x'?" for the nearest allowed word, or nothing where none is near."""
+    """ " Did you mean 'x'?" for the nearest allowed word, or nothing where none is near."""
     near = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
     return f" Did you mean '{near[0]}'?" if near else ""

@@ -33,7 +33,9 @@ class Card:
         recipe: resolved.
         labels: in the order of the logits.
         head: kind of head: "linear", "bert", "roberta" or "score".
-        length, slots, kv_heads, head_dim: sizes of the prefix; None for a head trained alone.
+        length, slots, kv_heads, head_dim: sizes of the prefix; no length and no slots for a head
+            trained alone.
+        every_slot: whether every attention module that can be prompted is.
         result: the run's result.json, if it was finished.
         format: of these files.
     """
@@ -48,6 +50,7 @@ class Card:
     slots: tuple[tuple[str, int], ...]
     kv_heads: int
     head_dim: int
+    every_slot: bool
     result: dict[str, Any]
     format: int = FORMAT
 
@@ -55,6 +58,7 @@ class Card:
     def of(cls, setup: Setup, result: dict[str, Any]) -> Card:
         """The card of a run."""
         shape, family, config = setup.shape, setup.files.family, setup.files.config
+        slots = () if shape is None else shape.slots
         return cls(
             backbone=setup.config.backbone.name,
             family=family.name,
@@ -63,9 +67,10 @@ class Card:
             labels=tuple(setup.task.labels),
             head=head_kind(setup),
             length=None if shape is None else shape.length,
-            slots=() if shape is None else shape.slots,
+            slots=slots,
             kv_heads=family.kv_heads(config),
             head_dim=family.head_dim(config),
+            every_slot=len(slots) == sum(stack.layers(config) for stack in family.stacks),
             result=result,
         )
 
@@ -178,7 +183,8 @@ def read_values(folder: Path) -> dict[str, Tensor]:
     return tensors
 
 
-_HEAD_NAMES = {"bert": {"out_proj.": "classifier."}, "roberta": {"": "classifier."}, "score": {"": ""}}
+# What stands before the names of our heads' tensors in transformers' models.
+_HEAD_STEMS = {"bert": "", "roberta": "classifier.", "score": ""}
 
 
 def export_peft(source: Path, folder: Path) -> None:
@@ -202,9 +208,8 @@ def export_peft(source: Path, folder: Path) -> None:
 
 
 def _transformers_head(card: Card, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    ((old, new),) = _HEAD_NAMES[card.head].items()
-    own = {name.removeprefix("head."): value for name, value in values.items()}
-    return {new + name.removeprefix(old): value for name, value in own.items()}
+    stem = _HEAD_STEMS[card.head]
+    return {stem + name.removeprefix("head."): value for name, value in values.items()}
 
 
 def _peft_refusal(card: Card) -> str | None:
@@ -213,7 +218,7 @@ def _peft_refusal(card: Card) -> str | None:
         return "it has no prefix"
     if card.family == "T5":
         return "it gives T5's encoder and cross-attention no prefix, and no T5 classification head"
-    if prompt.layers != "all":
+    if not card.every_slot:
         return f"it prompts every layer, and this prefix is in layers {prompt.layers} only"
     if prompt.positions != "shift":
         return "it always shifts positions, and this prefix was trained with positions: keep"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ptv2_scale.backbones.attention import Prefix, Recorder, bind
 from ptv2_scale.backbones.family import Family
 from ptv2_scale.prompts.prefix import PrefixEncoder, PrefixShape, slot_modules
+from ptv2_scale.tasks.heads import Head
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class PromptedModel(nn.Module):
         self,
         backbone: Any,
         family: Family,
-        head: nn.Module,
+        head: Head,
         shape: PrefixShape | None,
         settings: PromptSettings,
     ) -> None:
@@ -100,8 +101,7 @@ class PromptedModel(nn.Module):
         if self.family.encoder_decoder:
             mask = torch.ones_like(outputs.last_hidden_state[..., 0], dtype=mask.dtype)
         pooled = getattr(outputs, "pooler_output", None)
-        features: Tensor = self.head.features(outputs.last_hidden_state, pooled, mask)
-        return features
+        return self.head.features(outputs.last_hidden_state, pooled, mask)
 
     def backbone_inputs(
         self, prefix: Prefix | Recorder | None, inputs: Mapping[str, Tensor]

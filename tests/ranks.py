@@ -36,7 +36,9 @@ def environment(rank: int, world: int, port: int) -> dict[str, str]:
         "LOCAL_WORLD_SIZE": str(world),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        "PYTHONPATH": os.pathsep.join(map(str, (CHECKOUT, CHECKOUT / "tests", CHECKOUT / "tests/engine"))),
+        "PYTHONPATH": os.pathsep.join(
+            map(str, (CHECKOUT, CHECKOUT / "tests", CHECKOUT / "tests/engine"))
+        ),
         "HF_HUB_OFFLINE": "1",
     }
 

@@ -56,7 +56,7 @@ _bound: ContextVar[Prefix | Recorder | None] = ContextVar("ptv2_scale_bound", de
 
 
 class bind(AbstractContextManager[None]):  # noqa: N801 - used as a statement: `with bind(prefix):`
-    """Bind `prefix` for the forward passes inside; may be entered again, but not nested in itself."""
+    """Bind `prefix` for the forward passes inside; may be entered again after it was left."""
 
     def __init__(self, prefix: Prefix | Recorder | None) -> None:
         self._prefix = prefix
@@ -165,7 +165,7 @@ def prefix_attention(
         is_causal = False
         if bound.key_lengths is not None:
             bound.key_lengths.setdefault(module, []).append(key.shape[2])
-    return sdpa_attention_forward(
+    output: tuple[Tensor, Tensor | None] = sdpa_attention_forward(
         module,
         query,
         key,
@@ -175,6 +175,7 @@ def prefix_attention(
         is_causal=is_causal,
         **kwargs,
     )
+    return output
 
 
 AttentionInterface.register(IMPLEMENTATION, prefix_attention)

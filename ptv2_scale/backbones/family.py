@@ -58,7 +58,7 @@ class Family:
         positions: "none" (relative bias, nothing shifts), "table" (learned, prefix and text share
             it) or "rotary" (shifted, no table to run out of).
         default_head: the task head where the recipe names none.
-        hf_head: which of transformers' classification heads `head: hf` mirrors; None: there is none.
+        hf_head: which of transformers' classification heads `head: hf` mirrors; None: no such one.
         pool: the token whose state a linear head reads.
         text_style: "pair" (the tokenizer joins two texts) or "named" ("premise: ... ").
         dropout_keys: configuration keys that `backbone.dropout` sets.

@@ -33,7 +33,10 @@ Fill = Callable[[Sequence[str], int, Tensor], None]
 class Shards(Protocol):
     """How one rank holds parameters."""
 
-    device: torch.device
+    @property
+    def device(self) -> torch.device:
+        """Where parameters are filled."""
+        ...
 
     def ranges(self, numel: int) -> list[tuple[int, int]]:
         """The flat ranges of a parameter of `numel` elements that this rank must have filled."""

@@ -1,4 +1,4 @@
-"""Weight files of a backbone folder, read slice by slice: safetensors, or pickled .bin without code.
+"""Weight files of a backbone folder, read slice by slice: safetensors, or .bin without its code.
 
 A rank asks for a flat range of a tensor and only those rows are read, so that loading a sharded
 backbone moves each rank's own bytes and little more.
@@ -7,6 +7,7 @@ backbone moves each rank's own bytes and little more.
 from __future__ import annotations
 
 import json
+import pickle
 import re
 from functools import cached_property
 from pathlib import Path
@@ -47,15 +48,19 @@ class SafetensorsFile:
             ) from None
 
     def names(self) -> list[str]:
+        """See `TensorFile`."""
         return list(self._file.keys())
 
     def shape(self, name: str) -> tuple[int, ...]:
+        """See `TensorFile`."""
         return tuple(self._file.get_slice(name).get_shape())
 
     def read(self, name: str, start: int, stop: int) -> Tensor:
+        """See `TensorFile`."""
         shape = self.shape(name)
         if len(shape) < 2:
-            return self._file.get_tensor(name).reshape(-1)[start:stop]
+            whole: Tensor = self._file.get_tensor(name)
+            return whole.reshape(-1)[start:stop]
         row = max(1, torch.Size(shape[1:]).numel())
         first = start // row
         rows: Tensor = self._file.get_slice(name)[first : -(-stop // row)]
@@ -66,27 +71,37 @@ class PickledFile:
     """A pytorch_model*.bin file, mapped into memory and unpickled with weights_only."""
 
     def __init__(self, path: Path) -> None:
-        self._tensors: dict[str, Tensor] = _load_pickled(path)
+        self._tensors: dict[str, Tensor] = load_pickled(path)
 
     def names(self) -> list[str]:
+        """See `TensorFile`."""
         return list(self._tensors)
 
     def shape(self, name: str) -> tuple[int, ...]:
+        """See `TensorFile`."""
         return tuple(self._tensors[name].shape)
 
     def read(self, name: str, start: int, stop: int) -> Tensor:
+        """See `TensorFile`."""
         return self._tensors[name].reshape(-1)[start:stop]
 
 
-def _load_pickled(path: Path) -> dict[str, Tensor]:
+def load_pickled(path: Path) -> dict[str, Tensor]:
+    """All tensors of a pickled file by name; no code of it is run, and a zipped one is mapped.
+
+    Raises:
+        UserError: it is damaged, or would run code.
+    """
     try:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+        return {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
+    except pickle.UnpicklingError:
+        # torch's own words recommend to read it with code and all.
+        reason = "it is damaged, or reading it would run code from it, which is refused"
     except Exception as error:
-        raise UserError(
-            f"{path}: cannot be read without running code from it"
-            f" ({str(error).splitlines()[0]}). Use a safetensors copy of this backbone."
-        ) from None
-    return {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
+        # What a damaged file leads to has no common class.
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+    raise UserError(f"{path}: not a readable file of tensors: {reason}. Use a safetensors copy.")
 
 
 def _is_zip(path: Path) -> bool:

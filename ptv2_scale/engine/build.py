@@ -136,9 +136,7 @@ def build_head(setup: Setup) -> Head:
     kind = head_kind(setup)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(setup.config.train.seed)
-        return setup.task.head(
-            kind, family.width(config), head_dropout(config, kind), family.pool
-        )
+        return setup.task.head(kind, family.width(config), head_dropout(config, kind), family.pool)
 
 
 def head_dropout(config: Any, kind: str) -> float:
@@ -170,9 +168,7 @@ def build_model(setup: Setup, backbone: Any = None) -> PromptedModel:
         settings = PromptSettings(prompt.dropout, prompt.positions == "shift")
     head = build_head(setup)
     with init_empty_weights(include_buffers=False):
-        model = PromptedModel(
-            backbone, setup.files.family, head.to("meta"), setup.shape, settings
-        )
+        model = PromptedModel(backbone, setup.files.family, head.to("meta"), setup.shape, settings)
     for trained in (model.prefix_encoder, model.head):
         if trained is not None:
             trained.to(dtype)
@@ -230,12 +226,10 @@ def build_engine(setup: Setup, ranks: Ranks) -> Any:
     Raises:
         UserError: see `open_setup` and `deepspeed_config`.
     """
-    config, train = setup.config, setup.config.train
+    train = setup.config.train
     model = build_model(setup)
     settings = deepspeed_config(setup, model, ranks)
-    materialise(
-        model, model_filler(setup, model, first_values(setup)), shards_for(settings, ranks)
-    )
+    materialise(model, model_filler(setup, model, first_values(setup)), shards_for(settings, ranks))
     if train.gradient_checkpointing and setup.shape is not None:
         enable_checkpointing(model.backbone)
     optimizer = torch.optim.AdamW(

@@ -134,7 +134,9 @@ def _publish(building: Path, final: Path, state: TrainerState) -> None:
         path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
         for path in sorted(building.iterdir())
     }
-    _write_text(building / "manifest.json", json.dumps({"format": FORMAT, "files": files}, indent=1))
+    _write_text(
+        building / "manifest.json", json.dumps({"format": FORMAT, "files": files}, indent=1)
+    )
     _sync(building)
     if final.exists():
         # The same step saved again, after a resume that found this one damaged or was told a path.

@@ -106,9 +106,7 @@ def _check_effect(run: Any, inputs: dict[str, Tensor]) -> None:
         raise PrefixUnusedError("taking the prefix out changes nothing.")
 
 
-def cache_inputs(
-    model: PromptedModel, prefix: Prefix, inputs: dict[str, Tensor]
-) -> dict[str, Any]:
+def cache_inputs(model: PromptedModel, prefix: Prefix, inputs: dict[str, Tensor]) -> dict[str, Any]:
     """The same prefix as a key/value cache of transformers: an independent way in.
 
     Only for backbones whose forward takes `past_key_values` and whose every layer is prompted.

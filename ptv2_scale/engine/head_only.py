@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from ptv2_scale.tasks.heads import Head
 
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 EPOCHS = 60
@@ -17,11 +19,11 @@ BATCH = 64
 
 
 def train_head(
-    make_head: Callable[[], nn.Module],
+    make_head: Callable[[], Head],
     loss_sum: Callable[[Tensor, Tensor], Tensor],
     features: Tensor,
     labels: Tensor,
-    score: Callable[[nn.Module], float],
+    score: Callable[[Head], float],
     seed: int,
 ) -> float:
     """Best score of a head trained on features, over a small grid of learning rates and epochs.
@@ -43,11 +45,11 @@ def train_head(
 
 
 def _best_epoch(
-    head: nn.Module,
+    head: Head,
     loss_sum: Callable[[Tensor, Tensor], Tensor],
     features: Tensor,
     labels: Tensor,
-    score: Callable[[nn.Module], float],
+    score: Callable[[Head], float],
     seed: int,
     rate: float,
 ) -> float:
@@ -57,9 +59,9 @@ def _best_epoch(
     for _ in range(EPOCHS):
         head.train()
         for rows in torch.randperm(len(labels), generator=generator).split(BATCH):
-            loss = loss_sum(head.forward_features(features[rows]), labels[rows]) / len(rows)  # type: ignore[operator]
+            loss = loss_sum(head.forward_features(features[rows]), labels[rows]) / len(rows)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
         head.eval()
         best = max(best, score(head))

@@ -1,4 +1,4 @@
-"""What a run tells: a progress line with ETA on rank 0, metrics.jsonl always, trackers on request."""
+"""What a run tells: progress with ETA on rank 0, metrics.jsonl always, trackers on request."""
 
 from __future__ import annotations
 

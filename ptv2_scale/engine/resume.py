@@ -60,7 +60,9 @@ def open_run(path: Path, resume: Resume, recipe: str) -> Found:
         (path / "recipe.yaml").write_text(recipe)
         return _adopt(found, path)
     except OSError as error:
-        raise UserError(f"{path}: the run directory cannot be written ({error.strerror}).") from None
+        raise UserError(
+            f"{path}: the run directory cannot be written ({error.strerror})."
+        ) from None
 
 
 def _find(path: Path, resume: Resume) -> Found:

@@ -173,21 +173,24 @@ class Run:
         state = checkpoint.read_state(path)
         check_resumable(state, self._config, self._setup.fingerprint, path)
         steps = state.step
-        if state.best and checkpoint.damage(checkpoint.checkpoint_path(self._path, state.best.step)):
+        if state.best and checkpoint.damage(
+            checkpoint.checkpoint_path(self._path, state.best.step)
+        ):
             # Its best evaluation cannot be had any more; the next one counts as the best again.
             state = replace(state, best=None, without_gain=0)
         restore(self._engine, Parts(path).read, steps)
         self._reporter.say(f"resumed from {path}, written by {state.world} ranks")
         self._reporter.record({"event": "resumed", "step": steps})
-        return replace(
-            state, world=self._ranks.world, recipe=self._config.model_dump(mode="json")
-        )
+        return replace(state, world=self._ranks.world, recipe=self._config.model_dump(mode="json"))
 
     def _guard(self) -> None:
         rows = self._validation[: min(2, len(self._validation))]
         made = self._setup.task.collate(rows, self._setup.padding)
         batch = model_inputs(made, self._ranks.device)
-        check_prefix(self._engine, self._engine.module, batch)
+        # Below stage 3 the engine would take the guard's own gradient for a training step's.
+        sharded = self._engine.zero_optimization_stage() == 3
+        run = self._engine if sharded else self._engine.module
+        check_prefix(run, self._engine.module, batch)
 
     def _is_evaluation(self, step: int) -> bool:
         order = self._trainer.order

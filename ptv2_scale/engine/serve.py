@@ -46,9 +46,7 @@ class Export:
     values: Mapping[str, Tensor]
 
 
-def open_export(
-    folder: Path, backbone: str | None = None, overrides: Sequence[str] = ()
-) -> Export:
+def open_export(folder: Path, backbone: str | None = None, overrides: Sequence[str] = ()) -> Export:
     """Open an export, or a finished run.
 
     Args:
@@ -162,7 +160,9 @@ class Server:
         setup = self._exports[name].setup
         examples = setup.examples(split)
         if any(example.label is None for example in examples):
-            raise UserError(f"task.{split}: this split has no labels, so there is nothing to score.")
+            raise UserError(
+                f"task.{split}: this split has no labels, so there is nothing to score."
+            )
         scores = setup.task.scores(self._forward(name, examples), examples)
         labels = [example.label for example in examples if example.label is not None]
         return scores, majority(labels, setup.task.metric)
@@ -171,7 +171,9 @@ class Server:
 def _check_same_backbone(exports: Sequence[Export]) -> None:
     keys = {(export.card.fingerprint, export.setup.config.backbone.dtype) for export in exports}
     if len(keys) > 1:
-        raise UserError("these exports were trained on different backbones or dtypes; run them apart.")
+        raise UserError(
+            "these exports were trained on different backbones or dtypes; run them apart."
+        )
     names = [export.name for export in exports]
     if len(set(names)) != len(names):
         raise UserError(f"two exports are called alike ({', '.join(names)}); rename a folder.")

@@ -1,4 +1,4 @@
-"""What is trained, as every rank holds it: reading it out of DeepSpeed's engine, and putting it back.
+"""What is trained, as every rank holds it: out of DeepSpeed's engine, and back into it.
 
 A trained tensor has an fp32 master copy and AdamW's two moments, cut flat over the ranks; the
 copy that computes may be bf16. Stage 3 and stages 1 and 2 cut differently; both are told as

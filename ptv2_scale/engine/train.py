@@ -18,6 +18,7 @@ from ptv2_scale.data.order import accumulation, deal, epoch_batches
 from ptv2_scale.engine.evaluate import model_inputs
 from ptv2_scale.engine.ranks import Ranks, sum_over_ranks
 from ptv2_scale.engine.schedule import learning_rate
+from ptv2_scale.errors import UserError
 from ptv2_scale.tasks.base import Task
 
 
@@ -127,6 +128,12 @@ class Trainer:
             self._engine.step()
         loss = float(sum_over_ranks(total)) / count
         norm = float(self._engine.get_global_grad_norm() or 0.0)
+        if not math.isfinite(loss):
+            # The same on every rank, for it was summed over them.
+            raise UserError(
+                f"step {step + 1}: the loss is not finite. Lower train.lr or set train.clip; the"
+                " checkpoints of earlier steps are untouched."
+            )
         return StepResult(step + 1, loss, rate, norm, time.perf_counter() - began, len(batch))
 
     def _set_learning_rate(self, step: int) -> float:
@@ -148,7 +155,9 @@ class Trainer:
         rows = [self._examples[index] for index in (micro or batch[:1])]
         inputs = self._task.collate(rows, self._padding)
         output = self._engine(**model_inputs(inputs, self._ranks.device))
-        summed = self._task.loss_sum(output.logits.float(), inputs["labels"].to(output.logits.device))
+        summed = self._task.loss_sum(
+            output.logits.float(), inputs["labels"].to(output.logits.device)
+        )
         if not micro:
             summed = summed * 0.0
         # DeepSpeed averages over ranks and micro-steps, which would weigh unequal ones wrongly.

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ptv2_scale.backbones.weights import load_pickled
 from ptv2_scale.errors import UserError
 from ptv2_scale.prompts.prefix import PrefixShape
 
@@ -37,19 +37,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: it cannot be read.
     """
+    if path.suffix != ".safetensors":
+        return load_pickled(path)
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-        return {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
-    except (OSError, SafetensorError, ValueError, RuntimeError, AttributeError) as error:
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise UserError(f"{path}: not a readable file of tensors ({reason}).") from None
-    except Exception as error:
-        # torch's refusal of a pickle that holds code has no public base class.
-        raise UserError(
-            f"{path}: refused, because reading it would run code from it ({type(error).__name__})."
-        ) from None
+        found: dict[str, Tensor] = load_file(path)
+        return found
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: not a readable safetensors file ({error}).") from None
 
 
 def prefix_file(path: Path) -> Path:
@@ -67,7 +61,11 @@ def prefix_file(path: Path) -> Path:
 
 
 def flat_prefix(tensors: Mapping[str, Tensor]) -> Tensor | None:
-    """The flat prefix [length, row] among named tensors of any known format, or None."""
+    """The flat prefix [length, row] among named tensors of any known format, or None.
+
+    Raises:
+        ValueError: an MLP is there whose tensors do not go together.
+    """
     for name in ("prefix", "prompt_embeddings"):
         if name in tensors:
             return tensors[name].float()
@@ -76,12 +74,18 @@ def flat_prefix(tensors: Mapping[str, Tensor]) -> Tensor | None:
         return None
     stem = found[0].removesuffix("embedding.weight")
     rows = tensors[found[0]].float()
-    if f"{stem}trans.0.weight" not in tensors:
+    if not any(name.startswith(f"{stem}trans.") for name in tensors):
         return rows
+    try:
+        return _through_mlp(rows, tensors, f"{stem}trans.")
+    except (KeyError, RuntimeError) as error:
+        raise ValueError(f"its MLP '{stem}trans' is incomplete or of odd sizes: {error}") from None
 
+
+def _through_mlp(rows: Tensor, tensors: Mapping[str, Tensor], stem: str) -> Tensor:
     def linear(number: int, inputs: Tensor) -> Tensor:
-        weight, bias = (tensors[f"{stem}trans.{number}.{leaf}"] for leaf in ("weight", "bias"))
-        return torch.nn.functional.linear(inputs, weight.float(), bias.float())
+        weight, bias = (tensors[f"{stem}{number}.{leaf}"].float() for leaf in ("weight", "bias"))
+        return torch.nn.functional.linear(inputs, weight, bias)
 
     return linear(2, torch.tanh(linear(0, rows)))
 
@@ -98,7 +102,10 @@ def read_flat_prefix(path: Path, shape: PrefixShape) -> Tensor:
     """
     file = prefix_file(path)
     tensors = read_tensors(file)
-    flat = flat_prefix(tensors)
+    try:
+        flat = flat_prefix(tensors)
+    except ValueError as error:
+        raise UserError(f"{file}: {error}.") from None
     if flat is None:
         names = ", ".join(sorted(tensors)[:3])
         raise UserError(
@@ -147,5 +154,3 @@ def write_peft(
     tensors = {f"base_model.{name}": value.contiguous() for name, value in head.items()}
     tensors["prompt_embeddings"] = flat.contiguous()
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
-
-

@@ -177,4 +177,3 @@ def initial_values(prompt: PrefixConfig, shape: PrefixShape, seed: int) -> dict[
             for parameter in last.parameters():
                 parameter.zero_()
     return {name: value.detach() for name, value in encoder.state_dict().items()}
-

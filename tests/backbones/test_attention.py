@@ -82,9 +82,7 @@ def test_equals_the_cache_route_of_transformers(
     positions = family.position_ids(batch["attention_mask"], LENGTH, backbone.config)
     cache = DynamicCache()
     for row, (key, value) in enumerate(prefix.keys_values):
-        cache.update(
-            key.expand(3, -1, -1, -1).clone(), value.expand(3, -1, -1, -1).clone(), row
-        )
+        cache.update(key.expand(3, -1, -1, -1).clone(), value.expand(3, -1, -1, -1).clone(), row)
     mask = torch.cat((torch.ones(3, LENGTH, dtype=torch.long), batch["attention_mask"]), dim=1)
     own = {} if padding == "no mask" else {"attention_mask": batch["attention_mask"]}
     with torch.no_grad():

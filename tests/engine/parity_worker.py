@@ -1,6 +1,7 @@
 """One rank: gradients of a prompted model under ZeRO-3, against plain torch in this process.
 
-Arguments: folder of tiny backbones, dtype, scale of the prefix; prints a line `KIND PARAMETER DIFFERENCE` on rank 0.
+Arguments: folder of tiny backbones, dtype, scale of the prefix.
+Prints a line `DIFFERENCE KIND PARAMETER VALUE` on rank 0.
 """
 
 from __future__ import annotations

@@ -30,7 +30,9 @@ def test_gradients_under_zero3_are_those_of_plain_torch(
 ) -> None:
     for kind in MODEL_TYPES:
         save_backbone(kind, tmp_path / kind, spread)
-    ended = ranks.run(2, WORKER, str(tmp_path), dtype, "0.5" if dtype == "fp32" else "0.02").must_succeed()
+    ended = ranks.run(
+        2, WORKER, str(tmp_path), dtype, "0.5" if dtype == "fp32" else "0.02"
+    ).must_succeed()
     found = differences(ended.outputs[0])
     assert {kind for kind, _ in found} == set(MODEL_TYPES)
     assert {name for _, name in found} >= {"prefix_encoder.embedding.weight", "head.out_proj.bias"}

@@ -39,9 +39,7 @@ def kill_after(recipe: Path, run: Path, world: int, step: int) -> None:
 @pytest.mark.parametrize("encoder", ["table", "mlp"])
 def test_after_kill_9_the_run_goes_on_to_the_same_bits(encoder: str, tmp_path: Path) -> None:
     prompt = {"encoder": encoder, "dropout": 0.2, "length": 9}
-    recipe = write_recipe(
-        tmp_path, prompt=prompt, backbone={"dropout": 0.1}, train={"steps": 40}
-    )
+    recipe = write_recipe(tmp_path, prompt=prompt, backbone={"dropout": 0.1}, train={"steps": 40})
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     ranks.cli(2, "train", str(recipe), f"run={whole}").must_succeed()
     kill_after(recipe, killed, 2, 13)  # steps 13 to 15: between checkpoints, in mid-epoch

@@ -1,0 +1,95 @@
+"""One rank: every gathered backbone weight against its file, before and after the first step.
+
+Arguments: folder of a tiny backbone, DeepSpeed configuration, "auto" or the hpZ group's size.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import deepspeed
+import torch
+from fake_setup import fake_setup
+from parity_worker import batch
+from transformers import AutoModel
+
+from ptv2_scale.engine import build
+from ptv2_scale.engine.ranks import start, stop
+
+
+def gathered(engine: Any) -> dict[str, torch.Tensor]:
+    """Whole backbone weights, through DeepSpeed's own gathering (hpZ's second copy included)."""
+    values = {}
+    for name, parameter in engine.module.backbone.named_parameters():
+        with deepspeed.zero.GatheredParameters([parameter], enabled=hasattr(parameter, "ds_id")):
+            values[name] = parameter.detach().clone()
+    return values
+
+
+def used(engine: Any) -> dict[str, torch.Tensor]:
+    """Weights as a forward pass sees them: read by a hook when each module runs."""
+    seen: dict[str, torch.Tensor] = {}
+    hooks = []
+    for name, module in engine.module.backbone.named_modules():
+        own = [key for key, _ in module.named_parameters(recurse=False)]
+
+        def hook(module: Any, *_: Any, name: str = name, own: list[str] = own) -> None:
+            seen.update({f"{name}.{key}": getattr(module, key).detach().clone() for key in own})
+
+        if own:
+            hooks.append(module.register_forward_hook(hook))
+    engine.eval()
+    with torch.no_grad():
+        engine(**{key: value[:2] for key, value in batch().items()})
+    for each in hooks:
+        each.remove()
+    return seen
+
+
+def step(engine: Any) -> None:
+    engine.train()
+    logits = engine(**{key: value[:1] for key, value in batch().items()}).logits
+    engine.backward(logits.float().square().sum())
+    engine.step()
+
+
+def main(folder: Path, name: str, hpz: str) -> None:
+    ranks = start(1)
+    setup = fake_setup(
+        folder, deepspeed=name, train={"global_batch": ranks.world, "micro_batch": 1}
+    )
+    if hpz != "auto":
+        build.load_deepspeed = lambda _: {  # type: ignore[assignment]
+            "zero_optimization": {
+                "stage": 3,
+                "zero_hpz_partition_size": int(hpz),
+                "stage3_param_persistence_threshold": 10,
+            }
+        }
+    engine = build.build_engine(setup, ranks)
+    expected = dict(AutoModel.from_pretrained(folder).named_parameters())
+    found: dict[str, list[str]] = {}
+    for moment in ("loaded", "after a forward", "stepped"):
+        if moment == "stepped":
+            step(engine)
+        if moment != "loaded":
+            values = used(engine)
+        else:
+            values = gathered(engine)
+        found[moment] = [
+            name for name, value in values.items() if not torch.equal(value, expected[name])
+        ]
+        assert len(values) >= len(expected) - 2, (len(values), len(expected))
+    secondary = sum(
+        getattr(p, "ds_secondary_tensor", None) is not None
+        for p in engine.module.backbone.parameters()
+    )
+    print("FOUND", json.dumps({"wrong": found, "secondary": secondary}), flush=True)
+    stop()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
