@@ -1,7 +1,6 @@
 """The command line: one plain function a command, PyTorch loaded only when one needs it.
 
-Exit codes: 0 done, 2 the user's input is wrong, 3 a rank failed, 75 stopped by a signal with
-everything saved.
+Exit codes: 0 done, 2 the user's input is wrong; anything else is a fault, with its traceback.
 """
 
 from __future__ import annotations

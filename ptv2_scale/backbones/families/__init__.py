@@ -47,7 +47,7 @@ def family_of(config: Config, source: str) -> Family:
             f"{did_you_mean(model_type, sorted(known))} Families: "
             + "; ".join(f"{family.name} ({', '.join(family.model_types)})" for family in FAMILIES)
             + ". To add one, declare a Family in a file of ptv2_scale/backbones/families/"
-            " (CONTRIBUTING.md, 'A new family')."
+            " (CONTRIBUTING.md, 'Adding a family')."
         )
     family = known[model_type]
     reason = refusal(family, config)
