@@ -6,6 +6,7 @@ holds and takes each parameter over once they are filled. Without one, everythin
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,10 @@ import torch
 from accelerate import init_empty_weights
 from huggingface_hub import snapshot_download
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModel
 
 from ptv2_scale.backbones.attention import IMPLEMENTATION
-from ptv2_scale.backbones.families import family_of
+from ptv2_scale.backbones.families import family_of, unknown_architecture
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.backbones.weights import WeightFolder
 from ptv2_scale.demo import BACKBONE as DEMO_BACKBONE
@@ -114,13 +115,19 @@ def local_folder(name: str, revision: str | None = None) -> Path:
 
 
 def _read_config(folder: Path, trust_remote_code: bool) -> Config:
-    if not (folder / "config.json").is_file():
+    path = folder / "config.json"
+    if not path.is_file():
         raise UserError(f"{folder}: no config.json, so this is not a backbone's folder.")
     try:
+        named = json.loads(path.read_text()).get("model_type")
+        if named and named not in CONFIG_MAPPING and not trust_remote_code:
+            raise unknown_architecture(str(named), str(path))
         return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except UserError:
+        raise
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{folder / 'config.json'}: cannot be understood: {reason}") from None
+        raise UserError(f"{path}: cannot be understood: {reason}") from None
 
 
 def build_empty(files: BackboneFiles, dtype: torch.dtype, dropout: float | None = None) -> Any:

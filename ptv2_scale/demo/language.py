@@ -1,11 +1,13 @@
 """The demo's made-up language: short reports of hotel stays, and a task about them.
 
-A report speaks of up to four aspects of a stay, each with one opinion.  Every opinion word may
-be said of every aspect, and a phrase such as "nobody called" turns it round, so that a bag
-of words does not tell which aspect was good.  A document for pre-training closes with
-verdict lines such as "food good .", which a span-corruption objective can hide.
+A report speaks of up to four aspects of a stay, each with one opinion.  Many opinion words
+are said of every aspect, and a phrase such as "nobody called" turns them round, so that a bag
+of words does not tell which aspect was good.  A document for pre-training closes with verdict
+lines such as "food good .", which a span-corruption objective can hide.
 
-The task: from a report without verdict lines, tell whether one fixed aspect was good.
+The task: from a report without verdict lines, tell whether two fixed aspects fared alike, both
+good or both poor.  No weighted sum of the two verdicts answers that, so a linear head needs
+features in which something has already compared them.
 
 Run `python -m ptv2_scale.demo.language OUT` to write the task's two files into OUT.
 """
@@ -84,13 +86,13 @@ MOST_ASPECTS = 4
 REVERSED_SHARE = 0.2
 OWN_SHARE = 0.5
 FILLER_SHARE = 0.25
-TASK_ASPECT = "service"
+TASK_ASPECTS = ("service", "food")
 TASK_SEED = 11
 TASK_SPLITS: dict[str, int] = {"train": 4000, "validation": 500}
 
 
 class Example(TypedDict):
-    """One row of the task: a report, and 1 where the task's aspect was good, else 0."""
+    """One row of the task: a report, and 1 where its two aspects fared alike, else 0."""
 
     text: str
     label: int
@@ -175,11 +177,17 @@ def generate_task(split_sizes: Mapping[str, int], seed: int) -> dict[str, list[E
 
 
 def write_task_report(rng: Random) -> Report:
-    """A report on as many aspects as there can be, the task's among them."""
-    others = [aspect for aspect in NOUNS if aspect != TASK_ASPECT]
-    aspects = [TASK_ASPECT, *rng.sample(others, MOST_ASPECTS - 1)]
+    """A report on as many aspects as there can be, the task's two among them."""
+    others = [aspect for aspect in NOUNS if aspect not in TASK_ASPECTS]
+    aspects = [*TASK_ASPECTS, *rng.sample(others, MOST_ASPECTS - len(TASK_ASPECTS))]
     rng.shuffle(aspects)
     return write_report(rng, aspects)
+
+
+def label_report(report: Report) -> int:
+    """1 where the task's two aspects were both good or both poor, else 0."""
+    first, second = (report.verdicts[aspect] for aspect in TASK_ASPECTS)
+    return int(first == second)
 
 
 def _draw_examples(rng: Random, size: int, seen: set[str]) -> list[Example]:
@@ -190,7 +198,7 @@ def _draw_examples(rng: Random, size: int, seen: set[str]) -> list[Example]:
         text = " ".join(report.words)
         if text not in seen:
             seen.add(text)
-            examples.append({"text": text, "label": int(report.verdicts[TASK_ASPECT])})
+            examples.append({"text": text, "label": label_report(report)})
     return examples
 
 

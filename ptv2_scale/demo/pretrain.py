@@ -47,7 +47,7 @@ class Settings:
 
     seed: int = 7
     threads: int = 1
-    steps: int = 2000
+    steps: int = 1000
     short_steps: int = 400
     aspects_while_short: int = 2
     batch_size: int = 64
@@ -281,9 +281,10 @@ offline in minutes; it knows no language but the generated one below.
 - **Objective.**  Span corruption.  A document's end is hidden from one of its verdict lines on,
   so that the decoder writes aspects and verdicts; a few documents also hide one to three words
   elsewhere.  Inferring verdicts is therefore what the model is good at, and all but all of it.
-- **What it did not see.**  The demo task asks for the verdict on one aspect of a report
-  without verdict lines.  The task's rows and labels took no part in pre-training, but the
-  task is of the same generated language, chosen so that what was learned here applies.
+- **What it did not see.**  The demo task asks whether two fixed aspects of a report without
+  verdict lines fared alike.  Neither that question nor the task's rows or labels took part in
+  pre-training, but the task is of the same generated language and builds on the verdicts,
+  chosen so that what was learned here applies.
 - **How.**  `python -m ptv2_scale.demo.pretrain OUT`: seed {seed}, {threads} thread(s),
   {steps} steps of {batch} fresh documents, AdamW, learning rates of at
   most {rate} of each parameter's size, {seconds:.0f} seconds on a shared CPU.

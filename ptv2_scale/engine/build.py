@@ -33,7 +33,7 @@ from ptv2_scale.engine.ranks import Ranks
 from ptv2_scale.engine.sharding import shards_for
 from ptv2_scale.errors import UserError
 from ptv2_scale.model import PromptedModel, PromptSettings
-from ptv2_scale.prompts.prefix import PrefixShape, initial_values, prefix_shape
+from ptv2_scale.prompts.prefix import PrefixShape, check_room, initial_values, prefix_shape
 from ptv2_scale.tasks.base import Split, Task
 from ptv2_scale.tasks.heads import Head, HeadKind
 from ptv2_scale.tasks.registry import build_task
@@ -91,11 +91,8 @@ def open_setup(config: RunConfig) -> Setup:
         trust_remote_code=backbone.trust_remote_code,
     )
     prompt = config.prompt
-    shape = (
-        prefix_shape(prompt, files.family, files.config, config.task.max_length)
-        if isinstance(prompt, Prefix)
-        else None
-    )
+    check_room(prompt, files.family, files.config, config.task.max_length)
+    shape = prefix_shape(prompt, files.family, files.config) if isinstance(prompt, Prefix) else None
     tokenizer = _load_tokenizer(config, files)
     return Setup(config, files, tokenizer, build_task(config.task), shape)
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ptv2_scale.backbones.family import Config, Family, attention_modules
+from ptv2_scale.config import HeadOnly
 from ptv2_scale.config import Prefix as PrefixConfig
 from ptv2_scale.errors import UserError
 
@@ -82,21 +83,17 @@ def flatten(keys_values: Tensor) -> Tensor:
     return keys_values.permute(3, 0, 1, 2, 4).reshape(keys_values.shape[3], -1)
 
 
-def prefix_shape(
-    prompt: PrefixConfig, family: Family, config: Config, max_length: int
-) -> PrefixShape:
+def prefix_shape(prompt: PrefixConfig, family: Family, config: Config) -> PrefixShape:
     """Sizes of the prefix that a recipe asks for on a backbone.
 
     Args:
         prompt: the recipe's section.
         family: the backbone's family.
         config: the backbone's configuration.
-        max_length: longest text in tokens, to be checked against what the backbone has room for.
 
     Raises:
-        UserError: a slot or layer that the backbone does not have; prefix + text do not fit.
+        UserError: a slot or layer that the backbone does not have.
     """
-    check_room(prompt, family, config, max_length)
     names = [stack.slot for stack in family.stacks]
     wanted = names if prompt.slots == "all" else list(prompt.slots)
     unknown = [name for name in wanted if name not in names]
@@ -121,26 +118,39 @@ def prefix_shape(
     )
 
 
-def check_room(prompt: PrefixConfig, family: Family, config: Config, max_length: int) -> None:
+def check_room(
+    prompt: PrefixConfig | HeadOnly, family: Family, config: Config, max_length: int
+) -> None:
     """Refuse a text that, with its prefix, is longer than the backbone's positions or window.
 
     Raises:
         UserError: names both lengths and the room there is.
     """
-    shift = prompt.length if prompt.positions == "shift" else 0
+    length = prompt.length if isinstance(prompt, PrefixConfig) else 0
+    shift = length if isinstance(prompt, PrefixConfig) and prompt.positions == "shift" else 0
     room = family.position_room(config)
     if room is not None and shift + max_length > room:
         raise UserError(
             f"prompt.length and task.max_length: {shift} prefix tokens and {max_length} text tokens"
             f" are longer than {family.name}'s position table, which has room for {room}."
-            f" Lower task.max_length to {max(room - shift, 0)}, or set prompt.positions: keep."
+            f" {_ways_out(shift, max_length, room)}."
         )
     window = getattr(config, "sliding_window", None)
-    if window is not None and prompt.length + max_length > window:
+    if window is not None and length + max_length > window:
         raise UserError(
-            f"prompt.length and task.max_length: {prompt.length} + {max_length} tokens are longer"
+            f"prompt.length and task.max_length: {length} + {max_length} tokens are longer"
             f" than this backbone's sliding window of {window}, which would hide the prefix."
         )
+
+
+def _ways_out(shift: int, max_length: int, room: int) -> str:
+    ways = [f"lower task.max_length to {room - shift}"] if room > shift else []
+    if room > max_length:
+        ways.append(f"lower prompt.length to {room - max_length}")
+    if shift and room >= max_length:
+        ways.append("set prompt.positions: keep")
+    text = ", or ".join(ways) or "lower both prompt.length and task.max_length"
+    return text[0].upper() + text[1:]
 
 
 def slot_modules(

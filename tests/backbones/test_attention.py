@@ -131,17 +131,17 @@ def test_t5_equals_attention_written_out_in_all_its_slots(
     assert backbone.config.num_heads * backbone.config.d_kv != backbone.config.d_model
     family = open_backbone(str(folders(kind))).family
     prefix = random_prefix(family, backbone, length=100)
-    reference = AutoModel.from_pretrained(folders(kind)).eval()
-    modules = attention_modules(family, reference, reference.config)
-    assert {slot for slot, _, _ in modules} == {"encoder", "decoder", "cross"}
-    twin = Prefix(prefix.keys_values, {module: row for row, (_, _, module) in enumerate(modules)})
+    slots: dict[Any, int] = {}
 
     def attention(*arguments: Any, **options: Any) -> tuple[Tensor, None]:
-        return written_out(*arguments, prefix=twin, **options)
+        return written_out(*arguments, prefix=Prefix(prefix.keys_values, slots), **options)
 
     AttentionInterface.register("written_out_sdpa", attention)
     AttentionMaskInterface.register("written_out_sdpa", sdpa_mask_always)
-    reference.set_attn_implementation("written_out_sdpa")
+    reference = AutoModel.from_pretrained(folders(kind), attn_implementation="written_out_sdpa")
+    modules = attention_modules(family, reference.eval(), reference.config)
+    assert {slot for slot, _, _ in modules} == {"encoder", "decoder", "cross"}
+    slots.update({module: row for row, (_, _, module) in enumerate(modules)})
     batch = inputs_of(kind, padding)
     with torch.no_grad():
         expected = reference(**batch).last_hidden_state

@@ -32,5 +32,5 @@ def fake_setup(folder: Path, dtype: str = "fp32", **changes: Any) -> Setup:
     )
     files = open_backbone(str(folder))
     assert isinstance(config.prompt, Prefix)
-    shape = prefix_shape(config.prompt, files.family, files.config, config.task.max_length)
+    shape = prefix_shape(config.prompt, files.family, files.config)
     return Setup(config, files, None, ThreeLabels(), shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +109,8 @@ def test_a_hostile_file_is_refused_and_its_code_not_run(form: str, tmp_path: Pat
         read_flat_prefix(tmp_path, SHAPE)
     assert not mark.exists()
     assert "weights_only" not in str(caught.value)
-    with path.open("rb") as file:  # the file is hostile indeed
-        torch.load(file, weights_only=False)
+    with suppress(RuntimeError):  # the file is hostile indeed
+        torch.load(path, weights_only=False)
     assert mark.exists()
 
 

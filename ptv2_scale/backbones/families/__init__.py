@@ -40,20 +40,29 @@ def family_of(config: Config, source: str) -> Family:
         raise UserError(
             f"{source}: model_type '{model_type}' cannot be prompted: {REFUSED[model_type]}."
         )
-    known = {kind: family for family in FAMILIES for kind in family.model_types}
+    known = _by_model_type()
     if model_type not in known:
-        raise UserError(
-            f"{source}: model_type '{model_type}' belongs to no family."
-            f"{did_you_mean(model_type, sorted(known))} Families: "
-            + "; ".join(f"{family.name} ({', '.join(family.model_types)})" for family in FAMILIES)
-            + ". To add one, declare a Family in a file of ptv2_scale/backbones/families/"
-            " (CONTRIBUTING.md, 'Adding a family')."
-        )
+        raise unknown_architecture(model_type, source)
     family = known[model_type]
     reason = refusal(family, config)
     if reason:
         raise UserError(f"{source}: this {family.name} cannot be prompted: {reason}.")
     return family
+
+
+def _by_model_type() -> dict[str, Family]:
+    return {kind: family for family in FAMILIES for kind in family.model_types}
+
+
+def unknown_architecture(model_type: str, source: str) -> UserError:
+    """The error for a model_type that no family claims: names them all, and how to add one."""
+    return UserError(
+        f"{source}: model_type '{model_type}' belongs to no family."
+        f"{did_you_mean(model_type, sorted(_by_model_type()))} Families: "
+        + "; ".join(f"{family.name} ({', '.join(family.model_types)})" for family in FAMILIES)
+        + ". To add one, declare a Family in a file of ptv2_scale/backbones/families/"
+        " (CONTRIBUTING.md, 'A new family')."
+    )
 
 
 def refusal(family: Family, config: Config) -> str | None:
