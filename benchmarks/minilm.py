@@ -6,8 +6,8 @@ which the extra `test` installs. From the repository's root:
     .venv/bin/python benchmarks/minilm.py DATA WORK [TASK ...]
 
 DATA has the published folders glue/SST-2, glue/CoLA and superglue/RTE; WORK gets the runs, and a
-run that is there already is not made again. Prints Markdown tables. Each run is one process with one
-thread, one after the other.
+run that is there already is not made again. Prints Markdown tables. Each run is one process with
+one thread, one after the other.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ Exit codes: 0 done, 2 the user's input is wrong; anything else is a fault, with 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import os
@@ -48,7 +49,9 @@ def _with_ranks(cpu_threads: int, action: Callable[[Ranks], None]) -> None:
     """Start this process as a rank, run, and leave; a rank that fails takes the others along."""
     from ptv2_scale.engine import ranks as engine_ranks
 
-    ranks = engine_ranks.start(cpu_threads)
+    # DeepSpeed prints as it starts; standard output is for results.
+    with contextlib.redirect_stdout(sys.stderr):
+        ranks = engine_ranks.start(cpu_threads)
     try:
         action(ranks)
     finally:

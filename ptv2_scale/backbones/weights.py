@@ -164,13 +164,13 @@ def _weight_paths(folder: Path, allowed: str) -> list[Path]:
             return _indexed(index)
         if (folder / stem).is_file():
             return [folder / stem]
-    pickled = (folder / "pytorch_model.bin").exists()
+    pickled = any(folder.glob("pytorch_model*.bin"))
     raise UserError(
         f"{folder}: no weights found: looked for model.safetensors"
         + (" and pytorch_model.bin" if allowed == "any" else "")
         + ", whole or as shards with an .index.json."
         + (
-            " pytorch_model.bin is there, but backbone.weights: safetensors refuses pickled files."
+            " pytorch_model*.bin is there, but backbone.weights: safetensors refuses pickled files."
             if pickled
             else ""
         )
@@ -180,7 +180,7 @@ def _weight_paths(folder: Path, allowed: str) -> list[Path]:
 def _indexed(index: Path) -> list[Path]:
     try:
         names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{index}: not an index of weight shards ({error!r}).") from None
     paths = [index.parent / Path(str(name)).name for name in names]
     missing = [path.name for path in paths if not path.is_file()]

@@ -280,11 +280,14 @@ offline in minutes; it knows no language but the generated one below.
   by a verdict line on each of them such as "food good .".  No text of a third party.
 - **Objective.**  Span corruption.  A document's end is hidden from one of its verdict lines on,
   so that the decoder writes aspects and verdicts; a few documents also hide one to three words
-  elsewhere.  Inferring verdicts is therefore what the model is good at, and all but all of it.
+  elsewhere.  Inferring verdicts is therefore nearly all that the model is good at.
 - **What it did not see.**  The demo task asks whether two fixed aspects of a report without
   verdict lines fared alike.  Neither that question nor the task's rows or labels took part in
   pre-training, but the task is of the same generated language and builds on the verdicts,
   chosen so that what was learned here applies.
+- **How it was chosen.**  The task and the number of steps were picked, by the task's validation
+  split, so that a prefix shows its worth.  After 2000 steps instead of 1000 a linear head on
+  the frozen model alone told 88% of that split rightly, against 58% for this one.
 - **How.**  `python -m ptv2_scale.demo.pretrain OUT`: seed {seed}, {threads} thread(s),
   {steps} steps of {batch} fresh documents, AdamW, learning rates of at
   most {rate} of each parameter's size, {seconds:.0f} seconds on a shared CPU.

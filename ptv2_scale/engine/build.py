@@ -223,9 +223,13 @@ def build_engine(setup: Setup, ranks: Ranks) -> Any:
     Raises:
         UserError: see `open_setup` and `deepspeed_config`.
     """
-    train = setup.config.train
     model = build_model(setup)
-    settings = deepspeed_config(setup, model, ranks)
+    return start_engine(setup, model, deepspeed_config(setup, model, ranks), ranks)
+
+
+def start_engine(setup: Setup, model: PromptedModel, settings: dict[str, Any], ranks: Ranks) -> Any:
+    """The same from a model on the meta device and its complete DeepSpeed configuration."""
+    train = setup.config.train
     materialise(model, model_filler(setup, model, first_values(setup)), shards_for(settings, ranks))
     if train.gradient_checkpointing and setup.shape is not None:
         enable_checkpointing(model.backbone)

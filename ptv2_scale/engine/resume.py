@@ -41,20 +41,40 @@ MAY_DIFFER = frozenset(
 )
 
 
-def open_run(path: Path, resume: Resume, recipe: str) -> Found:
-    """Make or reopen a run directory, and find what to resume from.
+def find_start(path: Path, resume: Resume, config: RunConfig, fingerprint: str) -> Found:
+    """Find what a run is to begin from; writes nothing.
 
     Args:
         path: the run directory.
         resume: "never" wants a directory that is new or empty; "auto" takes the newest valid
             checkpoint, if any; else the path of a checkpoint.
-        recipe: the resolved recipe, written to `recipe.yaml`.
+        config: the recipe.
+        fingerprint: of the backbone.
 
     Raises:
-        UserError: nothing may be overwritten, or nothing can be written, or the checkpoint that
-            was named is damaged.
+        UserError: nothing may be overwritten, the checkpoint that was named is damaged, or it is
+            of another backbone or recipe.
     """
     found = _find(path, resume)
+    if found.path is not None:
+        check_resumable(read_state(found.path), config, fingerprint, found.path)
+    return found
+
+
+def open_run(path: Path, found: Found, recipe: str) -> Found:
+    """Make or reopen a run directory.
+
+    Args:
+        path: the run directory.
+        found: what to begin from, of this run or another.
+        recipe: the resolved recipe, written to `recipe.yaml`.
+
+    Returns:
+        What to begin from, of this run.
+
+    Raises:
+        UserError: nothing can be written.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
         (path / "recipe.yaml").write_text(recipe)

@@ -16,17 +16,24 @@ import torch
 from ptv2_scale.config import Prefix, RunConfig, dump_recipe
 from ptv2_scale.data.collate import Example
 from ptv2_scale.engine import checkpoint
-from ptv2_scale.engine.build import Setup, build_engine, build_head, open_setup
-from ptv2_scale.engine.checkpoint import Best, Parts, TrainerState
+from ptv2_scale.engine.build import (
+    Setup,
+    build_head,
+    build_model,
+    deepspeed_config,
+    open_setup,
+    start_engine,
+)
+from ptv2_scale.engine.checkpoint import Best, Found, Parts, TrainerState
 from ptv2_scale.engine.evaluate import forward_all, model_inputs
 from ptv2_scale.engine.guard import check_prefix
 from ptv2_scale.engine.head_only import train_head
 from ptv2_scale.engine.ranks import Ranks, on_first_rank
 from ptv2_scale.engine.reporting import Reporter
-from ptv2_scale.engine.resume import Resume, check_resumable, open_run
+from ptv2_scale.engine.resume import Resume, find_start, open_run
 from ptv2_scale.engine.state import full_values, local_parts, restore
 from ptv2_scale.engine.train import Trainer
-from ptv2_scale.engine.warm_start import warm_start
+from ptv2_scale.engine.warm_start import check_warm_start, warm_start
 from ptv2_scale.export import Card, write_export
 from ptv2_scale.tasks.metrics import majority
 
@@ -111,6 +118,9 @@ class Run:
         path: the run directory.
         resume: where to begin.
         ranks: where this process stands.
+
+    Raises:
+        UserError: the recipe does not fit these ranks, or the run cannot be begun or resumed there.
     """
 
     def __init__(self, opened: Opened, path: Path, resume: Resume, ranks: Ranks) -> None:
@@ -118,11 +128,14 @@ class Run:
         self._setup, config = opened.setup, opened.setup.config
         self._train, self._validation = opened.train, opened.validation
         self._config, self._path, self._ranks = config, path, ranks
-        self._found = on_first_rank(ranks, lambda: open_run(path, resume, dump_recipe(config)))
+        # A recipe that cannot work on these ranks leaves no run directory behind.
+        model = build_model(self._setup)
+        settings = deepspeed_config(self._setup, model, ranks)
+        self._found = on_first_rank(ranks, lambda: self._open(resume))
         self._reporter = Reporter(path, ranks.first, config.trackers)
         for skipped in self._found.skipped:
             self._reporter.say(f"passed over a damaged checkpoint: {skipped}")
-        self._engine = build_engine(self._setup, ranks)
+        self._engine = start_engine(self._setup, model, settings, ranks)
         self._trainer = Trainer(
             self._engine,
             self._setup.task,
@@ -132,12 +145,14 @@ class Run:
             ranks,
         )
 
-    def train(self) -> Result:
-        """Train to the end, and keep the best.
+    def _open(self, resume: Resume) -> Found:
+        found = find_start(self._path, resume, self._config, self._setup.fingerprint)
+        if found.path is None:
+            check_warm_start(self._setup)
+        return open_run(self._path, found, dump_recipe(self._config))
 
-        Raises:
-            UserError: the run cannot be resumed from what was found.
-        """
+    def train(self) -> Result:
+        """Train to the end, and keep the best."""
         state = self._begin()
         total = self._trainer.order.total_steps
         self._reporter.start(total, state.step)
@@ -171,7 +186,6 @@ class Run:
 
     def _resume(self, path: Path) -> TrainerState:
         state = checkpoint.read_state(path)
-        check_resumable(state, self._config, self._setup.fingerprint, path)
         steps = state.step
         if state.best and checkpoint.damage(
             checkpoint.checkpoint_path(self._path, state.best.step)

@@ -34,18 +34,44 @@ def warm_start(engine: Any, setup: Setup, prompt: Prefix) -> None:
     set_values(engine, {_TABLE: flat.float().cpu()})
 
 
-def _record_text(engine: Any, setup: Setup, text: str) -> Tensor:
-    """Keys and values that the backbone itself computes for a text, as a flat prefix.
+def check_warm_start(setup: Setup) -> None:
+    """Refuse early what `warm_start` could not use; reads no weights.
 
-    The text is repeated or cut to the prefix's length; both stacks of an encoder-decoder read it.
+    Raises:
+        UserError: see `warm_start`.
     """
+    prompt = setup.config.prompt
+    if setup.shape is None or not isinstance(prompt, Prefix):
+        return
+    if prompt.init == "saved":
+        read_flat_prefix(Path(str(prompt.init_from)), setup.shape)
+    elif prompt.init == "text":
+        _text_tokens(setup, str(prompt.init_text))
+
+
+def _text_tokens(setup: Setup, text: str) -> list[int]:
+    """A text's tokens, repeated or cut to the prefix's length."""
     assert setup.shape is not None
-    tokens = setup.tokenizer(text)["input_ids"]
+    tokens: list[int] = setup.tokenizer(text)["input_ids"]
     if not tokens:
         raise UserError(f"prompt.init_text: '{text}' has no tokens.")
     length = setup.shape.length
-    repeated = (tokens * -(-length // len(tokens)))[:length]
-    input_ids = torch.tensor([repeated], device=engine.device)
+    room = setup.files.family.position_room(setup.files.config)
+    if room is not None and length > room:
+        raise UserError(
+            f"prompt.init: text: a prefix of {length} tokens is longer than the"
+            f" {setup.files.family.name}'s position table, which has room for {room}."
+        )
+    return (tokens * -(-length // len(tokens)))[:length]
+
+
+def _record_text(engine: Any, setup: Setup, text: str) -> Tensor:
+    """Keys and values that the backbone itself computes for a text, as a flat prefix.
+
+    Both stacks of an encoder-decoder read it.
+    """
+    assert setup.shape is not None
+    input_ids = torch.tensor([_text_tokens(setup, text)], device=engine.device)
     inputs = {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
     if setup.files.family.encoder_decoder:
         inputs["decoder_input_ids"] = input_ids

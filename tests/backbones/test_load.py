@@ -1,4 +1,4 @@
-"""Backbone folders as they are published, read slice by slice, against transformers' own loading."""
+"""Backbone folders as they are published, read slice by slice, against transformers itself."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def assert_same_bits(found: nn.Module, expected: nn.Module) -> None:
 
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 @pytest.mark.parametrize("kind", MODEL_TYPES)
-def test_every_bit_is_transformers_own(
-    kind: str, dtype: Any, saved: Callable[[str], Path]
-) -> None:
+def test_every_bit_is_transformers_own(kind: str, dtype: Any, saved: Callable[[str], Path]) -> None:
     ours = load_backbone(str(saved(kind)), dtype=dtype)
     wanted = torch.bfloat16 if dtype == "bf16" else torch.float32
     assert_same_bits(ours, AutoModel.from_pretrained(saved(kind), dtype=wanted))
@@ -151,9 +149,7 @@ def test_names_with_the_base_models_prefix(kind: str, cls: Any, tmp_path: Path) 
 
 @pytest.mark.parametrize("cls", [AutoModelForMaskedLM, AutoModelForSequenceClassification])
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
-def test_an_encoder_saved_without_its_pooler_gets_none(
-    kind: str, cls: Any, tmp_path: Path
-) -> None:
+def test_an_encoder_saved_without_its_pooler_gets_none(kind: str, cls: Any, tmp_path: Path) -> None:
     cls.from_config(config_of(kind)).save_pretrained(tmp_path)
     found = load_backbone(str(tmp_path))
     has_pooler = kind == "bert" and cls is AutoModelForSequenceClassification
