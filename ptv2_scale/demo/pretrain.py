@@ -225,7 +225,7 @@ def train(
         most = settings.aspects_while_short if step <= settings.short_steps else MOST_ASPECTS
         loss = compute_loss(model, make_batch(rng, ids, settings, most, settings.batch_size))
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         clip_grad_norm_(model.parameters(), settings.max_gradient_norm)
         optimizer.step()
         schedule.step()

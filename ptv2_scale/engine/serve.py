@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import deepspeed
 from torch import Tensor, nn
 
-from ptv2_scale.backbones.load import materialise
+from ptv2_scale.backbones.load import Fill, materialise
 from ptv2_scale.config import RunConfig, override
 from ptv2_scale.engine.build import (
     Setup,
     build_model,
     deepspeed_config,
+    first_values,
     model_filler,
     open_setup,
 )
@@ -68,7 +69,23 @@ def open_export(folder: Path, backbone: str | None = None, overrides: Sequence[s
             f"{folder}: was trained on another backbone (fingerprint {card.fingerprint[:12]};"
             f" '{config.backbone.name}' has {setup.fingerprint[:12]})."
         )
-    return Export(folder.resolve().name, card, setup, read_values(folder))
+    values = read_values(folder)
+    _check_values(folder, setup, values)
+    return Export(folder.resolve().name, card, setup, values)
+
+
+def _check_values(folder: Path, setup: Setup, values: Mapping[str, Tensor]) -> None:
+    expected = {name: list(value.shape) for name, value in first_values(setup).items()}
+    found = {name: list(value.shape) for name, value in values.items()}
+    wrong = sorted(
+        name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
+    )
+    if wrong:
+        name = wrong[0]
+        raise UserError(
+            f"{folder}: its tensors are not those of its recipe: {name} is"
+            f" {found.get(name, 'missing')}, expected {expected.get(name, 'none')}."
+        )
 
 
 def as_table(config: RunConfig) -> RunConfig:
@@ -79,14 +96,22 @@ def as_table(config: RunConfig) -> RunConfig:
     return config.model_copy(update={"prompt": prompt})
 
 
+def _for_ranks(config: RunConfig, ranks: Ranks) -> RunConfig:
+    """The recipe with a batch that any number of ranks divides; serving makes no training steps."""
+    batch = config.train.micro_batch * ranks.world
+    train = config.train.model_copy(update={"global_batch": batch})
+    return config.model_copy(update={"train": train})
+
+
 class ServedModels(nn.Module):
-    """Prompted models that share one backbone, called by name."""
+    """Prompted models that share one backbone, called by number."""
 
-    def __init__(self, models: Mapping[str, PromptedModel]) -> None:
+    def __init__(self, models: Sequence[PromptedModel]) -> None:
         super().__init__()
-        self.models = nn.ModuleDict(dict(models))
+        # By number: a folder's name may be none that PyTorch allows for a module.
+        self.models = nn.ModuleList(models)
 
-    def forward(self, served: str, **inputs: Any) -> PromptedOutput:
+    def forward(self, served: int, **inputs: Any) -> PromptedOutput:
         """Run a batch through one of the models; see `PromptedModel.forward`."""
         output: PromptedOutput = self.models[served](**inputs)
         return output
@@ -106,17 +131,16 @@ class Server:
     def __init__(self, exports: Sequence[Export], ranks: Ranks) -> None:
         self._exports = {export.name: export for export in exports}
         self._ranks = ranks
-        first = exports[0]
+        self._numbers = {export.name: number for number, export in enumerate(exports)}
         _check_same_backbone(exports)
-        models: dict[str, PromptedModel] = {}
-        for export in exports:
-            shared = models[first.name].backbone if models else None
-            models[export.name] = build_model(export.setup, shared)
+        first = exports[0].setup
+        models = [build_model(first)]
+        models += [build_model(export.setup, models[0].backbone) for export in exports[1:]]
+        setup = replace(first, config=_for_ranks(first.config, ranks))
+        settings = deepspeed_config(setup, models[0], ranks)
         served = ServedModels(models)
-        settings = deepspeed_config(first.setup, models[first.name], ranks)
-        materialise(served, _filler(served, self._exports), shards_for(settings, ranks))
-        served.requires_grad_(False)
-        self._engine, *_ = deepspeed.initialize(model=served, config=settings)
+        materialise(served, _filler(models, exports), shards_for(settings, ranks))
+        self._model = _start(served.requires_grad_(False).eval(), settings, ranks)
 
     def logits(self, name: str, rows: Sequence[Mapping[str, object]]) -> Tensor:
         """Logits [rows, labels], fp32, of rows through the export called `name`."""
@@ -134,10 +158,10 @@ class Server:
         setup = self._exports[name].setup
 
         def run(**inputs: Any) -> PromptedOutput:
-            output: PromptedOutput = self._engine(served=name, **inputs)
+            output: PromptedOutput = self._model(served=self._numbers[name], **inputs)
             return output
 
-        self._engine.eval()
+        self._model.eval()
         return forward_all(
             run,
             setup.task,
@@ -168,6 +192,14 @@ class Server:
         return scores, majority(labels, setup.task.metric)
 
 
+def _start(served: ServedModels, settings: dict[str, Any], ranks: Ranks) -> Any:
+    """DeepSpeed's engine where the backbone is sharded; it has none below stage 3 to serve with."""
+    if settings.get("zero_optimization", {}).get("stage", 0) < 3:
+        return served.to(ranks.device)
+    engine, *_ = deepspeed.initialize(model=served, config=settings)
+    return engine
+
+
 def _check_same_backbone(exports: Sequence[Export]) -> None:
     keys = {(export.card.fingerprint, export.setup.config.backbone.dtype) for export in exports}
     if len(keys) > 1:
@@ -179,14 +211,14 @@ def _check_same_backbone(exports: Sequence[Export]) -> None:
         raise UserError(f"two exports are called alike ({', '.join(names)}); rename a folder.")
 
 
-def _filler(served: ServedModels, exports: Mapping[str, Export]) -> Any:
-    fillers = {
-        name: model_filler(export.setup, served.models[name], dict(export.values))
-        for name, export in exports.items()
-    }
+def _filler(models: Sequence[PromptedModel], exports: Sequence[Export]) -> Fill:
+    fillers = [
+        model_filler(export.setup, model, dict(export.values))
+        for model, export in zip(models, exports, strict=True)
+    ]
 
-    def fill(names: Iterable[str], start: int, target: Tensor) -> None:
-        _, model, own = next(iter(names)).split(".", 2)
-        fillers[model]([own], start, target)
+    def fill(names: Sequence[str], start: int, target: Tensor) -> None:
+        _, number, own = names[0].split(".", 2)
+        fillers[int(number)]([own], start, target)
 
     return fill

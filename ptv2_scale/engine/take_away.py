@@ -3,38 +3,65 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 from ptv2_scale.config import load_recipe
 from ptv2_scale.engine.build import open_setup
-from ptv2_scale.engine.checkpoint import Parts, checkpoint_path, newest_valid, read_state
+from ptv2_scale.engine.checkpoint import (
+    Best,
+    Parts,
+    checkpoint_path,
+    damage,
+    newest_valid,
+    read_state,
+)
 from ptv2_scale.engine.resume import check_resumable
 from ptv2_scale.errors import UserError
-from ptv2_scale.export import Card, write_export
+from ptv2_scale.export import CARD_FILE, Card, read_card, read_values, write_export
+
+_logger = logging.getLogger(__name__)
 
 
-def export_run(run: Path, target: Path) -> None:
-    """Export the best checkpoint of a run.
+def export_run(source: Path, target: Path) -> None:
+    """Export the best checkpoint of a run, or copy an export.
 
     Args:
-        run: a run directory.
+        source: a run directory, or an export.
         target: folder to be made.
 
     Raises:
         UserError: there is no valid checkpoint, or the backbone has changed.
     """
+    if (source / CARD_FILE).is_file():
+        write_export(target, read_card(source), read_values(source))
+        return
+    newest = _newest(source)
+    state = read_state(newest)
+    setup = open_setup(load_recipe(source / "recipe.yaml", []))
+    check_resumable(state, setup.config, setup.fingerprint, newest)
+    parts = Parts(_best(source, state.best, newest))
+    values = {name: parts.whole(name) for name in parts.shapes()}
+    write_export(target, Card.of(setup, _result(source / "result.json")), values)
+
+
+def _newest(run: Path) -> Path:
     found = newest_valid(run)
     if found.path is None:
         why = "; ".join(found.skipped) or f"no checkpoint in {run / 'checkpoints'}"
         raise UserError(f"{run}: nothing to export: {why}.")
-    state = read_state(found.path)
-    best = found.path if state.best is None else checkpoint_path(run, state.best.step)
-    setup = open_setup(load_recipe(run / "recipe.yaml", []))
-    check_resumable(state, setup.config, setup.fingerprint, found.path)
-    parts = Parts(best)
-    values = {name: parts.whole(name) for name in parts.shapes()}
-    result = run / "result.json"
-    write_export(target, Card.of(setup, _result(result)), values)
+    return found.path
+
+
+def _best(run: Path, best: Best | None, newest: Path) -> Path:
+    if best is None:
+        return newest
+    path = checkpoint_path(run, best.step)
+    wrong = damage(path)
+    if wrong is None:
+        return path
+    _logger.warning(f"{path}, the best checkpoint: {wrong}; the newest is exported, {newest}")
+    return newest
 
 
 def _result(path: Path) -> dict[str, object]:

@@ -1,0 +1,159 @@
+"""Checkpoints: published whole, damage found, the newest valid one taken, any cut readable."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from ptv2_scale.engine import checkpoint
+from ptv2_scale.engine.checkpoint import Best, Parts, TrainerState
+from ptv2_scale.engine.ranks import Ranks
+from ptv2_scale.engine.state import KINDS, LocalPart
+from ptv2_scale.errors import UserError
+
+ALONE = Ranks(0, 1, 0, 1, torch.device("cpu"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    store = torch.distributed.FileStore(str(tmp_path_factory.mktemp("store") / "file"), 1)
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+def parts(seed: int = 0) -> list[LocalPart]:
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        LocalPart(name, shape, 0, {
+            kind: torch.randn(torch.Size(shape).numel(), generator=generator) for kind in KINDS
+        })
+        for name, shape in (("prefix_encoder.embedding.weight", (3, 8)), ("head.out_proj.bias", (3,)))
+    ]  # fmt: skip
+
+
+def save(run: Path, step: int, best: Best | None = None) -> Path:
+    return checkpoint.save(run, TrainerState(step=step, best=best), parts(step), ALONE)
+
+
+def test_what_was_saved_is_read_back(tmp_path: Path) -> None:
+    folder = save(tmp_path, 500, Best(400, 0.75))
+    assert folder == tmp_path / "checkpoints" / "step-00000500"
+    assert checkpoint.damage(folder) is None
+    assert checkpoint.read_state(folder) == TrainerState(step=500, best=Best(400, 0.75))
+    stored = Parts(folder)
+    for part in parts(500):
+        for kind, values in part.values.items():
+            assert torch.equal(stored.read(part.name, kind, 0, values.numel()), values)
+        assert torch.equal(stored.whole(part.name), part.values["fp32"].view(part.shape))
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [folder.name]
+
+
+def truncate(path: Path, _: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip_a_bit(path: Path, _: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def delete(path: Path, _: Path) -> None:
+    path.unlink()
+
+
+def swap(path: Path, other: Path) -> None:
+    shutil.copy(other / path.name, path)
+
+
+def empty(path: Path, _: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("harm", [truncate, flip_a_bit, delete, swap, empty])
+@pytest.mark.parametrize(
+    "name", ["part-00000-of-00001.safetensors", "trainer.json", "manifest.json"]
+)
+def test_damage_to_any_file_is_found_and_the_previous_checkpoint_taken(
+    name: str, harm: Callable[[Path, Path], None], tmp_path: Path
+) -> None:
+    older, newer = save(tmp_path, 1), save(tmp_path, 2)
+    harm(newer / name, older)
+    found = checkpoint.newest_valid(tmp_path)
+    assert found.path == older
+    assert len(found.skipped) == 1
+    assert str(newer) in found.skipped[0]
+
+
+def test_nothing_half_written_counts(tmp_path: Path) -> None:
+    whole = save(tmp_path, 3)
+    for path in sorted(whole.iterdir()):
+        half = whole.with_name("step-00000009")
+        shutil.copytree(whole, half)
+        (half / path.name).unlink()
+        assert checkpoint.newest_valid(tmp_path).path == whole
+        shutil.rmtree(half)
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
+    best = Best(2, 0.9)
+    for step in range(1, 7):
+        save(tmp_path, step, best)
+        checkpoint.prune(tmp_path, 2, best)
+    kept = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert kept == ["step-00000002", "step-00000005", "step-00000006"]
+
+
+def test_saving_a_step_again_keeps_the_other_one(tmp_path: Path) -> None:
+    first = (save(tmp_path, 7) / "trainer.json").read_bytes()
+    save(tmp_path, 7, Best(7, 0.5))
+    assert (
+        tmp_path / "checkpoints" / "step-00000007.replaced" / "trainer.json"
+    ).read_bytes() == first
+    found = checkpoint.newest_valid(tmp_path)
+    assert found.path is not None
+    assert checkpoint.read_state(found.path).best == Best(7, 0.5)
+
+
+def test_a_file_in_the_way_is_a_message_and_older_checkpoints_stay(tmp_path: Path) -> None:
+    older = save(tmp_path, 1)
+    (tmp_path / "checkpoints" / ".step-00000002.building").write_text("in the way")
+    with pytest.raises(UserError, match="the checkpoint could not be written"):
+        save(tmp_path, 2)
+    assert checkpoint.newest_valid(tmp_path).path == older
+
+
+@settings(max_examples=60, deadline=None)
+@given(numel=st.integers(1, 40), cuts=st.lists(st.integers(0, 40), max_size=5), data=st.data())
+def test_any_cut_over_ranks_is_read_as_the_whole(
+    numel: int, cuts: list[int], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("cut")
+    values = torch.arange(numel, dtype=torch.float32)
+    edges = [0, *sorted(min(cut, numel) for cut in cuts), numel]
+    for rank, (start, stop) in enumerate(zip(edges, edges[1:], strict=False)):
+        where = f'{{"x": {{"start": {start}, "shape": [{numel}]}}}}' if start < stop else "{}"
+        tensors = {"x/fp32": values[start:stop].clone()} if start < stop else {}
+        path = folder / f"part-{rank:05d}-of-{len(edges) - 1:05d}.safetensors"
+        save_file(tensors, path, metadata={"parts": where})
+    low = data.draw(st.integers(0, numel))
+    high = data.draw(st.integers(low, numel))
+    assert torch.equal(Parts(folder).read("x", "fp32", low, high), values[low:high])
+
+
+def test_a_missing_piece_is_an_error(tmp_path: Path) -> None:
+    where = '{"x": {"start": 0, "shape": [4]}}'
+    save_file(
+        {"x/fp32": torch.zeros(3)}, tmp_path / "part-00000-of-00002.safetensors", {"parts": where}
+    )
+    with pytest.raises(UserError, match="x has elements that no part holds"):
+        Parts(tmp_path).whole("x")

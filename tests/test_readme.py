@@ -1,0 +1,83 @@
+"""What the README and the docs tell a reader to type works."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import ranks
+from ranks import CHECKOUT
+
+from ptv2_scale.cli import parser
+from ptv2_scale.config import load_recipe
+
+DOCUMENTS = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+README = (CHECKOUT / "README.md").read_text()
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def commands() -> list[str]:
+    """Every command line of ours in the README and the docs."""
+    lines = [line for path in DOCUMENTS for line in path.read_text().splitlines()]
+    quoted = [code for line in lines for code in re.findall(r"`([^`]+)`", line)]
+    inside = [line for path in DOCUMENTS for block in blocks(path.read_text(), "bash")
+              for line in block.replace("\\\n", " ").splitlines()]  # fmt: skip
+    ours = re.compile(r"(?:^|\s)(?:ptv2-scale|-?-m(?:odule)? ptv2_scale) (.+)")
+    found = [match[1].split("  #")[0] for line in quoted + inside if (match := ours.search(line))]
+    return sorted({line for line in found if "[" not in line})
+
+
+@pytest.mark.parametrize("command", commands())
+def test_command_lines_parse(command: str) -> None:
+    assert parser().parse_args(shlex.split(command)).command
+
+
+def test_make_targets_exist() -> None:
+    makefile = (CHECKOUT / "Makefile").read_text()
+    named = re.findall(r"^make (\w+)", README, flags=re.MULTILINE)
+    assert set(named) == {"demo", "test"}
+    assert all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in named)
+
+
+@pytest.mark.parametrize("number", range(len(blocks(README, "yaml"))))
+def test_recipes_in_the_readme_load(number: int, tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(blocks(README, "yaml")[number])
+    assert load_recipe(path, []).backbone.name
+
+
+@pytest.mark.parametrize(
+    "path", sorted((CHECKOUT / "recipes").glob("*.yaml")), ids=lambda p: p.name
+)
+def test_shipped_recipes_load(path: Path) -> None:
+    assert load_recipe(path, ["backbone.name=demo", "task.path=."]).task.name
+
+
+def test_the_demo_and_the_example_in_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = ranks.cli(
+        2, "train", "demo", "train.epochs=null", "train.steps=3", "evaluate.every=3"
+    ).must_succeed()
+    result = json.loads((tmp_path / "runs" / "demo" / "result.json").read_text())
+    wanted = {"metric", "value", "majority", "head_only", "trained_parameters",
+              "backbone_parameters", "seconds", "peak_memory_bytes"}  # fmt: skip
+    assert wanted <= result.keys()
+    assert result["ranks"] == 2
+    for told in (
+        "the most frequent class alone scores",
+        "a head alone",
+        "runs/demo/export",
+        "next:",
+    ):
+        assert told in ended.outputs[0]
+    (example,) = blocks(README, "python")
+    exec(compile(example, "README.md", "exec"), {})  # noqa: S102 - the reader would run it
+    assert "tensor([[" in capsys.readouterr().out
