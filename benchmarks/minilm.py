@@ -53,11 +53,11 @@ EXPERIMENTS = (
     Experiment(
         "sst2",
         "glue/SST-2",
-        (*rates("1e-2", "2e-2", "3e-2"), ("train.lr=1e-2", "prompt.init_scale=0.5")),
+        (*rates("1e-2", "3e-2"), ("train.lr=3e-2", "prompt.init_scale=0.5")),
         rows=9600,
     ),
-    Experiment("cola", "glue/CoLA", rates("1e-2", "2e-2", "3e-2")),
-    Experiment("rte", "superglue/RTE", rates("5e-3", "1e-2", "2e-2")),
+    Experiment("cola", "glue/CoLA", rates("1e-2", "3e-2")),
+    Experiment("rte", "superglue/RTE", rates("1e-2", "3e-2")),
 )
 
 

@@ -79,8 +79,9 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from ptv2_scale.engine.serve import Server, open_export
     from ptv2_scale.summary import verdict
 
+    export = open_export(Path(arguments.source), arguments.backbone, arguments.overrides)
+
     def action(ranks: Ranks) -> None:
-        export = open_export(Path(arguments.source), arguments.backbone, arguments.overrides)
         metrics, majority = Server([export], ranks).evaluate(export.name, arguments.split)
         name = export.setup.task.metric.name
         found = {"split": arguments.split, "metric": name, "value": metrics[name]}
@@ -88,7 +89,7 @@ def evaluate(arguments: argparse.Namespace) -> None:
             print(json.dumps({**found, "majority": majority, "metrics": metrics}))
             print(verdict(name, metrics[name], majority), file=sys.stderr)
 
-    _with_ranks(1, action)
+    _with_ranks(export.setup.config.train.cpu_threads, action)
 
 
 def predict(arguments: argparse.Namespace) -> None:
@@ -98,17 +99,18 @@ def predict(arguments: argparse.Namespace) -> None:
 
     output = Path(arguments.output)
     check_output(output)
-    rows = read_input(Path(arguments.input))
+    exports = [open_export(Path(source), arguments.backbone) for source in arguments.sources]
+    columns = [column for export in exports for column in export.setup.task.columns]
+    rows = read_input(Path(arguments.input), columns)
 
     def action(ranks: Ranks) -> None:
-        exports = [open_export(Path(source), arguments.backbone) for source in arguments.sources]
         server = Server(exports, ranks)
         found = {export.name: list(server.predict(export.name, rows)) for export in exports}
         if ranks.first:
             write_predictions(output, rows, found)
             print(f"{len(rows)} rows -> {output}", file=sys.stderr)
 
-    _with_ranks(1, action)
+    _with_ranks(exports[0].setup.config.train.cpu_threads, action)
 
 
 def export(arguments: argparse.Namespace) -> None:

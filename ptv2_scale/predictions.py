@@ -11,15 +11,19 @@ from ptv2_scale.errors import UserError
 from ptv2_scale.tasks.base import Prediction
 
 
-def read_input(path: Path) -> list[Row]:
+def read_input(path: Path, columns: Sequence[str]) -> list[Row]:
     """Rows to be labelled.
 
+    Args:
+        path: a .jsonl file.
+        columns: that every row must have.
+
     Raises:
-        UserError: it is not JSONL; names the line.
+        UserError: it is not JSONL, or a row lacks a column; names the line.
     """
     if path.suffix != ".jsonl":
         raise UserError(f"--input {path}: predict reads .jsonl files, one object a line.")
-    return read_rows(path)
+    return read_rows(path, columns)
 
 
 def check_output(path: Path) -> None:

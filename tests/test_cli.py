@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +16,16 @@ import pytest
 import ranks
 import torch
 import yaml
-from safetensors.torch import load_file
-from tiny import WORDS, save_backbone, write_recipe
+from safetensors.torch import load_file, save_file
+from tiny import WORDS, save_backbone, save_tokenizer, write_recipe
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
 from ptv2_scale import load_backbone, load_prompted
 from ptv2_scale.cli import main
+from ptv2_scale.errors import UserError
 from ptv2_scale.export import read_card
+from ptv2_scale.prompts.formats import read_flat_prefix
 
 LABELS = ["no", "yes", "perhaps"]
 TEXT = "w3 w4 : w5"
@@ -77,10 +81,11 @@ def peft_folder(job: Job) -> Path:
 
 @pytest.fixture(scope="module")
 def from_peft(job: Job, peft_folder: Path) -> Path:
-    """A run whose prefix starts from the PEFT folder; another head, by another seed."""
+    """A run of two ranks whose prefix starts from the PEFT folder; its head is another one."""
     run = job.folder / "v1.0"  # a name that PyTorch allows for no module
     saved = ("prompt.init=saved", f"prompt.init_from={peft_folder}", "train.seed=5")
-    command("train", job.recipe, f"run={run}", *saved, *STILL)
+    batch = "train.global_batch=6"
+    command("train", job.recipe, f"run={run}", *saved, *STILL, batch, world=2)
     return run
 
 
@@ -114,9 +119,6 @@ def test_evaluate_gives_the_metric_of_the_run(job: Job) -> None:
 
 
 def test_evaluate_writes_json_alone_to_standard_output(job: Job) -> None:
-    import subprocess
-    import sys
-
     done = subprocess.run(
         [sys.executable, "-m", "ptv2_scale", "evaluate", str(job.run), "deepspeed=zero1"],
         env=ranks.environment(0, 1, ranks.free_port()),
@@ -170,23 +172,22 @@ def test_predictions_are_the_same_bits_on_two_ranks(job: Job, from_peft: Path, b
     assert output.read_bytes() == both.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["run", "v1.0"])
-def test_an_export_beside_another_is_as_it_is_alone(name: str, job: Job, both: Path) -> None:
-    output = job.folder / f"alone-{name}.jsonl"
+def test_an_export_beside_another_is_as_it_is_alone(job: Job, from_peft: Path, both: Path) -> None:
+    output = job.folder / "alone.jsonl"
     source = job.folder / "new.jsonl"
-    command("predict", job.folder / name, "--input", source, "--output", output)
-    expected = [{**row, **row["predictions"][name]} for row in read(both)]
+    command("predict", from_peft, "--input", source, "--output", output)
+    expected = [{**row, **row["predictions"]["v1.0"]} for row in read(both)]
     for row in expected:
         del row["predictions"]
     assert read(output) == expected
 
 
-@pytest.mark.parametrize("share", [False, True])
+@pytest.mark.parametrize(("name", "share"), [("run", False), ("v1.0", True)])
 def test_load_prompted_gives_the_probabilities_of_predict(
-    share: bool, job: Job, both: Path, rows: list[dict[str, Any]]
+    name: str, share: bool, job: Job, both: Path, rows: list[dict[str, Any]]
 ) -> None:
     backbone = load_backbone(str(job.folder / "backbone")) if share else None
-    model = load_prompted(job.run, backbone=backbone)
+    model = load_prompted(job.folder / name, backbone=backbone)
     assert isinstance(model, torch.nn.Module)
     assert (model.backbone is backbone) == share
     assert not any(parameter.requires_grad for parameter in model.parameters())
@@ -197,16 +198,47 @@ def test_load_prompted_gives_the_probabilities_of_predict(
         inputs = {key: batch[key] for key in ("input_ids", "attention_mask")}
         with torch.no_grad():
             probabilities = model(**inputs).logits.softmax(-1)[0].tolist()
-        expected = found["predictions"]["run"]["probabilities"]
+        expected = found["predictions"][name]["probabilities"]
         assert dict(zip(labels, probabilities, strict=True)) == pytest.approx(expected, abs=1e-6)
 
 
-def test_load_prompted_refuses_another_backbone(job: Job, capsys: Any) -> None:
-    from ptv2_scale.errors import UserError
+@pytest.fixture(scope="module")
+def other_backbone(job: Job) -> Path:
+    """The same architecture and tokenizer, other weights."""
+    other = save_backbone("glm", job.folder / "other", spread=None)
+    save_tokenizer(other)
+    return other
 
-    other = save_backbone("glm", job.folder / "wider-spread", spread=None)
+
+def test_load_prompted_refuses_another_backbone(job: Job, other_backbone: Path) -> None:
     with pytest.raises(UserError, match="was trained on another backbone"):
-        load_prompted(job.run, backbone=other)
+        load_prompted(job.run, backbone=other_backbone)
+    with pytest.raises(UserError, match="was trained on another backbone"):
+        load_prompted(job.run, backbone=load_backbone(str(other_backbone)))
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("backbone.name={other}", "was trained on another backbone (fingerprint "),
+        ("prompt.length=7", "the recipe has changed: prompt.length was 6 and is 7."),
+    ],
+)
+def test_resume_refuses_another_run(
+    change: str, message: str, job: Job, other_backbone: Path
+) -> None:
+    before = snapshot(job.run)
+    change = change.format(other=other_backbone)
+    ended = ranks.cli(1, "train", job.recipe, change, "--resume", "auto")
+    assert ended.code == 2
+    assert ended.outputs[0].count("ptv2-scale: ") == 1
+    assert message in ended.outputs[0]
+    assert "Traceback" not in ended.outputs[0]
+    assert snapshot(job.run) == before
 
 
 def test_a_prefix_starts_from_the_one_that_was_saved(job: Job, from_peft: Path) -> None:
@@ -215,11 +247,10 @@ def test_a_prefix_starts_from_the_one_that_was_saved(job: Job, from_peft: Path) 
     assert not torch.equal(head[0]["head.score.weight"], head[1]["head.score.weight"])
 
 
-def test_a_prefix_starts_from_an_export_on_two_ranks_with_a_batch_for_them(job: Job) -> None:
-    run = job.folder / "from-export"
-    saved = ("prompt.init=saved", f"prompt.init_from={job.run / 'export'}", "train.global_batch=6")
-    command("train", job.recipe, f"run={run}", *saved, *STILL, world=2)
-    assert torch.equal(prefix_of(run / "export"), prefix_of(job.run / "export"))
+def test_a_saved_prefix_is_read_from_an_export_too(job: Job) -> None:
+    shape = read_card(job.run).shape
+    assert shape is not None
+    assert torch.equal(read_flat_prefix(job.run / "export", shape), prefix_of(job.run / "export"))
 
 
 def repeated_tokens(folder: Path) -> Tensor:
@@ -328,10 +359,6 @@ def test_predict_does_not_overwrite(job: Job, rows: Any, tmp_path: Path, capsys:
 
 
 def test_a_damaged_export_is_told_from_a_wrong_one(job: Job, tmp_path: Path) -> None:
-    from safetensors.torch import save_file
-
-    from ptv2_scale.errors import UserError
-
     shutil.copytree(job.run / "export", tmp_path / "export")
     path = tmp_path / "export/prompt.safetensors"
     tensors = load_file(path)
@@ -359,7 +386,7 @@ def number(text: str) -> int:
         ("t5", (), {"encoder": 3, "decoder": 2, "cross": 2}),
         ("t5", ("prompt.slots=[cross]", "prompt.length=100"), {"cross": 2}),
         ("bert", ("prompt.encoder=mlp", "prompt.hidden=10", "prompt.layers=2-3"), {"encoder": 2}),
-        ("llama", ("prompt={method: none}",), {}),
+        ("llama", ("prompt={method: none}", "task.head=hf"), {}),
     ],
 )
 def test_inspect_counts_what_is_there(

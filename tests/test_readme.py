@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-import ranks
 from ranks import CHECKOUT
 
 from ptv2_scale.cli import parser
@@ -59,13 +61,27 @@ def test_shipped_recipes_load(path: Path) -> None:
     assert load_recipe(path, ["backbone.name=demo", "task.path=."]).task.name
 
 
+def launch(script: str, *overrides: str) -> str:
+    """Run a script of launch/ on two ranks of the demo, three steps long."""
+    steps = ("train.epochs=null", "train.steps=3")
+    scripts = str(Path(sys.executable).parent)
+    done = subprocess.run(
+        [CHECKOUT / "launch" / script, "2", "demo", *steps, *overrides],
+        env={**os.environ, "DS_ACCELERATOR": "cpu", "PATH": f"{scripts}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def test_the_demo_and_the_example_in_python(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    ended = ranks.cli(
-        2, "train", "demo", "train.epochs=null", "train.steps=3", "evaluate.every=3"
-    ).must_succeed()
+    output = launch("local.sh", "evaluate.every=3")
     result = json.loads((tmp_path / "runs" / "demo" / "result.json").read_text())
     wanted = {"metric", "value", "majority", "head_only", "trained_parameters",
               "backbone_parameters", "seconds", "peak_memory_bytes"}  # fmt: skip
@@ -77,7 +93,22 @@ def test_the_demo_and_the_example_in_python(
         "runs/demo/export",
         "next:",
     ):
-        assert told in ended.outputs[0]
+        assert told in output
     (example,) = blocks(README, "python")
     exec(compile(example, "README.md", "exec"), {})  # noqa: S102 - the reader would run it
     assert "tensor([[" in capsys.readouterr().out
+
+
+def test_torchrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    launch("torchrun.sh", "train.head_only_baseline=false", "run=here")
+    result = json.loads((tmp_path / "here" / "result.json").read_text())
+    assert result["ranks"] == 2
+    assert "head_only" not in result
+
+
+@pytest.mark.parametrize("script", sorted((CHECKOUT / "launch").glob("*.sh")), ids=lambda p: p.name)
+def test_a_launch_script_without_arguments_says_how(script: Path) -> None:
+    done = subprocess.run([script], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"launch/{script.name} RANKS RECIPE" in done.stderr

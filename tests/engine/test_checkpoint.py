@@ -36,7 +36,7 @@ def parts(seed: int = 0) -> list[LocalPart]:
         LocalPart(name, shape, 0, {
             kind: torch.randn(torch.Size(shape).numel(), generator=generator) for kind in KINDS
         })
-        for name, shape in (("prefix_encoder.embedding.weight", (3, 8)), ("head.out_proj.bias", (3,)))
+        for name, shape in (("prefix_encoder.table", (3, 8)), ("head.out_proj.bias", (3,)))
     ]  # fmt: skip
 
 

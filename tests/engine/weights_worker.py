@@ -75,10 +75,7 @@ def main(folder: Path, name: str, hpz: str) -> None:
     for moment in ("loaded", "after a forward", "stepped"):
         if moment == "stepped":
             step(engine)
-        if moment != "loaded":
-            values = used(engine)
-        else:
-            values = gathered(engine)
+        values = gathered(engine) if moment == "loaded" else used(engine)
         found[moment] = [
             name for name, value in values.items() if not torch.equal(value, expected[name])
         ]
