@@ -19,11 +19,19 @@ def read_input(path: Path, columns: Sequence[str]) -> list[Row]:
         columns: that every row must have.
 
     Raises:
-        UserError: it is not JSONL, or a row lacks a column; names the line.
+        UserError: it is not JSONL, or a row has no text in a column; names the line.
     """
     if path.suffix != ".jsonl":
         raise UserError(f"--input {path}: predict reads .jsonl files, one object a line.")
-    return read_rows(path, columns)
+    rows = read_rows(path, columns)
+    for number, row in enumerate(rows, start=1):
+        for column in columns:
+            if not isinstance(row[column], str):
+                raise UserError(
+                    f"{path}, row {number}, column '{column}': found {row[column]!r:.60},"
+                    " expected text."
+                )
+    return rows
 
 
 def check_output(path: Path) -> None:

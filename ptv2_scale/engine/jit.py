@@ -103,9 +103,11 @@ def _extensions_folder() -> Path:
 
 def _put_ninja_on_path() -> None:
     # PyTorch runs `ninja` by name; a virtual environment that is not activated is not on PATH.
-    if shutil.which("ninja") is None:
-        scripts = str(Path(sys.prefix) / "bin")
-        os.environ["PATH"] = os.pathsep.join([scripts, os.environ.get("PATH", "")])
+    # The environment's own comes first even where the system has one: versions of ninja hash
+    # commands differently, and two that take turns would build everything anew at each start.
+    own = Path(sys.prefix) / "bin"
+    if (own / "ninja").exists() or shutil.which("ninja") is None:
+        os.environ["PATH"] = os.pathsep.join([str(own), os.environ.get("PATH", "")])
 
 
 def _load(name: str) -> None:

@@ -198,11 +198,17 @@ def test_folder_of_the_user_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert jit._extensions_folder() == tmp_path
 
 
-def test_ninja_of_the_environment_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    program = tmp_path / "bin" / "ninja"
-    program.parent.mkdir()
-    program.touch(mode=0o755)
+@pytest.mark.parametrize("systems", [False, True], ids=["none elsewhere", "another one on PATH"])
+def test_ninja_of_the_environment_is_taken(
+    systems: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # Two versions that take turns would compile everything anew at each start.
+    own, other = tmp_path / "bin", tmp_path / "usr"
+    for folder in (own, other) if systems else (own,):
+        folder.mkdir()
+        (folder / "ninja").touch(mode=0o755)
+    program = own / "ninja"
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("PATH", str(other))
     jit._put_ninja_on_path()
     assert shutil.which("ninja") == str(program)
