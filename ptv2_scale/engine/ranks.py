@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from typing import TypeVar
 
 import deepspeed
@@ -59,7 +61,8 @@ def start(cpu_threads: int) -> Ranks:
     if "RANK" not in os.environ:
         _stand_alone()
     prepare_extensions()
-    deepspeed.init_distributed(verbose=False)
+    with redirect_stdout(StringIO()):  # DeepSpeed prints a line on every rank
+        deepspeed.init_distributed(verbose=False)
     local = int(os.environ["LOCAL_RANK"])
     accelerator = get_accelerator()
     return Ranks(
