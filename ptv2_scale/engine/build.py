@@ -29,6 +29,7 @@ from ptv2_scale.config import Prefix, RunConfig
 from ptv2_scale.data.collate import Example, Padding
 from ptv2_scale.data.order import accumulation
 from ptv2_scale.engine.deepspeed_config import check_deepspeed, complete, load_deepspeed
+from ptv2_scale.engine.jit import NVME, prepare_extensions
 from ptv2_scale.engine.ranks import Ranks
 from ptv2_scale.engine.sharding import shards_for
 from ptv2_scale.errors import UserError
@@ -230,6 +231,8 @@ def build_engine(setup: Setup, ranks: Ranks) -> Any:
 def start_engine(setup: Setup, model: PromptedModel, settings: dict[str, Any], ranks: Ranks) -> Any:
     """The same from a model on the meta device and its complete DeepSpeed configuration."""
     train = setup.config.train
+    if (settings["zero_optimization"].get("offload_param") or {}).get("device") == "nvme":
+        prepare_extensions((NVME,))
     materialise(model, model_filler(setup, model, first_values(setup)), shards_for(settings, ranks))
     if train.gradient_checkpointing and setup.shape is not None:
         enable_checkpointing(model.backbone)
