@@ -56,8 +56,8 @@ EXPERIMENTS = (
         (*rates("1e-2", "3e-2"), ("train.lr=3e-2", "prompt.init_scale=0.5")),
         rows=9600,
     ),
-    Experiment("cola", "glue/CoLA", rates("1e-2", "3e-2")),
-    Experiment("rte", "superglue/RTE", rates("1e-2", "3e-2")),
+    Experiment("cola", "glue/CoLA", (*rates("1e-2"), ("train.lr=3e-2", "prompt.init_scale=0.5"))),
+    Experiment("rte", "superglue/RTE", rates("3e-2")),
 )
 
 
@@ -161,7 +161,7 @@ def main() -> None:
         for experiment in EXPERIMENTS
         if experiment.name in wanted
     ]
-    headings = "task, metric, majority, head alone, prefix, best of the grid, trained parameters"
+    headings = "task, metric, majority, head alone, prefix, best run, trained parameters"
     print_table([*headings.split(", "), "seconds"], [overview(*one) for one in done])
     headings = "task, run, validation, best step, seconds, peak MiB"
     print_table(headings.split(", "), [line for one in done for line in details(*one)])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from pathlib import Path
 
-from ptv2_scale.engine.run import Result
+from ptv2_scale.engine.result import Result
 
 
 def verdict(metric: str, value: float, majority: float) -> str:
@@ -13,6 +16,13 @@ def verdict(metric: str, value: float, majority: float) -> str:
     if value <= majority:
         line += ": the model does NO BETTER than that. Try another learning rate or more epochs."
     return line
+
+
+def _program() -> str:
+    """How to call the command line from here, where its environment is not activated either."""
+    if shutil.which("ptv2-scale"):
+        return "ptv2-scale"
+    return os.path.relpath(Path(sys.prefix) / "bin" / "ptv2-scale")
 
 
 def summary(result: Result, run: Path) -> str:
@@ -33,8 +43,8 @@ def summary(result: Result, run: Path) -> str:
         f"result: {run / 'result.json'}",
         "",
         "next:",
-        f"  ptv2-scale evaluate {run}",
-        f"  ptv2-scale predict {run} --input rows.jsonl --output labelled.jsonl",
-        f"  ptv2-scale export {run} OUT --format peft",
+        f"  {_program()} evaluate {run}",
+        f"  {_program()} predict {run} --input ROWS.jsonl --output LABELLED.jsonl",
+        f"  {_program()} export {run} FOLDER",
     ]
     return "\n".join(lines)

@@ -6,16 +6,64 @@ the same as training it in place without dropout, and costs seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ptv2_scale.data.collate import Example
+from ptv2_scale.engine.build import Setup, build_head
+from ptv2_scale.engine.evaluate import forward_all
+from ptv2_scale.engine.ranks import Ranks, on_first_rank
 from ptv2_scale.tasks.heads import Head
 
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 EPOCHS = 60
 BATCH = 64
+
+
+def score_head_alone(
+    engine: Any,
+    setup: Setup,
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    ranks: Ranks,
+) -> float:
+    """The task's metric of a head trained without a prefix; every rank calls it.
+
+    Args:
+        engine: DeepSpeed's, whose prefix is taken out.
+        setup: the recipe, opened.
+        train: what the head learns from.
+        validation: what it is scored on.
+        ranks: where this process stands.
+    """
+    known, unknown = (_features(engine, setup, split, ranks) for split in (train, validation))
+    labels = torch.tensor([example.label for example in train])
+
+    def score(head: Head) -> float:
+        with torch.no_grad():
+            return setup.task.score(head.forward_features(unknown), validation)
+
+    def action() -> float:
+        loss_sum, seed = setup.task.loss_sum, setup.config.train.seed
+        return train_head(lambda: build_head(setup), loss_sum, known, labels, score, seed)
+
+    return on_first_rank(ranks, action)
+
+
+def _features(engine: Any, setup: Setup, split: Sequence[Example], ranks: Ranks) -> Tensor:
+    return forward_all(
+        engine,
+        setup.task,
+        split,
+        padding=setup.padding,
+        micro_batch=setup.config.evaluate.micro_batch,
+        ranks=ranks,
+        prefix=None,
+        field="features",
+    )
 
 
 def train_head(

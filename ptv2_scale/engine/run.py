@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import resource
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,7 +16,6 @@ from ptv2_scale.data.collate import Example
 from ptv2_scale.engine import checkpoint
 from ptv2_scale.engine.build import (
     Setup,
-    build_head,
     build_model,
     deepspeed_config,
     open_setup,
@@ -27,57 +24,16 @@ from ptv2_scale.engine.build import (
 from ptv2_scale.engine.checkpoint import Best, Found, Parts, TrainerState
 from ptv2_scale.engine.evaluate import forward_all, model_inputs
 from ptv2_scale.engine.guard import check_prefix
-from ptv2_scale.engine.head_only import train_head
+from ptv2_scale.engine.head_only import score_head_alone
 from ptv2_scale.engine.ranks import Ranks, on_first_rank
 from ptv2_scale.engine.reporting import Reporter
+from ptv2_scale.engine.result import Result, peak_memory
 from ptv2_scale.engine.resume import Resume, find_start, open_run
 from ptv2_scale.engine.state import full_values, local_parts, restore
 from ptv2_scale.engine.train import Trainer
 from ptv2_scale.engine.warm_start import check_warm_start, warm_start
 from ptv2_scale.export import Card, write_export
 from ptv2_scale.tasks.metrics import majority
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run reached; written to `RUN/result.json`.
-
-    Attributes:
-        task: name of the task.
-        split: that was evaluated.
-        metric: name of the metric.
-        value: the best evaluation's.
-        majority: score of always predicting the most frequent class of that split.
-        best_step: step of the best evaluation.
-        steps: optimizer steps made.
-        trained_parameters: of prefix encoder and head.
-        backbone_parameters: frozen.
-        seconds: wall-clock time of this process, start-up included.
-        peak_memory_bytes: the largest of all ranks: GPU memory on a GPU, resident memory without.
-        ranks: number of them.
-        head_only: score of a head trained alone, where asked for.
-    """
-
-    task: str
-    split: str
-    metric: str
-    value: float
-    majority: float
-    best_step: int
-    steps: int
-    trained_parameters: int
-    backbone_parameters: int
-    seconds: float
-    peak_memory_bytes: int
-    ranks: int
-    head_only: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """As it is written; `head_only` only where it was asked for."""
-        fields = asdict(self)
-        if self.head_only is None:
-            del fields["head_only"]
-        return fields
 
 
 @dataclass(frozen=True)
@@ -274,37 +230,8 @@ class Run:
 
     def _head_only(self) -> float:
         self._reporter.say("training a head alone on the frozen backbone, to compare")
-        features = {
-            name: forward_all(
-                self._engine,
-                self._setup.task,
-                examples,
-                padding=self._setup.padding,
-                micro_batch=self._config.evaluate.micro_batch,
-                ranks=self._ranks,
-                prefix=None,
-                field="features",
-            )
-            for name, examples in (("train", self._train), ("validation", self._validation))
-        }
-        task = self._setup.task
-
-        def score(head: Any) -> float:
-            with torch.no_grad():
-                logits = head.forward_features(features["validation"])
-            return task.score(logits, self._validation)
-
-        labels = torch.tensor([example.label for example in self._train])
-        return on_first_rank(
-            self._ranks,
-            lambda: train_head(
-                lambda: build_head(self._setup),
-                task.loss_sum,
-                features["train"],
-                labels,
-                score,
-                self._config.train.seed,
-            ),
+        return score_head_alone(
+            self._engine, self._setup, self._train, self._validation, self._ranks
         )
 
     def _result(self, state: TrainerState, best: Best, head_only: float | None) -> Result:
@@ -328,14 +255,3 @@ class Run:
             ranks=self._ranks.world,
             head_only=head_only,
         )
-
-
-def peak_memory(ranks: Ranks) -> int:
-    """Largest memory that any rank used so far, in bytes: of the GPU, or resident without one."""
-    if ranks.device.type == "cuda":
-        own = torch.cuda.max_memory_allocated(ranks.device)
-    else:
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    peak = torch.tensor(own, dtype=torch.int64, device=ranks.device)
-    torch.distributed.all_reduce(peak, op=torch.distributed.ReduceOp.MAX)
-    return int(peak)
