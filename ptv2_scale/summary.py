@@ -33,7 +33,9 @@ def summary(result: Result, run: Path) -> str:
         f"{result.task}, {result.split}: " + verdict(result.metric, result.value, result.majority),
     ]
     if result.head_only is not None:
-        lines.append(f"a head alone on the same frozen backbone scores {result.head_only:.4f}")
+        told = f"a head alone on the same frozen backbone scores {result.head_only:.4f}"
+        worse = result.value <= result.head_only
+        lines.append(told + (": the prefix brings NO GAIN over that" if worse else ""))
     lines += [
         f"trained {result.trained_parameters:,} of"
         f" {result.trained_parameters + result.backbone_parameters:,} parameters ({share:.2%})"

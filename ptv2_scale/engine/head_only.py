@@ -87,9 +87,11 @@ def train_head(
     Returns:
         The best of all epochs and rates, so a generous baseline.
     """
-    return max(
-        _best_epoch(make_head(), loss_sum, features, labels, score, seed, rate) for rate in RATES
-    )
+    with torch.random.fork_rng(devices=[]):
+        return max(
+            _best_epoch(make_head(), loss_sum, features, labels, score, seed, rate)
+            for rate in RATES
+        )
 
 
 def _best_epoch(
@@ -102,6 +104,7 @@ def _best_epoch(
     rate: float,
 ) -> float:
     optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=0.0)
+    torch.manual_seed(seed)  # of a head's own dropout
     generator = torch.Generator().manual_seed(seed)
     best = float("-inf")
     for _ in range(EPOCHS):

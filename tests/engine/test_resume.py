@@ -36,10 +36,14 @@ def kill_after(recipe: Path, run: Path, world: int, step: int) -> None:
     assert ended.code == -signal.SIGKILL, ended.outputs[0]
 
 
-@pytest.mark.parametrize("encoder", ["table", "mlp"])
-def test_after_kill_9_the_run_goes_on_to_the_same_bits(encoder: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("encoder", "dtype"), [("table", "bf16"), ("mlp", "fp32")])
+def test_after_kill_9_the_run_goes_on_to_the_same_bits(
+    encoder: str, dtype: str, tmp_path: Path
+) -> None:
     prompt = {"encoder": encoder, "dropout": 0.2, "length": 9}
-    recipe = write_recipe(tmp_path, prompt=prompt, backbone={"dropout": 0.1}, train={"steps": 40})
+    recipe = write_recipe(
+        tmp_path, prompt=prompt, backbone={"dropout": 0.1, "dtype": dtype}, train={"steps": 40}
+    )
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     ranks.cli(2, "train", str(recipe), f"run={whole}").must_succeed()
     kill_after(recipe, killed, 2, 13)  # steps 13 to 15: between checkpoints, in mid-epoch
@@ -76,3 +80,11 @@ def test_another_number_of_ranks_goes_on_with_the_same_curve(
     assert sorted(found) == list(range(5, 13))
     for step, loss in found.items():
         assert loss == pytest.approx(whole[step], rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["zero1", "zero2"])
+def test_a_replicated_backbone_without_accumulation(name: str, tmp_path: Path) -> None:
+    # DeepSpeed's hooks of stages 1 and 2 took the guard's gradient for a training step's.
+    recipe = write_recipe(tmp_path, train={"micro_batch": 6, "steps": 2})
+    ranks.cli(1, "train", str(recipe), f"deepspeed={name}").must_succeed()
+    assert sorted(losses(tmp_path / "run")) == [1, 2]
