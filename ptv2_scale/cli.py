@@ -196,10 +196,20 @@ def _quieten() -> None:
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
 
 
+def _choose_accelerator() -> None:
+    """Tell DeepSpeed of a CPU; it warns on every rank where it has to find that out by itself."""
+    import torch
+
+    if not torch.accelerator.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     arguments: Any = parser().parse_args(argv)
     _quieten()
+    if arguments.action is not schema:
+        _choose_accelerator()
     try:
         arguments.action(arguments)
     except UserError as error:
