@@ -74,7 +74,6 @@ EXPERIMENTS = (
         (
             *rates("3e-2"),
             ("train.lr=1e-2", "train.epochs=5", *LINEAR),
-            ("train.lr=3e-2", "prompt.init_scale=0.5", "train.epochs=5", "task.head=linear"),
         ),
     ),
 )
