@@ -224,7 +224,7 @@ def run() -> NoReturn:
     """The program: `main`, then out at once.
 
     C++ threads of the libraries (gloo, Arrow, DeepSpeed's extension) are torn down in no order at a
-    normal exit; about one finished run in a hundred was seen to abort there, with exit code -6.
+    normal exit; one finished run among about a hundred was seen to end in -6 there.
     """
     code = main()
     sys.stdout.flush()

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ptv2_scale.data.collate import Example, Padding
+from ptv2_scale.data.collate import Example
 from ptv2_scale.data.order import deal_whole, evaluation_batches
+from ptv2_scale.engine.build import Setup
 from ptv2_scale.engine.ranks import Ranks, sum_over_ranks
-from ptv2_scale.tasks.base import Task
 
 _NOT_INPUTS = ("labels", "index")
 
@@ -27,12 +27,10 @@ def model_inputs(batch: dict[str, Tensor], device: torch.device) -> dict[str, Te
 
 def forward_all(
     run: Any,
-    task: Task,
+    setup: Setup,
     examples: Sequence[Example],
-    *,
-    padding: Padding,
-    micro_batch: int,
     ranks: Ranks,
+    *,
     prefix: object = "own",
     field: str = "logits",
 ) -> Tensor:
@@ -40,10 +38,8 @@ def forward_all(
 
     Args:
         run: DeepSpeed's engine, or what calls a `PromptedModel` that is in `eval()` already.
-        task: makes the batches.
+        setup: the recipe, opened: its task, padding and micro-batch.
         examples: in the order of the result; each rank has all of them.
-        padding: how batches are padded.
-        micro_batch: rows a batch.
         ranks: where this process stands.
         prefix: "own", or None to take the prefix out.
         field: "logits" or "features" of the model's output.
@@ -51,7 +47,9 @@ def forward_all(
     Returns:
         fp32, [examples, ...], on the CPU of every rank.
     """
-    batches = evaluation_batches([example.length for example in examples], micro_batch)
+    batches = evaluation_batches(
+        [example.length for example in examples], setup.config.evaluate.micro_batch
+    )
     module = getattr(run, "module", None)
     if module is not None:
         module.eval()
@@ -60,7 +58,7 @@ def forward_all(
         for chosen in deal_whole(batches, ranks.rank, ranks.world):
             # A rank without work runs a batch that is not counted.
             rows = [examples[index] for index in (chosen or batches[0])]
-            batch = task.collate(rows, padding)
+            batch = setup.task.collate(rows, setup.padding)
             output = run(prefix=prefix, **model_inputs(batch, ranks.device))
             values = getattr(output, field).float()
             if collected is None:

@@ -54,16 +54,7 @@ def score_head_alone(
 
 
 def _features(engine: Any, setup: Setup, split: Sequence[Example], ranks: Ranks) -> Tensor:
-    return forward_all(
-        engine,
-        setup.task,
-        split,
-        padding=setup.padding,
-        micro_batch=setup.config.evaluate.micro_batch,
-        ranks=ranks,
-        prefix=None,
-        field="features",
-    )
+    return forward_all(engine, setup, split, ranks, prefix=None, field="features")
 
 
 def train_head(

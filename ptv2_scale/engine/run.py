@@ -178,14 +178,7 @@ class Run:
         return patience is not None and state.without_gain >= patience
 
     def _metrics(self, examples: Sequence[Example]) -> dict[str, float]:
-        logits = forward_all(
-            self._engine,
-            self._setup.task,
-            examples,
-            padding=self._setup.padding,
-            micro_batch=self._config.evaluate.micro_batch,
-            ranks=self._ranks,
-        )
+        logits = forward_all(self._engine, self._setup, examples, self._ranks)
         return self._setup.task.scores(logits, examples)
 
     def _evaluate(self, state: TrainerState) -> TrainerState:

@@ -162,14 +162,7 @@ class Server:
             return output
 
         self._model.eval()
-        return forward_all(
-            run,
-            setup.task,
-            examples,
-            padding=setup.padding,
-            micro_batch=setup.config.evaluate.micro_batch,
-            ranks=self._ranks,
-        )
+        return forward_all(run, setup, examples, self._ranks)
 
     def predict(self, name: str, rows: Sequence[Mapping[str, object]]) -> Iterator[Prediction]:
         """Labels and probabilities of rows, in their order."""
