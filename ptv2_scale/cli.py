@@ -1,16 +1,17 @@
 """The command line: one plain function a command, PyTorch loaded only when one needs it.
 
-Exit codes: 0 done, 2 the user's input is wrong; anything else is a fault, with its traceback.
+Exit codes: 0 done, 2 the user's input is wrong, 3 a rank or host failed, 75 stopped by a request
+with everything saved (run me again).
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from ptv2_scale.errors import UserError
 
 if TYPE_CHECKING:
     from ptv2_scale.engine.ranks import Ranks
+    from ptv2_scale.engine.watch.thread import Watch
 
 _EXAMPLES = """examples:
   ptv2-scale train demo
@@ -45,43 +47,32 @@ def _load(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
     return config, Path(config.run or Path("runs") / name)
 
 
-def _with_ranks(cpu_threads: int, action: Callable[[Ranks], None]) -> None:
-    """Start this process as a rank, run, and leave; a rank that fails takes the others along."""
-    from ptv2_scale.engine import ranks as engine_ranks
-
-    # DeepSpeed prints as it starts; standard output is for results.
-    with contextlib.redirect_stdout(sys.stderr):
-        ranks = engine_ranks.start(cpu_threads)
-    try:
-        action(ranks)
-    finally:
-        engine_ranks.stop()
-
-
-def train(arguments: argparse.Namespace) -> None:
+def train(arguments: argparse.Namespace) -> int:
     """Train a recipe's prompt, evaluate it, export it."""
     config, path = _load(arguments)
-    from ptv2_scale.engine.run import Run, open_recipe
+    from ptv2_scale.engine.run import Opened, Run, open_recipe
+    from ptv2_scale.engine.session import together
     from ptv2_scale.summary import summary
 
-    opened = open_recipe(config)
-
-    def action(ranks: Ranks) -> None:
-        result = Run(opened, path, arguments.resume, ranks).train()
+    def action(ranks: Ranks, opened: Opened, watch: Watch) -> None:
+        result = Run(opened, path, arguments.resume, ranks, watch).train()
         if ranks.first:
             print(summary(result, path))
 
-    _with_ranks(config.train.cpu_threads, action)
+    return together(lambda: (config, open_recipe(config)), action, graceful=True)
 
 
-def evaluate(arguments: argparse.Namespace) -> None:
+def evaluate(arguments: argparse.Namespace) -> int:
     """Score an export on a split of its task."""
-    from ptv2_scale.engine.serve import Server, open_export
+    from ptv2_scale.engine.serve import Export, Server, open_export
+    from ptv2_scale.engine.session import together
     from ptv2_scale.summary import verdict
 
-    export = open_export(Path(arguments.source), arguments.backbone, arguments.overrides)
+    def prepare() -> tuple[RunConfig, Export]:
+        export = open_export(Path(arguments.source), arguments.backbone, arguments.overrides)
+        return export.setup.config, export
 
-    def action(ranks: Ranks) -> None:
+    def action(ranks: Ranks, export: Export, watch: Watch) -> None:
         metrics, majority = Server([export], ranks).evaluate(export.name, arguments.split)
         name = export.setup.task.metric.name
         found = {"split": arguments.split, "metric": name, "value": metrics[name]}
@@ -89,31 +80,37 @@ def evaluate(arguments: argparse.Namespace) -> None:
             print(json.dumps({**found, "majority": majority, "metrics": metrics}))
             print(verdict(name, metrics[name], majority), file=sys.stderr)
 
-    _with_ranks(export.setup.config.train.cpu_threads, action)
+    return together(prepare, action)
 
 
-def predict(arguments: argparse.Namespace) -> None:
+def predict(arguments: argparse.Namespace) -> int:
     """Label the rows of a JSONL file with one or more exports."""
-    from ptv2_scale.engine.serve import Server, open_export
+    from ptv2_scale.data.sources import Row
+    from ptv2_scale.engine.serve import Export, Server, open_export
+    from ptv2_scale.engine.session import together
     from ptv2_scale.predictions import check_output, read_input, write_predictions
 
     output = Path(arguments.output)
-    check_output(output)
-    exports = [open_export(Path(source), arguments.backbone) for source in arguments.sources]
-    columns = [column for export in exports for column in export.setup.task.columns]
-    rows = read_input(Path(arguments.input), columns)
 
-    def action(ranks: Ranks) -> None:
+    def prepare() -> tuple[RunConfig, tuple[list[Export], list[Row]]]:
+        check_output(output)
+        exports = [open_export(Path(source), arguments.backbone) for source in arguments.sources]
+        columns = [column for export in exports for column in export.setup.task.columns]
+        rows = read_input(Path(arguments.input), columns)
+        return exports[0].setup.config, (exports, rows)
+
+    def action(ranks: Ranks, opened: tuple[list[Export], list[Row]], watch: Watch) -> None:
+        exports, rows = opened
         server = Server(exports, ranks)
         found = {export.name: list(server.predict(export.name, rows)) for export in exports}
         if ranks.first:
             write_predictions(output, rows, found)
             print(f"{len(rows)} rows -> {output}", file=sys.stderr)
 
-    _with_ranks(exports[0].setup.config.train.cpu_threads, action)
+    return together(prepare, action)
 
 
-def export(arguments: argparse.Namespace) -> None:
+def export(arguments: argparse.Namespace) -> int:
     """Write what a run has trained as a folder of its own, ours or PEFT's."""
     from ptv2_scale.engine.take_away import export_run
     from ptv2_scale.export import export_peft
@@ -124,21 +121,24 @@ def export(arguments: argparse.Namespace) -> None:
     else:
         export_run(source, target)
     print(target)
+    return 0
 
 
-def inspect(arguments: argparse.Namespace) -> None:
+def inspect(arguments: argparse.Namespace) -> int:
     """Show where a recipe's prefix lies, and how much of the model is trained."""
     from ptv2_scale.inspection import describe
 
     config, _ = _load(arguments)
     print(describe(config))
+    return 0
 
 
-def schema(arguments: argparse.Namespace) -> None:
+def schema(arguments: argparse.Namespace) -> int:
     """Print the JSON schema of recipes, for editors."""
     from ptv2_scale.config.schema import json_schema
 
     print(json.dumps(json_schema(), indent=1))
+    return 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -154,7 +154,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def command(action: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+    def command(action: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
         text = (action.__doc__ or "").splitlines()[0]
         made = commands.add_parser(action.__name__, help=text, description=text)
         made.set_defaults(action=action)
@@ -211,13 +211,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.action is not schema:
         _choose_accelerator()
     try:
-        arguments.action(arguments)
+        return int(arguments.action(arguments))
     except UserError as error:
         # Under a launcher every rank finds the same mistake; one of them says it.
         if os.environ.get("RANK", "0") == "0":
             print(f"ptv2-scale: {error}", file=sys.stderr)
         return 2
-    return 0
+    except Exception:
+        traceback.print_exc()
+        return 3
 
 
 def run() -> NoReturn:

@@ -2,7 +2,15 @@
 
 from ptv2_scale.config.load import dump_recipe, load_recipe, override
 from ptv2_scale.config.prompt import HeadOnly, Prefix, Prompt
-from ptv2_scale.config.recipe import Backbone, Checkpoint, Evaluate, RunConfig, Task, Train
+from ptv2_scale.config.recipe import (
+    Backbone,
+    Checkpoint,
+    Evaluate,
+    RunConfig,
+    Task,
+    Train,
+    Watchdog,
+)
 
 __all__ = [
     "Backbone",
@@ -14,6 +22,7 @@ __all__ = [
     "RunConfig",
     "Task",
     "Train",
+    "Watchdog",
     "dump_recipe",
     "load_recipe",
     "override",

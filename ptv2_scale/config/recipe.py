@@ -15,7 +15,15 @@ from pydantic import (
 
 from ptv2_scale.config.prompt import Prefix, Prompt
 from ptv2_scale.config.rules import meaningful
-from ptv2_scale.config.values import SETTINGS, Count, Share, Text, refuse_conflicts, unique
+from ptv2_scale.config.values import (
+    SETTINGS,
+    Count,
+    Duration,
+    Share,
+    Text,
+    refuse_conflicts,
+    unique,
+)
 
 _DEFAULT_EPOCHS = 10
 
@@ -122,6 +130,17 @@ class Train(BaseModel):
         default=True, description="Recompute layers in the backward pass to save memory."
     )
     cpu_threads: Count = Field(default=1, description="CPU threads of a rank.")
+    not_finite: Literal["stop", "skip", "roll_back"] = Field(
+        default="stop",
+        description="A loss or gradient that is not finite: stop, skip the batch, or go back to"
+        " the last checkpoint and skip the batch from there.",
+    )
+    spike: Annotated[float, Field(gt=1)] | None = Field(
+        default=4.0, description="Warn of a loss so many times the median of the last 50."
+    )
+    time_limit: Duration | None = Field(
+        default=None, description="After this time save, and end with exit code 75."
+    )
     head_only_baseline: bool = Field(
         default=False, description="Also train a head alone, and report its score."
     )
@@ -164,6 +183,22 @@ class Checkpoint(BaseModel):
     keep: Annotated[int, Field(ge=2)] = Field(
         default=2, description="Newest checkpoints that are kept; the best one stays beside them."
     )
+    on_error: Literal["stop", "go_on"] = Field(
+        default="stop", description="What to do where a checkpoint cannot be written."
+    )
+
+
+class Watchdog(BaseModel):
+    """When a rank counts as failed; all others then end with exit code 3."""
+
+    model_config = SETTINGS
+
+    silence: Duration = Field(
+        default="60s", description="A rank has not been heard of for so long (stopped, host lost)."
+    )
+    stall: Duration = Field(
+        default="15m", description="No rank has got any further for so long (deadlock)."
+    )
 
 
 class RunConfig(BaseModel):
@@ -180,6 +215,9 @@ class RunConfig(BaseModel):
     )
     checkpoint: Checkpoint = Field(
         default_factory=Checkpoint, description="What is kept to resume from."
+    )
+    watchdog: Watchdog = Field(
+        default_factory=Watchdog, description="When a rank counts as failed."
     )
     deepspeed: Text = Field(
         default="zero3",

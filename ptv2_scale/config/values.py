@@ -27,6 +27,14 @@ def unique(items: list[_Item]) -> list[_Item]:
 Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Duration = Annotated[str, Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,3})?[smhd]$", examples=["30m"])]
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def seconds(duration: str) -> float:
+    """Seconds of a duration such as "90s", "30m", "23.5h" or "2d"."""
+    return float(duration[:-1]) * _SECONDS[duration[-1]]
 
 
 def refuse_conflicts(section: str, model: BaseModel) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors and JSON, published whole or not at all, read by any number of ranks.
+"""Checkpoints: safetensors and JSON, published whole or not at all.
 
 A checkpoint is `RUN/checkpoints/step-00000500/`: a part per rank with the fp32 master values and
 AdamW's moments of what is trained, `trainer.json` with the position of the run, and
@@ -9,24 +9,38 @@ checkpoint; anything else is not. Nothing in it is ever unpickled.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from pydantic import TypeAdapter, ValidationError
 
-from ptv2_scale.backbones.fingerprint import sha256_of
-from ptv2_scale.engine.ranks import Ranks, on_first_rank
+from ptv2_scale.engine.manifest import (
+    TRAINER,
+    Stamp,
+    damage,
+    part_name,
+    sync_folder,
+    write_manifest,
+    write_synced,
+)
+from ptv2_scale.engine.parts import part_bytes
+from ptv2_scale.engine.ranks import Ranks, gather
 from ptv2_scale.engine.state import LocalPart
 from ptv2_scale.errors import UserError
 
-FORMAT = 1
+T = TypeVar("T")
+
+_SLACK = 1 << 20  # bytes of JSON, directories and a file system's own needs
+_logger = logging.getLogger(__name__)
+
+
+class CheckpointNotWrittenError(UserError):
+    """A checkpoint could not be written; older ones are untouched."""
 
 
 @dataclass(frozen=True)
@@ -37,29 +51,41 @@ class Best:
     value: float
 
 
-@dataclass
+@dataclass(frozen=True)
 class TrainerState:
     """Where a run stands after a step.
 
     Attributes:
-        step: optimizer steps made; the sample order and the schedule follow from it.
+        step: optimizer steps done; the sample order and the schedule follow from it.
+        evaluated: step of the last evaluation.
         best: best evaluation so far.
         without_gain: evaluations since then.
+        skipped: steps (from 1) whose batch changed nothing, or is to be left out.
         recipe: the resolved recipe.
         fingerprint: of the backbone.
         world: ranks that wrote it.
-        parameter_groups: lr, weight_decay, betas and eps of each group.
+        parameter_groups: lr and weight_decay of each group.
         versions: of the libraries whose arithmetic the bits depend on.
     """
 
     step: int = 0
+    evaluated: int = 0
     best: Best | None = None
     without_gain: int = 0
+    skipped: tuple[int, ...] = ()
     recipe: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
     world: int = 1
     parameter_groups: list[dict[str, Any]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def updates(self) -> int:
+        """Optimizer steps that changed the weights."""
+        return self.step - sum(step <= self.step for step in self.skipped)
+
+
+_STATE: TypeAdapter[TrainerState] = TypeAdapter(TrainerState)
 
 
 def checkpoint_path(run: Path, step: int) -> Path:
@@ -77,114 +103,124 @@ def save(run: Path, state: TrainerState, parts: list[LocalPart], ranks: Ranks) -
         ranks: where this process stands.
 
     Raises:
-        UserError: on every rank, if one could not write; older checkpoints are untouched.
+        CheckpointNotWrittenError: on every rank, if one could not write; older checkpoints are
+            untouched.
     """
     final = checkpoint_path(run, state.step)
     building = final.with_name(f".{final.name}.building")
-    on_first_rank(ranks, lambda: _writing(building, lambda: _empty(building)))
-    problem = _attempt(lambda: _write_part(building, parts, ranks))
-    problems: list[str | None] = [None] * ranks.world
-    torch.distributed.all_gather_object(problems, problem)
-    found = [f"rank {rank}: {text}" for rank, text in enumerate(problems) if text]
-    if found:
-        raise UserError(f"{building}: the checkpoint could not be written. {found[0]}")
-    on_first_rank(ranks, lambda: _writing(building, lambda: _publish(building, final, state)))
+    content, name = part_bytes(parts), part_name(ranks.rank, ranks.world)
+    needed = sum(gather(len(content), ranks)) + _SLACK
+    attempt = _Attempt(final, needed, ranks)
+    attempt.on_first(lambda: _begin(building, needed))
+    stamps = attempt.on_all(lambda: write_synced(building / name, content))
+    files = {part_name(rank, ranks.world): stamp for rank, stamp in enumerate(stamps)}
+    attempt.on_first(lambda: _publish(building, final, state, files))
     return final
 
 
-def _attempt(action: Callable[[], None]) -> str | None:
+@dataclass(frozen=True)
+class _Attempt:
+    """Writing one checkpoint: whatever rank it fails on, all ranks raise the same."""
+
+    final: Path
+    needed: int
+    ranks: Ranks
+
+    def on_first(self, action: Callable[[], None]) -> None:
+        self._raise_any(self._problems(action if self.ranks.first else _nothing)[1])
+
+    def on_all(self, action: Callable[[], T]) -> list[T]:
+        results, problems = self._problems(action)
+        self._raise_any(problems)
+        return results
+
+    def _problems(self, action: Callable[[], T]) -> tuple[list[T], list[str | None]]:
+        outcome: tuple[T | None, str | None]
+        try:
+            outcome = action(), None
+        except OSError as error:
+            outcome = None, f"{error.strerror or error}"
+        outcomes = gather(outcome, self.ranks)
+        return [result for result, _ in outcomes], [text for _, text in outcomes]  # type: ignore[misc]
+
+    def _raise_any(self, problems: list[str | None]) -> None:
+        found = [f"{text} (rank {rank})" for rank, text in enumerate(problems) if text]
+        if not found:
+            return
+        free = ""
+        if self.ranks.first:
+            free = _free_text(self.final.parent)
+            shutil.rmtree(self.final.with_name(f".{self.final.name}.building"), ignore_errors=True)
+        raise CheckpointNotWrittenError(
+            f"{self.final}: the checkpoint could not be written: {found[0]}. It needs"
+            f" {_size(self.needed)}{free}. Older checkpoints are untouched. Make room or mend the"
+            " file system and go on with --resume auto; with checkpoint.on_error: go_on a run"
+            " goes on without this checkpoint."
+        )
+
+
+def _nothing() -> None:
+    """What the other ranks do meanwhile."""
+
+
+def _free_text(folder: Path) -> str:
     try:
-        action()
-    except OSError as error:
-        return str(error)
-    return None
+        return f", and {_size(_free(folder))} are free"
+    except OSError:
+        return ""
 
 
-def _writing(path: Path, action: Callable[[], None]) -> None:
-    problem = _attempt(action)
-    if problem:
-        raise UserError(f"{path}: the checkpoint could not be written. {problem}")
+def _free(folder: Path) -> int:
+    """Bytes that this user may still write."""
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize
 
 
-def _empty(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB ({count} bytes)"
 
 
-def _write_part(folder: Path, parts: list[LocalPart], ranks: Ranks) -> None:
-    path = folder / f"part-{ranks.rank:05d}-of-{ranks.world:05d}.safetensors"
-    tensors = {
-        f"{part.name}/{kind}": values.detach().cpu().clone()
-        for part in parts
-        for kind, values in part.values.items()
-    }
-    located = {part.name: {"start": part.start, "shape": list(part.shape)} for part in parts}
-    try:
-        save_file(tensors, path, metadata={"parts": json.dumps(located)})
-    except SafetensorError as error:
-        raise OSError(str(error)) from None
-    _sync(path)
+def _begin(building: Path, needed: int) -> None:
+    if not building.parent.is_dir():
+        # Not made anew: behind a mount that has gone there may be quite another disk.
+        raise OSError(f"the directory {building.parent} has disappeared")
+    if building.exists():
+        shutil.rmtree(building)
+    if _free(building.parent) < needed:
+        raise OSError("not enough free space")
+    building.mkdir()
 
 
-def _publish(building: Path, final: Path, state: TrainerState) -> None:
-    trainer = building / "trainer.json"
-    _write_text(trainer, json.dumps(asdict(state), indent=1))
-    files = {
-        path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
-        for path in sorted(building.iterdir())
-    }
-    _write_text(
-        building / "manifest.json", json.dumps({"format": FORMAT, "files": files}, indent=1)
-    )
-    _sync(building)
+def _publish(building: Path, final: Path, state: TrainerState, files: dict[str, Stamp]) -> None:
+    text = json.dumps(asdict(state), indent=1)
+    trainer = write_synced(building / TRAINER, text.encode())
+    write_manifest(building, {**files, TRAINER: trainer})
+    sync_folder(building)
     if final.exists():
-        # The same step saved again, after a resume that found this one damaged or was told a path.
-        final.rename(_free_name(final.with_name(f"{final.name}.replaced")))
+        # The same step saved again, after a resume from an earlier one.
+        final.rename(free_name(final.with_name(f"{final.name}.replaced")))
     building.rename(final)
-    _sync(final.parent)
+    sync_folder(final.parent)
 
 
-def _free_name(path: Path) -> Path:
-    number = 1
-    candidate = path
-    while candidate.exists():
+def free_name(path: Path) -> Path:
+    """The path, or one with a number behind it, where nothing stands yet."""
+    number, candidate = 1, path
+    while os.path.lexists(candidate):
         number += 1
         candidate = path.with_name(f"{path.name}-{number}")
     return candidate
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text)
-    _sync(path)
+@dataclass(frozen=True)
+class Damaged:
+    """A checkpoint that cannot be used, and why."""
 
+    path: Path
+    reason: str
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def damage(folder: Path) -> str | None:
-    """What is wrong with a checkpoint, or None: every file is there, of its size and hash."""
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text())
-        files = dict(manifest["files"])
-        if manifest["format"] != FORMAT:
-            return f"manifest.json: format {manifest['format']}, this version reads {FORMAT}"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"manifest.json cannot be read ({error})"
-    for name, expected in files.items():
-        path = folder / Path(name).name
-        if not path.is_file():
-            return f"{name} is missing"
-        if path.stat().st_size != expected["bytes"]:
-            return f"{name} has {path.stat().st_size} bytes instead of {expected['bytes']}"
-        if sha256_of(path) != expected["sha256"]:
-            return f"{name} has changed since it was written (sha256 differs)"
-    return None
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -192,72 +228,66 @@ class Found:
     """A checkpoint to resume from, and what was passed over on the way to it."""
 
     path: Path | None
-    skipped: list[str]
+    skipped: list[Damaged]
 
 
 def newest_valid(run: Path) -> Found:
     """The newest undamaged checkpoint of a run."""
-    skipped: list[str] = []
-    for folder in sorted((run / "checkpoints").glob("step-????????"), reverse=True):
+    skipped: list[Damaged] = []
+    for folder in reversed(_published(run)):
         wrong = damage(folder)
         if wrong is None:
             return Found(folder, skipped)
-        skipped.append(f"{folder}: {wrong}")
+        skipped.append(Damaged(folder, wrong))
     return Found(None, skipped)
 
 
+def _published(run: Path) -> list[Path]:
+    """All that is named like a checkpoint, oldest first."""
+    return sorted((run / "checkpoints").glob("step-????????"))
+
+
+def set_aside(damaged: Damaged) -> Path:
+    """Rename a damaged checkpoint, so that it is neither used nor counted nor deleted."""
+    aside = free_name(damaged.path.with_name(f"{damaged.path.name}.damaged"))
+    return damaged.path.rename(aside)
+
+
 def read_state(folder: Path) -> TrainerState:
-    """The trainer's state of a valid checkpoint."""
-    raw = json.loads((folder / "trainer.json").read_text())
-    best = raw.pop("best")
-    return TrainerState(**raw, best=None if best is None else Best(**best))
+    """The trainer's state of an undamaged checkpoint.
+
+    Raises:
+        UserError: it is none.
+    """
+    path = folder / TRAINER
+    try:
+        return _STATE.validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UserError(f"{path}: not a trainer's state ({type(error).__name__}).") from None
 
 
 def prune(run: Path, keep: int, best: Best | None) -> None:
     """Delete all but the newest `keep` checkpoints and the best; call it after a save."""
-    folders = sorted((run / "checkpoints").glob("step-????????"))
     protected = set() if best is None else {checkpoint_path(run, best.step)}
-    for folder in folders[:-keep]:
-        if folder not in protected:
+    for folder in _published(run)[:-keep]:
+        if folder not in protected and not folder.is_symlink():
             # Renamed first, so that a kill half-way leaves nothing that looks like a checkpoint.
-            doomed = folder.with_name(f".{folder.name}.deleting")
-            folder.rename(doomed)
-            shutil.rmtree(doomed)
+            _remove(folder, folder.with_name(f".{folder.name}.deleting"))
 
 
-class Parts:
-    """All parts of a checkpoint as whole tensors, whatever number of ranks wrote them."""
+def _remove(folder: Path, doomed: Path) -> None:
+    try:
+        shutil.rmtree(folder.rename(doomed))
+    except OSError as error:
+        _logger.warning("%s: could not be deleted (%s); it is left", folder, error.strerror)
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._shapes: dict[str, tuple[int, ...]] = {}
-        self._pieces: dict[str, list[tuple[int, Any]]] = {}
-        for path in sorted(folder.glob("part-*.safetensors")):
-            file = safe_open(path, framework="pt")
-            for name, where in json.loads(file.metadata()["parts"]).items():
-                self._shapes[name] = tuple(where["shape"])
-                self._pieces.setdefault(name, []).append((int(where["start"]), file))
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Whole shape of every trained tensor."""
-        return dict(self._shapes)
+def remove_unfinished(run: Path) -> None:
+    """Delete what a process that was killed had begun to write or to delete."""
+    for folder in _unfinished(run / "checkpoints"):
+        shutil.rmtree(folder, ignore_errors=True)
 
-    def read(self, name: str, kind: str, start: int, stop: int) -> Tensor:
-        """Elements start..stop (flat) of one kind ("fp32", "exp_avg", "exp_avg_sq") of a tensor."""
-        values = torch.empty(stop - start)
-        covered = 0
-        for begin, file in sorted(self._pieces[name], key=lambda piece: piece[0]):
-            piece = file.get_slice(f"{name}/{kind}")
-            end = begin + int(piece.get_shape()[0])
-            low, high = max(start, begin), min(stop, end)
-            if low < high:
-                values[low - start : high - start] = piece[low - begin : high - begin]
-                covered += high - low
-        if covered != stop - start:
-            raise UserError(f"{self._folder}: {name} has elements that no part holds.")
-        return values
 
-    def whole(self, name: str) -> Tensor:
-        """The fp32 values of one tensor, in its shape."""
-        shape = torch.Size(self._shapes[name])
-        return self.read(name, "fp32", 0, shape.numel()).view(shape)
+def _unfinished(folder: Path) -> Iterator[Path]:
+    for kind in ("building", "deleting"):
+        yield from folder.glob(f".step-????????.{kind}")

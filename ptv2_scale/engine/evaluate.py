@@ -6,7 +6,7 @@ forward passes, for under ZeRO-3 a rank that ran fewer would leave the others wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,8 +16,13 @@ from ptv2_scale.data.collate import Example
 from ptv2_scale.data.order import deal_whole, evaluation_batches
 from ptv2_scale.engine.build import Setup
 from ptv2_scale.engine.ranks import Ranks, sum_over_ranks
+from ptv2_scale.engine.watch.progress import reached
 
 _NOT_INPUTS = ("labels", "index")
+
+
+def _go_on() -> None:
+    """Nothing ends an evaluation early."""
 
 
 def model_inputs(batch: dict[str, Tensor], device: torch.device) -> dict[str, Tensor]:
@@ -33,6 +38,7 @@ def forward_all(
     *,
     prefix: object = "own",
     field: str = "logits",
+    check: Callable[[], None] = _go_on,
 ) -> Tensor:
     """Run every example once, without gradients or dropout.
 
@@ -43,6 +49,7 @@ def forward_all(
         ranks: where this process stands.
         prefix: "own", or None to take the prefix out.
         field: "logits" or "features" of the model's output.
+        check: called before each micro-batch, on all ranks alike; may raise to end it early.
 
     Returns:
         fp32, [examples, ...], on the CPU of every rank.
@@ -56,6 +63,8 @@ def forward_all(
     collected: Tensor | None = None
     with torch.no_grad():
         for chosen in deal_whole(batches, ranks.rank, ranks.world):
+            check()
+            reached("an evaluation")
             # A rank without work runs a batch that is not counted.
             rows = [examples[index] for index in (chosen or batches[0])]
             batch = setup.task.collate(rows, setup.padding)

@@ -16,6 +16,7 @@ from ptv2_scale.data.collate import Example
 from ptv2_scale.engine.build import Setup, build_head
 from ptv2_scale.engine.evaluate import forward_all
 from ptv2_scale.engine.ranks import Ranks, on_first_rank
+from ptv2_scale.engine.watch.progress import reached
 from ptv2_scale.tasks.heads import Head
 
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
@@ -29,6 +30,7 @@ def score_head_alone(
     train: Sequence[Example],
     validation: Sequence[Example],
     ranks: Ranks,
+    check: Callable[[], None],
 ) -> float:
     """The task's metric of a head trained without a prefix; every rank calls it.
 
@@ -38,8 +40,13 @@ def score_head_alone(
         train: what the head learns from.
         validation: what it is scored on.
         ranks: where this process stands.
+        check: called now and then, on all ranks alike; may raise to end it early.
     """
-    known, unknown = (_features(engine, setup, split, ranks) for split in (train, validation))
+
+    def features(split: Sequence[Example]) -> Tensor:
+        return forward_all(engine, setup, split, ranks, prefix=None, field="features", check=check)
+
+    known, unknown = features(train), features(validation)
     labels = torch.tensor([example.label for example in train])
 
     def score(head: Head) -> float:
@@ -51,10 +58,6 @@ def score_head_alone(
         return train_head(lambda: build_head(setup), loss_sum, known, labels, score, seed)
 
     return on_first_rank(ranks, action)
-
-
-def _features(engine: Any, setup: Setup, split: Sequence[Example], ranks: Ranks) -> Tensor:
-    return forward_all(engine, setup, split, ranks, prefix=None, field="features")
 
 
 def train_head(
@@ -99,6 +102,7 @@ def _best_epoch(
     generator = torch.Generator().manual_seed(seed)
     best = float("-inf")
     for _ in range(EPOCHS):
+        reached("training a head alone")
         head.train()
         for rows in torch.randperm(len(labels), generator=generator).split(BATCH):
             loss = loss_sum(head.forward_features(features[rows]), labels[rows]) / len(rows)

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from datetime import timedelta
 from io import StringIO
 from typing import TypeVar
 
@@ -50,19 +51,25 @@ def rank_from_environment() -> int:
     return int(os.environ.get("RANK", "0"))
 
 
-def start(cpu_threads: int) -> Ranks:
+def world_from_environment() -> int:
+    """Number of ranks before anything is started; 1 without a launcher."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def start(cpu_threads: int, timeout: float) -> Ranks:
     """Join the run that the launcher's environment describes; alone without one.
 
     Args:
         cpu_threads: threads of PyTorch on the CPU. Results in fp32 depend on it, so it comes from
             the recipe and not from whatever OMP_NUM_THREADS a launcher set.
+        timeout: seconds until ranks that do not come, or a collective that does not end, raise.
     """
     torch.set_num_threads(cpu_threads)
     if "RANK" not in os.environ:
         _stand_alone()
     prepare_extensions()
     with redirect_stdout(StringIO()):  # DeepSpeed prints a line on every rank
-        deepspeed.init_distributed(verbose=False)
+        deepspeed.init_distributed(verbose=False, timeout=timedelta(seconds=timeout))
     local = int(os.environ["LOCAL_RANK"])
     accelerator = get_accelerator()
     return Ranks(
@@ -105,6 +112,13 @@ def on_first_rank(ranks: Ranks, action: Callable[[], T]) -> T:
     if message is not None:
         raise UserError(message)
     return value  # type: ignore[return-value]
+
+
+def gather(value: T, ranks: Ranks) -> list[T]:
+    """Every rank's value, in the order of ranks."""
+    values: list[T] = [value] * ranks.world
+    torch.distributed.all_gather_object(values, value)
+    return values
 
 
 def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:

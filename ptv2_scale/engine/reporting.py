@@ -5,12 +5,49 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from ptv2_scale.engine.train import StepResult
 from ptv2_scale.errors import UserError
+
+NOT_FINITE = "not_finite.jsonl"
+
+
+class Lines:
+    """A file that lines are added to, each at once; losing some is no reason to stop a run.
+
+    Args:
+        path: of the file.
+
+    Raises:
+        UserError: it cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._torn = path, False
+        try:
+            self._file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror}).") from None
+
+    def write(self, line: str) -> None:
+        """Add a line; what cannot be written is left out, with one warning."""
+        content = ("\n" if self._torn else "").encode() + line.encode() + b"\n"
+        try:
+            whole = self._file.write(content) == len(content)
+        except OSError as error:
+            whole = False
+            if not self._torn:
+                tqdm.write(f"warning: {self._path}: {error.strerror}; lines are lost", sys.stderr)
+        self._torn = not whole
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 class Reporter:
@@ -23,8 +60,8 @@ class Reporter:
     """
 
     def __init__(self, run: Path, speaks: bool, trackers: Sequence[str] = ()) -> None:
-        self._speaks = speaks
-        self._metrics = (run / "metrics.jsonl").open("a", buffering=1) if speaks else None
+        self._speaks, self._run = speaks, run
+        self._metrics = Lines(run / "metrics.jsonl") if speaks else None
         self._trackers = _open_trackers(trackers, run) if speaks else []
         self._bar: Any = None
 
@@ -50,10 +87,28 @@ class Reporter:
         """Write a record to metrics.jsonl and the trackers."""
         if self._metrics is None:
             return
-        self._metrics.write(json.dumps(record) + "\n")
+        self._metrics.write(json.dumps(record))
         numbers = {k: v for k, v in record.items() if isinstance(v, (int, float)) and k != "step"}
         for tracker in self._trackers:
             tracker.log(numbers, step=record.get("step"))
+
+    def not_finite(self, result: StepResult, suspects: list[list[int]], policy: str) -> None:
+        """Note a step whose loss or gradient was not finite, with the examples in question.
+
+        Args:
+            result: of the step.
+            suspects: for each rank, the examples (rows of the training split, from 0) of its
+                micro-batches with such a loss.
+            policy: what is done about it.
+        """
+        found = sorted(index for rank in suspects for index in rank)
+        ranks = [rank for rank, own in enumerate(suspects) if own]
+        note = {"step": result.step, "examples": found, "ranks": ranks, "policy": policy}
+        self.record({"event": "not_finite", **note})
+        self.say(f"warning: step {result.step}: loss or gradient not finite ({policy})")
+        if self._speaks:
+            with suppress(OSError), (self._run / NOT_FINITE).open("a") as file:
+                file.write(json.dumps(note) + "\n")
 
     def say(self, text: str) -> None:
         """Print a line above the progress bar."""

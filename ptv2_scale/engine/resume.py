@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ptv2_scale.config import RunConfig
 from ptv2_scale.engine.checkpoint import (
+    Damaged,
     Found,
     TrainerState,
     checkpoint_path,
-    damage,
     newest_valid,
     read_state,
+    remove_unfinished,
+    set_aside,
 )
+from ptv2_scale.engine.manifest import damage
 from ptv2_scale.errors import UserError
 
 # "auto", "never", or the path of a checkpoint.
@@ -37,6 +43,12 @@ MAY_DIFFER = frozenset(
         "evaluate.micro_batch",
         "checkpoint.every",
         "checkpoint.keep",
+        "checkpoint.on_error",
+        "train.not_finite",
+        "train.spike",
+        "train.time_limit",
+        "watchdog.silence",
+        "watchdog.stall",
     }
 )
 
@@ -76,13 +88,40 @@ def open_run(path: Path, found: Found, recipe: str) -> Found:
         UserError: nothing can be written.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        _lock(path)
         (path / "recipe.yaml").write_text(recipe)
+        remove_unfinished(path)
+        found = replace(found, skipped=[_aside(damaged) for damaged in found.skipped])
         return _adopt(found, path)
     except OSError as error:
         raise UserError(
             f"{path}: the run directory cannot be written ({error.strerror})."
         ) from None
+
+
+def _lock(path: Path) -> None:
+    """Keep this run to this process, for as long as it lives.
+
+    Raises:
+        UserError: another process of this host, or of a shared file system with locks, has it.
+    """
+    handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        raise UserError(
+            f"{path}: another process is running here. Wait for it or stop it; two runs need two"
+            " directories (run=PATH). A host that died can leave its lock on a network file system:"
+            f" if nothing runs there any more, delete {path / '.lock'}."
+        ) from None
+    except OSError:
+        # Some network file systems have no locks.
+        os.close(handle)
+
+
+def _aside(damaged: Damaged) -> Damaged:
+    return Damaged(set_aside(damaged), damaged.reason)
 
 
 def _find(path: Path, resume: Resume) -> Found:
@@ -92,7 +131,9 @@ def _find(path: Path, resume: Resume) -> Found:
     if resume == "auto":
         found = newest_valid(path)
         if found.path is None and found.skipped:
-            raise UserError("no checkpoint is left to resume from: " + "; ".join(found.skipped))
+            raise UserError(
+                "no checkpoint is left to resume from: " + "; ".join(map(str, found.skipped))
+            )
         return found
     named = Path(resume)
     wrong = damage(named)

@@ -13,7 +13,6 @@ import torch
 
 from ptv2_scale.config import Prefix, RunConfig, dump_recipe
 from ptv2_scale.data.collate import Example
-from ptv2_scale.engine import checkpoint
 from ptv2_scale.engine.build import (
     Setup,
     build_model,
@@ -21,19 +20,39 @@ from ptv2_scale.engine.build import (
     open_setup,
     start_engine,
 )
-from ptv2_scale.engine.checkpoint import Best, Found, Parts, TrainerState
+from ptv2_scale.engine.checkpoint import (
+    Best,
+    CheckpointNotWrittenError,
+    Found,
+    TrainerState,
+    checkpoint_path,
+    newest_valid,
+    prune,
+    read_state,
+    save,
+)
 from ptv2_scale.engine.evaluate import forward_all, model_inputs
 from ptv2_scale.engine.guard import check_prefix
 from ptv2_scale.engine.head_only import score_head_alone
-from ptv2_scale.engine.ranks import Ranks, on_first_rank
-from ptv2_scale.engine.reporting import Reporter
+from ptv2_scale.engine.manifest import damage
+from ptv2_scale.engine.parts import Parts
+from ptv2_scale.engine.ranks import Ranks, gather, on_first_rank, sum_over_ranks
+from ptv2_scale.engine.reporting import NOT_FINITE, Reporter
 from ptv2_scale.engine.result import Result, peak_memory
 from ptv2_scale.engine.resume import Resume, find_start, open_run
+from ptv2_scale.engine.spike import SpikeAlarm
 from ptv2_scale.engine.state import full_values, local_parts, restore
-from ptv2_scale.engine.train import Trainer
+from ptv2_scale.engine.train import Attempt, Trainer
 from ptv2_scale.engine.warm_start import check_warm_start, warm_start
+from ptv2_scale.engine.watch.progress import reached
+from ptv2_scale.engine.watch.requests import Stopped
+from ptv2_scale.engine.watch.thread import Watch
+from ptv2_scale.errors import UserError
 from ptv2_scale.export import Card, write_export
 from ptv2_scale.tasks.metrics import majority
+
+# So many steps in a row that are not finite are no bad batch but a bad model.
+_MOST_IN_A_ROW = 10
 
 
 @dataclass(frozen=True)
@@ -74,23 +93,28 @@ class Run:
         path: the run directory.
         resume: where to begin.
         ranks: where this process stands.
+        watch: tells of requests to stop.
 
     Raises:
         UserError: the recipe does not fit these ranks, or the run cannot be begun or resumed there.
     """
 
-    def __init__(self, opened: Opened, path: Path, resume: Resume, ranks: Ranks) -> None:
+    def __init__(
+        self, opened: Opened, path: Path, resume: Resume, ranks: Ranks, watch: Watch
+    ) -> None:
         self._began = opened.began
         self._setup, config = opened.setup, opened.setup.config
         self._train, self._validation = opened.train, opened.validation
-        self._config, self._path, self._ranks = config, path, ranks
+        self._config, self._path, self._ranks, self._watch = config, path, ranks, watch
         # A recipe that cannot work on these ranks leaves no run directory behind.
         model = build_model(self._setup)
         settings = deepspeed_config(self._setup, model, ranks)
         self._found = on_first_rank(ranks, lambda: self._open(resume))
+        watch.attach(path)
         self._reporter = Reporter(path, ranks.first, config.trackers)
-        for skipped in self._found.skipped:
-            self._reporter.say(f"passed over a damaged checkpoint: {skipped}")
+        for damaged in self._found.skipped:
+            self._reporter.say(f"set aside a damaged checkpoint: {damaged}")
+        reached("loading the backbone")
         self._engine = start_engine(self._setup, model, settings, ranks)
         self._trainer = Trainer(
             self._engine,
@@ -100,6 +124,8 @@ class Run:
             self._setup.padding,
             ranks,
         )
+        self._spikes = SpikeAlarm(config.train.spike)
+        self._saved: int | None = None
 
     def _open(self, resume: Resume) -> Found:
         found = find_start(self._path, resume, self._config, self._setup.fingerprint)
@@ -108,23 +134,24 @@ class Run:
         return open_run(self._path, found, dump_recipe(self._config))
 
     def train(self) -> Result:
-        """Train to the end, and keep the best."""
-        state = self._begin()
-        total = self._trainer.order.total_steps
-        self._reporter.start(total, state.step)
-        for step in self._trainer.steps(state.step):
-            state = replace(state, step=step.step)
-            self._reporter.step({"event": "step", **asdict(step)})
-            if self._is_evaluation(state.step):
-                state = self._evaluate(state)
-            if self._is_save(state.step):
-                self._save(state)
-            if self._is_out_of_patience(state):
-                self._reporter.say(f"stopped early: no gain in {state.without_gain} evaluations")
-                break
-        result = self._finish(state)
-        self._reporter.close()
-        return result
+        """Train to the end, and keep the best.
+
+        Raises:
+            Stopped: all ranks have agreed to stop; everything is saved.
+        """
+        try:
+            return self._finish(self._steps(self._begin()))
+        finally:
+            self._reporter.close()
+
+    def _steps(self, state: TrainerState) -> TrainerState:
+        self._reporter.start(self._trainer.order.total_steps, state.step)
+        self._check()
+        if self._is_evaluation(state.step) and state.evaluated < state.step:
+            state = self._evaluate(state)
+        while not self._is_over(state):
+            state = self._advance(state)
+        return state
 
     def _begin(self) -> TrainerState:
         if self._found.path is not None:
@@ -141,17 +168,101 @@ class Run:
         )
 
     def _resume(self, path: Path) -> TrainerState:
-        state = checkpoint.read_state(path)
-        steps = state.step
-        if state.best and checkpoint.damage(
-            checkpoint.checkpoint_path(self._path, state.best.step)
-        ):
+        state = self._restore(path)
+        if state.best and damage(checkpoint_path(self._path, state.best.step)):
             # Its best evaluation cannot be had any more; the next one counts as the best again.
             state = replace(state, best=None, without_gain=0)
-        restore(self._engine, Parts(path).read, steps)
         self._reporter.say(f"resumed from {path}, written by {state.world} ranks")
-        self._reporter.record({"event": "resumed", "step": steps})
+        self._reporter.record({"event": "resumed", "step": state.step})
         return replace(state, world=self._ranks.world, recipe=self._config.model_dump(mode="json"))
+
+    def _restore(self, path: Path) -> TrainerState:
+        state = read_state(path)
+        restore(self._engine, Parts(path).read, state.updates)
+        self._saved = state.step
+        reached("resuming", state.step)
+        return state
+
+    def _advance(self, state: TrainerState) -> TrainerState:
+        if state.step + 1 in state.skipped:  # going back has shown that it is better left out
+            state = replace(state, step=state.step + 1)
+        else:
+            attempt = self._trainer.step(state.step, self._watch.reason is not None)
+            state = self._take(state, attempt)
+            if attempt.stop:
+                self._save(state)
+                raise self._stopped()
+        reached("between steps", state.step)
+        if self._is_evaluation(state.step):
+            state = self._evaluate(state)
+        if self._is_save(state.step):
+            self._save(state)
+        return state
+
+    def _take(self, state: TrainerState, attempt: Attempt) -> TrainerState:
+        step = attempt.result.step
+        if not attempt.finite:
+            return self._leave_out(state, attempt)
+        self._reporter.step({"event": "step", **asdict(attempt.result)})
+        usual = self._spikes.hear(attempt.result.loss)
+        if usual is not None:
+            self._reporter.say(
+                f"warning: step {step}: the loss is {attempt.result.loss:.4g}; its median was"
+                f" {usual:.4g}"
+            )
+        return replace(state, step=step)
+
+    def _leave_out(self, state: TrainerState, attempt: Attempt) -> TrainerState:
+        """Go by the recipe's policy after a step that was not finite; alike on all ranks."""
+        step, policy = attempt.result.step, self._config.train.not_finite
+        self._reporter.not_finite(attempt.result, gather(attempt.suspects, self._ranks), policy)
+        row = set(range(step - _MOST_IN_A_ROW, step))
+        if policy == "stop" or row <= set(state.skipped):
+            raise UserError(
+                f"step {step}: the loss or its gradient is not finite"
+                + (f", as in the {_MOST_IN_A_ROW} steps before" if policy != "stop" else "")
+                + ". Lower train.lr or set train.clip; train.not_finite: skip leaves such batches"
+                f" out. Their examples are in {self._path / NOT_FINITE}; the checkpoints of earlier"
+                " steps are untouched."
+            )
+        state = replace(state, skipped=(*state.skipped, step))
+        if policy == "roll_back" or attempt.changed:
+            return self._roll_back(state)
+        return replace(state, step=step)
+
+    def _roll_back(self, state: TrainerState) -> TrainerState:
+        found = on_first_rank(self._ranks, lambda: newest_valid(self._path))
+        if found.path is None:
+            raise UserError(
+                f"{self._path}: there is no checkpoint yet to go back to. Lower train.lr, or set"
+                " checkpoint.every so that one is written sooner."
+            )
+        before = self._restore(found.path)
+        self._reporter.say(f"back to step {before.step}; step {state.skipped[-1]} is left out")
+        self._reporter.record({"event": "resumed", "step": before.step})
+        return replace(before, skipped=state.skipped)
+
+    def _asked_anywhere(self) -> bool:
+        """Whether some rank has been asked to stop; every rank calls it."""
+        asked = torch.tensor(float(self._watch.reason is not None), device=self._ranks.device)
+        return bool(sum_over_ranks(asked) > 0)
+
+    def _stopped(self) -> Stopped:
+        reasons = gather(self._watch.reason, self._ranks)
+        return Stopped(next((reason for reason in reasons if reason), "a request"))
+
+    def _check(self) -> None:
+        if self._asked_anywhere():
+            raise self._stopped()
+
+    def _is_over(self, state: TrainerState) -> bool:
+        if state.step >= self._trainer.order.total_steps:
+            return True
+        patience = self._config.evaluate.patience
+        over = patience is not None and state.without_gain >= patience
+        if over:
+            self._reporter.say(f"stopped early: no gain in {state.without_gain} evaluations")
+        return over
 
     def _guard(self) -> None:
         rows = self._validation[: min(2, len(self._validation))]
@@ -173,42 +284,58 @@ class Run:
             return self._is_evaluation(step)
         return step % every == 0
 
-    def _is_out_of_patience(self, state: TrainerState) -> bool:
-        patience = self._config.evaluate.patience
-        return patience is not None and state.without_gain >= patience
-
     def _metrics(self, examples: Sequence[Example]) -> dict[str, float]:
-        logits = forward_all(self._engine, self._setup, examples, self._ranks)
+        logits = forward_all(self._engine, self._setup, examples, self._ranks, check=self._check)
         return self._setup.task.scores(logits, examples)
 
     def _evaluate(self, state: TrainerState) -> TrainerState:
-        metrics = self._metrics(self._validation)
+        try:
+            metrics = self._metrics(self._validation)
+        except Stopped:
+            self._save(state)
+            raise
+        state = replace(state, evaluated=state.step)
         metric = self._setup.task.metric.name
         value = metrics[metric]
         self._reporter.record({"event": "evaluation", "step": state.step, **metrics})
         self._reporter.say(f"step {state.step}: validation {metric} {value:.4f}")
         if state.best is not None and value <= state.best.value:
             return replace(state, without_gain=state.without_gain + 1)
-        state = replace(state, best=Best(state.step, value), without_gain=0)
-        if not self._is_save(state.step):
-            self._save(state)
-        return state
+        better = replace(state, best=Best(state.step, value), without_gain=0)
+        # The best counts only once it can be had again.
+        return better if self._save(better) else replace(state, without_gain=0)
 
-    def _save(self, state: TrainerState) -> None:
+    def _save(self, state: TrainerState) -> bool:
+        """Write a checkpoint unless this step has one; False: it could not be, and one goes on."""
+        if state.step == self._saved or state.step == 0:
+            return True
+        reached("saving a checkpoint", state.step)
         groups = self._engine.optimizer.param_groups
         kept = [{k: v for k, v in g.items() if k in ("lr", "weight_decay")} for g in groups]
         state = replace(state, parameter_groups=kept)
-        checkpoint.save(self._path, state, list(local_parts(self._engine)), self._ranks)
+        try:
+            save(self._path, state, list(local_parts(self._engine)), self._ranks)
+        except CheckpointNotWrittenError as error:
+            if self._config.checkpoint.on_error == "stop":
+                raise
+            self._reporter.say(f"warning: {error}")
+            return False
+        self._saved = state.step
         if self._ranks.first:
-            checkpoint.prune(self._path, self._config.checkpoint.keep, state.best)
+            prune(self._path, self._config.checkpoint.keep, state.best)
+        return True
 
     def _finish(self, state: TrainerState) -> Result:
         if state.best is None:
             state = self._evaluate(state)
         best = state.best
-        assert best is not None
+        if best is None:
+            raise UserError(
+                f"{self._path}: no checkpoint of the best step could be written, so there is"
+                " nothing to export."
+            )
         if best.step != state.step:
-            parts = Parts(checkpoint.checkpoint_path(self._path, best.step))
+            parts = Parts(checkpoint_path(self._path, best.step))
             restore(self._engine, parts.read, best.step)
         values = full_values(self._engine)
         head_only = self._head_only() if self._config.train.head_only_baseline else None
@@ -224,7 +351,12 @@ class Run:
     def _head_only(self) -> float:
         self._reporter.say("training a head alone on the frozen backbone, to compare")
         return score_head_alone(
-            self._engine, self._setup, self._train, self._validation, self._ranks
+            self._engine,
+            self._setup,
+            self._train,
+            self._validation,
+            self._ranks,
+            self._check,
         )
 
     def _result(self, state: TrainerState, best: Best, head_only: float | None) -> Result:

@@ -8,14 +8,9 @@ from pathlib import Path
 
 from ptv2_scale.config import load_recipe
 from ptv2_scale.engine.build import open_setup
-from ptv2_scale.engine.checkpoint import (
-    Best,
-    Parts,
-    checkpoint_path,
-    damage,
-    newest_valid,
-    read_state,
-)
+from ptv2_scale.engine.checkpoint import Best, checkpoint_path, newest_valid, read_state
+from ptv2_scale.engine.manifest import damage
+from ptv2_scale.engine.parts import Parts
 from ptv2_scale.engine.resume import check_resumable
 from ptv2_scale.errors import UserError
 from ptv2_scale.export import CARD_FILE, Card, read_card, read_values, write_export
@@ -48,7 +43,7 @@ def export_run(source: Path, target: Path) -> None:
 def _newest(run: Path) -> Path:
     found = newest_valid(run)
     if found.path is None:
-        why = "; ".join(found.skipped) or f"no checkpoint in {run / 'checkpoints'}"
+        why = "; ".join(map(str, found.skipped)) or f"no checkpoint in {run / 'checkpoints'}"
         raise UserError(f"{run}: nothing to export: {why}.")
     return found.path
 

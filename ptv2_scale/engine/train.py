@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,7 +18,7 @@ from ptv2_scale.data.order import accumulation, deal, epoch_batches
 from ptv2_scale.engine.evaluate import model_inputs
 from ptv2_scale.engine.ranks import Ranks, sum_over_ranks
 from ptv2_scale.engine.schedule import learning_rate
-from ptv2_scale.errors import UserError
+from ptv2_scale.engine.watch.progress import reached
 from ptv2_scale.tasks.base import Task
 
 
@@ -84,6 +84,25 @@ class StepResult:
     examples: int
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """A step that was tried.
+
+    Attributes:
+        result: what came of it.
+        finite: loss and gradient were.
+        changed: the optimizer has changed the weights.
+        suspects: examples of this rank's micro-batches whose loss was not finite.
+        stop: some rank has been asked to stop.
+    """
+
+    result: StepResult
+    finite: bool
+    changed: bool
+    suspects: list[int]
+    stop: bool
+
+
 class Trainer:
     """Makes optimizer steps of one recipe on a DeepSpeed engine.
 
@@ -110,31 +129,38 @@ class Trainer:
         self._micro_steps = accumulation(train.global_batch, train.micro_batch, ranks.world)
         self.order = BatchOrder(tuple(example.length for example in examples), train)
 
-    def steps(self, done: int) -> Iterator[StepResult]:
-        """Make the steps after the first `done`, one at a time."""
-        for step in range(done, self.order.total_steps):
-            yield self._step(step)
+    def step(self, step: int, asked: bool) -> Attempt:
+        """Make optimizer step `step` (from 0); every rank calls it.
 
-    def _step(self, step: int) -> StepResult:
+        A loss that is not finite makes the gradient of all ranks so, and DeepSpeed then leaves
+        weights and moments as they are.
+
+        Args:
+            step: number of the step.
+            asked: this rank has been asked to stop; all learn of it with the loss.
+        """
         began = time.perf_counter()
         self._engine.train()
         seed_step(self._train.seed, step, self._ranks.rank)
         rate = self._set_learning_rate(step)
         batch = self.order.batch(step)
         count = self._count(batch)
-        total = torch.zeros((), device=self._ranks.device)
-        for micro in self._micro_batches(batch):
-            total += self._backward(micro, batch, count)
+        losses: list[Tensor] = []
+        micros = self._micro_batches(batch)
+        for micro in micros:
+            reached(f"step {step + 1}")
+            losses.append(self._backward(micro, batch, count))
             self._engine.step()
-        loss = float(sum_over_ranks(total)) / count
+        own = torch.stack(losses).float()
+        told = torch.stack((own.sum(), own.new_tensor(float(asked))))
+        loss, stop = sum_over_ranks(told).tolist()
         norm = float(self._engine.get_global_grad_norm() or 0.0)
-        if not math.isfinite(loss):
-            # The same on every rank, for it was summed over them.
-            raise UserError(
-                f"step {step + 1}: the loss is not finite. Lower train.lr or set train.clip; the"
-                " checkpoints of earlier steps are untouched."
-            )
-        return StepResult(step + 1, loss, rate, norm, time.perf_counter() - began, len(batch))
+        changed = self._engine.was_step_applied()
+        finite = changed and math.isfinite(loss) and math.isfinite(norm)
+        suspects = [] if finite else _suspects(micros, own.tolist())
+        seconds = time.perf_counter() - began
+        result = StepResult(step + 1, loss / count, rate, norm, seconds, len(batch))
+        return Attempt(result, finite, changed, suspects, stop > 0)
 
     def _set_learning_rate(self, step: int) -> float:
         total, epoch = self.order.total_steps, self.order.steps_per_epoch
@@ -162,5 +188,15 @@ class Trainer:
             summed = summed * 0.0
         # DeepSpeed averages over ranks and micro-steps, which would weigh unequal ones wrongly.
         scale = self._ranks.world * self._micro_steps / count
-        self._engine.backward(summed * scale)
+        self._engine.backward(summed * scale * _one_or_nan(summed))
         return summed.detach()
+
+
+def _one_or_nan(loss: Tensor) -> Tensor:
+    """1 where a loss is finite; else NaN, for the gradient of such a loss may look sound."""
+    return torch.where(loss.detach().isfinite(), 1.0, float("nan"))
+
+
+def _suspects(micros: list[list[int]], losses: list[float]) -> list[int]:
+    pairs = zip(micros, losses, strict=True)
+    return [index for micro, loss in pairs if not math.isfinite(loss) for index in micro]
