@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """examples:
   ptv2-scale train demo
   ptv2-scale train recipes/rte.yaml backbone.name=./t5-large train.lr=5e-3
+  ptv2-scale launch recipes/rte.yaml --nproc 8 --max-restarts 3 --resume auto
   deepspeed --num_gpus 8 --module ptv2_scale train recipes/rte.yaml --resume auto
   ptv2-scale predict runs/rte --input new.jsonl --output labelled.jsonl
   ptv2-scale export runs/rte ./rte-peft --format peft
@@ -60,6 +61,22 @@ def train(arguments: argparse.Namespace) -> int:
             print(summary(result, path))
 
     return together(lambda: (config, open_recipe(config)), action, graceful=True)
+
+
+def launch(arguments: argparse.Namespace) -> int:
+    """Train on several ranks of this host; restart after failures."""
+    _, path = _load(arguments)
+    from ptv2_scale.launchers.local import free_port, render
+    from ptv2_scale.launchers.supervise import Supervisor
+
+    def command(resume: str) -> list[str]:
+        train = ["train", arguments.recipe, *arguments.overrides, "--resume", resume]
+        return render(train, arguments.nproc, free_port())
+
+    supervisor = Supervisor(
+        path, command, arguments.resume, arguments.max_restarts, arguments.backoff
+    )
+    return supervisor.stay()
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
@@ -160,15 +177,17 @@ def parser() -> argparse.ArgumentParser:
         made.set_defaults(action=action)
         return made
 
-    for action in (train, inspect):
+    for action in (train, launch, inspect):
         one = command(action)
         one.add_argument("recipe", metavar="RECIPE", help="YAML file, or `demo`")
         one.add_argument("overrides", nargs="*", metavar="key=value", help="train.lr=5e-3 ...")
-        if action is train:
+        if action is not inspect:
             one.add_argument(
                 "--resume", default="never", metavar="auto|never|PATH",
                 help="continue from the newest valid checkpoint, or from this one",
             )  # fmt: skip
+        if action is launch:
+            _launch_options(one)
     one = command(evaluate)
     one.add_argument("source", metavar="EXPORT", help="folder of an export or a finished run")
     one.add_argument("overrides", nargs="*", metavar="task.key=value", help="task.path=... ...")
@@ -185,6 +204,28 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--format", default="native", choices=("native", "peft"))
     command(schema)
     return top
+
+
+def _launch_options(launch: argparse.ArgumentParser) -> None:
+    launch.add_argument("--nproc", type=_count, help="ranks; default: as many as there are GPUs")
+    launch.add_argument(
+        "--max-restarts", type=_number, default=0, metavar="N", help="after a rank or host failed"
+    )
+    launch.add_argument(
+        "--backoff", type=float, default=10.0, metavar="SECONDS", help="before the first restart"
+    )
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"found '{text}', expected a whole number")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if _number(text) < 1:
+        raise argparse.ArgumentTypeError(f"found '{text}', expected a whole number from 1 on")
+    return int(text)
 
 
 def _quieten() -> None:
@@ -208,7 +249,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     arguments: Any = parser().parse_args(argv)
     _quieten()
-    if arguments.action is not schema:
+    if arguments.action not in (schema, launch):
         _choose_accelerator()
     try:
         return int(arguments.action(arguments))

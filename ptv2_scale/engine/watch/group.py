@@ -21,9 +21,9 @@ from ptv2_scale.engine.watch.faults import (
     with_text,
 )
 from ptv2_scale.engine.watch.link import Link, Message
-from ptv2_scale.engine.watch.requests import Process, host_identity
 from ptv2_scale.engine.watch.stacks import arm, own_stack, take_stack
 from ptv2_scale.errors import UserError
+from ptv2_scale.processes import Process, host_identity
 
 _ANSWER_S = 4.0  # for a stack that another rank was asked for
 _CONNECT_S = 30.0

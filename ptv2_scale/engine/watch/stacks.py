@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 
-from ptv2_scale.engine.watch.requests import Process
+from ptv2_scale.processes import Process
 
 _WAIT_S = 2.0
 _FRAMES = 20

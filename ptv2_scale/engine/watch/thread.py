@@ -21,13 +21,11 @@ from ptv2_scale.engine.watch.group import Alone, First, Group, Other, Verdict
 from ptv2_scale.engine.watch.requests import (
     INTERRUPTED,
     SIGNALS,
-    Process,
     Requests,
     end_with_parent,
 )
-from ptv2_scale.engine.watch.status import LAUNCH_VARIABLE, Status, write_status
-
-LAUNCHER_VARIABLE = "PTV2_SCALE_LAUNCHER"  # pid, start and host of `ptv2-scale launch`
+from ptv2_scale.launchers.environment import Launch
+from ptv2_scale.launchers.status import State, Status, write_status
 
 _TICK_S = 0.25
 
@@ -49,7 +47,7 @@ class Watch:
         self._fault: Fault | None = None
         self._closing = False
         self._rank = rank_from_environment()
-        self._launcher = _launcher()
+        self._launch = Launch.found()
         self._handlers: dict[int, Any] = {}
         self._thread = threading.Thread(target=self._watch, name="watch", daemon=True)
 
@@ -61,6 +59,8 @@ class Watch:
             self._handlers[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_DFL)
         if "RANK" in os.environ:
             end_with_parent()
+        if self._launch is not None:
+            self._launch.register(self._rank)
         self._thread.start()
 
     def _take_signals(self) -> None:
@@ -119,7 +119,7 @@ class Watch:
         self._thread.join()
         os._exit(fault.code)
 
-    def end(self, state: str, code: int, reason: str = "") -> None:
+    def end(self, state: State, code: int, reason: str = "") -> None:
         """Stop watching, for this rank ends as it should."""
         self._closing = True
         self._thread.join()
@@ -143,7 +143,7 @@ class Watch:
     def _tick(self, now: float) -> None:
         if self._limit is not None and now - self._began > self._limit:
             self._requests.ask("the time limit", now)
-        if self._launcher is not None and not self._launcher.alive():
+        if self._launch is not None and not self._launch.launcher.alive():
             self._requests.ask("its launcher has ended", now)
         if self._group is None:
             return
@@ -167,19 +167,12 @@ class Watch:
         sys.stdout.flush()
         os._exit(verdict.code)
 
-    def _write(self, state: str, code: int | None, reason: str) -> None:
+    def _write(self, state: State, code: int | None, reason: str) -> None:
         assert self._run is not None
-        step, launch = progress.current().step, os.environ.get(LAUNCH_VARIABLE)
-        write_status(self._run, Status(state, code, step, reason, launch))  # type: ignore[arg-type]
+        step = progress.current().step
+        launch = None if self._launch is None else self._launch.name
+        write_status(self._run, Status(state, code, step, reason, launch))
 
 
 def _ignore(number: int, frame: object) -> None:
     """The thread hears of signals by itself; Python's own handlers must not act."""
-
-
-def _launcher() -> Process | None:
-    told = os.environ.get(LAUNCHER_VARIABLE)
-    if told is None:
-        return None
-    pid, started, host = told.split(" ", 2)
-    return Process(int(pid), int(started), host)

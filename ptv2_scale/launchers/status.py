@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-LAUNCH_VARIABLE = "PTV2_SCALE_LAUNCH"  # set by `ptv2-scale launch`, another value each time
+State = Literal["running", "done", "stopped", "failed"]
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Status:
         exit_code: that the run ends with; None while it runs.
         step: optimizer steps made.
         reason: why it stopped or failed.
-        launch: which launch wrote this.
+        launch: the start that wrote this, see `Launch`; None: of another launcher.
     """
 
-    state: Literal["running", "done", "stopped", "failed"]
+    state: State
     exit_code: int | None
     step: int
     reason: str = ""
