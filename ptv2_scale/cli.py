@@ -245,9 +245,21 @@ def _choose_accelerator() -> None:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
 
 
+def _parse(argv: Sequence[str] | None) -> Any:
+    """Arguments of a command; key=value may stand behind options too, where argparse wants none."""
+    grammar = parser()
+    arguments, rest = grammar.parse_known_args(argv)
+    late = [text for text in rest if "=" in text and not text.startswith("-")]
+    if len(late) < len(rest) or (late and not hasattr(arguments, "overrides")):
+        grammar.error(f"unrecognized arguments: {' '.join(rest)}")
+    if late:
+        arguments.overrides = [*arguments.overrides, *late]
+    return arguments
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
-    arguments: Any = parser().parse_args(argv)
+    arguments = _parse(argv)
     _quieten()
     if arguments.action not in (schema, launch):
         _choose_accelerator()

@@ -80,7 +80,7 @@ def _join(watch: Watch, config: RunConfig | None) -> Ranks:
     with redirect_stdout(sys.stderr):
         threads = 1 if config is None else config.train.cpu_threads
         # Later than the watchdog, which tells more.
-        ranks = engine_ranks.start(threads, 2 * seconds(limits.stall))
+        ranks = engine_ranks.start(threads, 2 * seconds(limits.stall) + 30)
     watch.join(ranks, limits, None if config is None else config.train.time_limit)
     return ranks
 
