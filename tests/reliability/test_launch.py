@@ -41,9 +41,9 @@ def rank_processes(job: Job) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter(["cmdline"]):
         line = process.info["cmdline"] or []
-        if f"run={job.run}" in line and any("--local_rank" in word for word in line):
-            if "deepspeed.launcher.launch" not in line and "deepspeed.launcher.runner" not in line:
-                found.append(process)
+        is_rank = any(word.startswith("--local_rank") for word in line)
+        if is_rank and f"run={job.run}" in line:
+            found.append(process)
     return sorted(found, key=lambda process: " ".join(process.cmdline()))
 
 

@@ -14,21 +14,21 @@ import ranks
 from conftest import sample
 from job import HOST, Job, send
 
+STOPPED, RAISED = ("has not answered for 3 s", "do_stop"), ("failed", "planted by the test")
+KILLED = ("was killed or crashed", "")
 CASES = {
-    "SIGSTOP of a rank": ({"rank": 1, "step": 10, "do": "stop"}, "has not answered for 3 s", "do_stop"),
-    "SIGSTOP of the first rank": (
-        {"rank": 0, "step": 10, "do": "stop"}, "has not answered for 3 s", "do_stop",
+    "SIGSTOP of the first rank": ({"rank": 0, "step": 10, "do": "stop"}, *STOPPED),
+    "SIGSTOP of a rank": ({"rank": 1, "step": 10, "do": "stop"}, *STOPPED),
+    "a rank raises": ({"rank": 1, "step": 10, "do": "raise"}, *RAISED),
+    "the first rank raises": ({"rank": 0, "step": 10, "do": "raise"}, *RAISED),
+    "a deadlock": (
+        {"rank": 1, "step": 10, "do": "hang"},
+        "has got no further for 5 s",
+        "do_hang",
     ),
-    "a rank raises": ({"rank": 1, "step": 10, "do": "raise"}, "failed", "planted by the test"),
-    "the first rank raises": (
-        {"rank": 0, "step": 10, "do": "raise"}, "failed", "planted by the test",
-    ),
-    "a deadlock": ({"rank": 1, "step": 10, "do": "hang"}, "has got no further for 5 s", "do_hang"),
-    "kill -9 of a rank": ({"rank": 1, "step": 10, "do": "kill"}, "was killed or crashed", ""),
-    "kill -9 of the first rank": (
-        {"rank": 0, "step": 10, "do": "kill"}, "was killed or crashed", "",
-    ),
-}  # fmt: skip
+    "kill -9 of a rank": ({"rank": 1, "step": 10, "do": "kill"}, *KILLED),
+    "kill -9 of the first rank": ({"rank": 0, "step": 10, "do": "kill"}, *KILLED),
+}
 
 
 @pytest.mark.parametrize("what", sample(list(CASES), 4))
