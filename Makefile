@@ -8,7 +8,7 @@ export TORCH_EXTENSIONS_DIR := $(CURDIR)/.venv/torch_extensions
 RANKS ?= $(shell $(BIN)/python -c 'import torch; print(min(torch.accelerator.device_count(), 2) or 2)')
 PORT ?= $(shell $(BIN)/python -c 'import socket; print(socket.create_server(("", 0)).getsockname()[1])')
 
-.PHONY: setup demo test check
+.PHONY: setup demo test check reliability
 
 setup: $(READY)
 
@@ -37,3 +37,13 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
+
+# All faults of tests/reliability and tests/hostile, about an hour on two cores; make test has a sample.
+SEEN := .venv/reliability
+reliability: setup
+	rm -rf $(SEEN) && mkdir $(SEEN)
+	PTV2_SCALE_EVERYTHING=1 $(BIN)/python -m pytest tests/reliability --seen $(SEEN)/seen.json
+	PTV2_SCALE_EXAMPLES=400 $(BIN)/python -m pytest tests/hostile --tally $(SEEN)/tally.json
+	$(BIN)/python benchmarks/checkpoints.py $(SEEN)/work > $(SEEN)/benchmark.md
+	$(BIN)/python tests/reliability/page.py $(SEEN)/seen.json $(SEEN)/tally.json \
+		$(SEEN)/benchmark.md > docs/reliability.md

@@ -88,7 +88,9 @@ def open_run(path: Path, found: Found, recipe: str) -> Found:
         UserError: nothing can be written.
     """
     try:
-        (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
+        _refuse_links(path)
+        (path / "checkpoints").mkdir(exist_ok=True)
         _lock(path)
         (path / "recipe.yaml").write_text(recipe)
         remove_unfinished(path)
@@ -98,6 +100,20 @@ def open_run(path: Path, found: Found, recipe: str) -> Found:
         raise UserError(
             f"{path}: the run directory cannot be written ({error.strerror})."
         ) from None
+
+
+def _refuse_links(path: Path) -> None:
+    """A run writes and deletes inside its own directory only; the directory itself may be a link.
+
+    Raises:
+        UserError: names the link.
+    """
+    for entry in path.iterdir():
+        if entry.is_symlink():
+            raise UserError(
+                f"{entry}: is a link, and a run does not write through links inside its directory."
+                " Remove it, or choose another directory with run=PATH."
+            )
 
 
 def _lock(path: Path) -> None:

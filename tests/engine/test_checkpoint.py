@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from ptv2_scale.engine import checkpoint
-from ptv2_scale.engine.checkpoint import Best, CheckpointNotWrittenError, TrainerState
+from ptv2_scale.engine.checkpoint import Best, CheckpointNotWrittenError, Found, TrainerState
 from ptv2_scale.engine.manifest import Stamp, damage, write_manifest
 from ptv2_scale.engine.parts import Parts
 from ptv2_scale.engine.ranks import Ranks
+from ptv2_scale.engine.resume import open_run
 from ptv2_scale.engine.state import KINDS, LocalPart
 from ptv2_scale.errors import UserError
 
@@ -169,3 +170,16 @@ def test_a_missing_piece_is_an_error(tmp_path: Path) -> None:
     vouch_for(tmp_path)
     with pytest.raises(UserError, match="x has elements that no part holds"):
         Parts(tmp_path).whole("x")
+
+
+@pytest.mark.parametrize("name", ["recipe.yaml", "checkpoints", "metrics.jsonl"])
+def test_a_run_does_not_write_through_links(name: str, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("mine")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / name).symlink_to(elsewhere)
+    with pytest.raises(UserError, match=f"{name}: is a link"):
+        open_run(run, Found(None, []), "recipe")
+    assert elsewhere.read_text() == "mine"
+    assert [path.name for path in run.iterdir()] == [name]

@@ -1,11 +1,11 @@
 """A fixed sample of faults in every run of the tests; all of them with PTV2_SCALE_EVERYTHING=1.
 
-`pytest tests/reliability --report FILE` writes what was seen; see `make reliability`.
+`make reliability` runs all, and makes docs/reliability.md of what was seen.
 """
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +16,16 @@ import report
 from job import Job
 from tiny import write_recipe
 
-EVERYTHING = bool(os.environ.get("PTV2_SCALE_EVERYTHING"))
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write what was seen, where a file was named for it."""
+    seen = session.config.getoption("--seen")
+    if seen:
+        Path(seen).write_text(json.dumps(report.ROWS, indent=1) + "\n")
 
 
 @pytest.fixture(scope="session")
-def record() -> Callable[..., None]:
+def record() -> Callable[..., dict[str, Any]]:
     """Keep a row for the report: `record(section, column=value, ...)`."""
     return report.add
 
@@ -64,10 +69,3 @@ def copied(job: Job, stopped: Path) -> Job:
     """The same, begun: killed at step 10, with checkpoints of steps 4 and 8."""
     shutil.copytree(stopped, job.run)
     return job
-
-
-def sample(points: list[Any], few: int) -> list[Any]:
-    """All points, or a few spread over them."""
-    if EVERYTHING or len(points) <= few:
-        return points
-    return [points[index * len(points) // few] for index in range(few)]

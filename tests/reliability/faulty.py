@@ -18,8 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-FAULT: dict[str, Any] = json.loads(sys.argv[1])
-MINE = FAULT.get("rank") in (None, int(os.environ.get("RANK", "0")))
+FAULT: dict[str, Any] = json.loads(sys.argv.pop(1)) if __name__ == "__main__" else {}
 EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "fsync")
 
 
@@ -249,8 +248,7 @@ def plant() -> None:
 
 
 if __name__ == "__main__":
-    sys.argv[1:] = sys.argv[2:]
-    if MINE:
+    if FAULT.get("rank") in (None, int(os.environ.get("RANK", "0"))):
         plant()
     from ptv2_scale.cli import run
 

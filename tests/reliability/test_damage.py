@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import EVERYTHING
 from job import Job
+from points import EVERYTHING
 
 from ptv2_scale.config import dump_recipe, load_recipe
 from ptv2_scale.engine.checkpoint import read_state

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import sample
 from faulty import remount
 from job import Job
-from test_kill import FIRST_RANK, THIRD_SAVE
+from points import FIRST_RANK, THIRD_SAVE, sample
 
 from ptv2_scale.engine.manifest import damage
 

@@ -8,25 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import sample
 from job import Job
-
-SAVE = [
-    "os.mkdir {0}", "open part", "fsync part", "open trainer.json", "fsync trainer.json",
-    "open manifest.json", "fsync manifest.json", "open {0}", "fsync {0}", "os.rename {0}",
-    "open checkpoints", "fsync checkpoints",
-]  # fmt: skip
-# What the first rank does to files, in its order; the last save deletes an older checkpoint.
-FIRST_RANK = [
-    *["os.mkdir checkpoints"] * 2,
-    *[
-        operation.format(f".step-{step:08d}.building") for step in (4, 8, 12, 16)
-        for operation in SAVE
-    ],
-    "os.rename step-00000008", "open .step-00000008.deleting", "os.rmdir .step-00000008.deleting",
-]  # fmt: skip
-THIRD_SAVE = range(3 + 2 * len(SAVE), 3 + 3 * len(SAVE))
-DELETION = range(len(FIRST_RANK) - 2, len(FIRST_RANK) + 1)
+from points import DELETION, FIRST_RANK, THIRD_SAVE, sample
 
 STEPS = [
     {"rank": rank, "step": step, "do": do}
@@ -74,19 +57,25 @@ def fails_and_goes_on(job: Job, whole: Job, fault: dict[str, Any], *arguments: s
     "fault", [*sample(STEPS, 2), *sample(FILES, 3), *sample(TORN, 1)], ids=name
 )
 def test_killed_while_it_runs(
-    fault: dict[str, Any], job: Job, whole: Job, record: Callable[..., None]
+    fault: dict[str, Any], job: Job, whole: Job, record: Callable[..., dict[str, Any]]
 ) -> None:
+    row = record("kill", point=_kind(fault), ranks=_killed(fault), survived=0)
     fails_and_goes_on(job, whole, fault)
-    record("kill", point=_kind(fault), ranks="all" if fault["do"] == "kill_all" else "one")
+    row["survived"] = 1
 
 
 @pytest.mark.parametrize("fault", sample(STARTS, 2), ids=name)
 def test_killed_while_it_starts(
-    fault: dict[str, Any], copied: Job, whole: Job, record: Callable[..., None]
+    fault: dict[str, Any], copied: Job, whole: Job, record: Callable[..., dict[str, Any]]
 ) -> None:
     # Ranks that wait for one that never came are ended by their launcher; here by a timeout.
+    row = record("kill", point="start", ranks=_killed(fault), survived=0)
     fails_and_goes_on(copied, whole, fault, "--resume", "auto", "watchdog.stall=5s")
-    record("kill", point="start", ranks="all" if fault["do"] == "kill_all" else "one")
+    row["survived"] = 1
+
+
+def _killed(fault: dict[str, Any]) -> str:
+    return "all" if fault["do"] == "kill_all" else "one"
 
 
 def _kind(fault: dict[str, Any]) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import EVERYTHING
 from job import Job
+from points import EVERYTHING
 
 CASES = [
     (what, policy, stage)

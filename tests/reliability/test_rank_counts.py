@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import EVERYTHING
 from job import Job
+from points import EVERYTHING
 from tiny import write_recipe
 
 # 1e-5: sums over ranks are made in another order; 1e-3: and rounded to bf16 in between.

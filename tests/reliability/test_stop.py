@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import ranks
-from conftest import sample
 from job import Group, Job, send
+from points import sample
 
 SAVED = 75
 

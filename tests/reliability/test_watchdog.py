@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import ranks
-from conftest import sample
 from job import HOST, Job, send
+from points import sample
 
 STOPPED, RAISED = ("has not answered for 3 s", "do_stop"), ("failed", "planted by the test")
 KILLED = ("was killed or crashed", "")
