@@ -14,14 +14,14 @@ SAVE = [
 ]  # fmt: skip
 # What the first rank does to files, in its order; the last save deletes an older checkpoint.
 FIRST_RANK = [
-    *["os.mkdir checkpoints"] * 2,
+    "os.mkdir checkpoints",
     *[
         operation.format(f".step-{step:08d}.building") for step in (4, 8, 12, 16)
         for operation in SAVE
     ],
     "os.rename step-00000008", "open .step-00000008.deleting", "os.rmdir .step-00000008.deleting",
 ]  # fmt: skip
-THIRD_SAVE = range(3 + 2 * len(SAVE), 3 + 3 * len(SAVE))
+THIRD_SAVE = range(2 + 2 * len(SAVE), 2 + 3 * len(SAVE))
 DELETION = range(len(FIRST_RANK) - 2, len(FIRST_RANK) + 1)
 
 

@@ -19,15 +19,22 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _DETACH = 2
 
 
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
+@contextlib.contextmanager
+def mounted(place: Path) -> Iterator[Path]:
     """A file system of 8 MB in memory."""
-    place = tmp_path / "disk"
-    place.mkdir()
+    place.mkdir(parents=True)
     if _LIBC.mount(b"none", str(place).encode(), b"tmpfs", 0, b"size=8m"):
         pytest.skip("no file system can be mounted here (not root, or a container)")
-    yield place
-    _LIBC.umount2(str(place).encode(), _DETACH)
+    try:
+        yield place
+    finally:
+        _LIBC.umount2(str(place).encode(), _DETACH)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with mounted(tmp_path / "disk") as place:
+        yield place
 
 
 @pytest.fixture
@@ -73,28 +80,38 @@ def test_no_space_left_stops_the_run_and_older_checkpoints_stay(
     record("disk", what=f"full before '{operation}'", codes=codes, left=left[-1], policy="stop")
 
 
-@pytest.mark.parametrize(("do", "said"), [("read_only", "Read-only file system"),
-                                          ("vanish", "has disappeared")])  # fmt: skip
-def test_a_disk_that_can_no_more_be_written(
-    do: str, said: str, on_disk: Job, whole: Job, record: Callable[..., None]
-) -> None:
-    place = on_disk.folder if do == "read_only" else on_disk.run / "checkpoints"
-    number = THIRD_SAVE[0] if do == "read_only" else THIRD_SAVE[0]
-    fault = {"rank": 0, "file": number, "do": do, "place": str(place)}
-    group = on_disk.start(fault=fault)
+def test_a_disk_that_turns_read_only(job: Job, whole: Job, record: Callable[..., None]) -> None:
+    # Of the checkpoints alone: a file system with a file open for writing cannot be remounted.
+    with mounted(job.run / "checkpoints") as place:
+        fault = {"rank": 0, "file": THIRD_SAVE[3], "do": "read_only", "place": str(place)}
+        group = job.start("--resume", "auto", fault=fault)
+        codes = group.codes()
+        assert codes == [2, 2], group.text()
+        assert "could not be written: Read-only file system" in group.text()
+        assert "Traceback" not in group.text()
+        remount(str(place), read_only=False)
+        left = kept_valid(job)
+        assert left == ["step-00000004", "step-00000008"]
+        job.go_on()
+        assert job.result() == whole.result()
+    record("disk", what="remounted read-only", codes=codes, left=left[-1], policy="stop")
+
+
+def test_a_directory_that_disappears(job: Job, whole: Job, record: Callable[..., None]) -> None:
+    place = job.run / "checkpoints"
+    fault = {"rank": 0, "file": THIRD_SAVE[0], "do": "vanish", "place": str(place)}
+    group = job.start(fault=fault)
     codes = group.codes()
     assert codes == [2, 2], group.text()
-    assert said in group.text() or "No such file or directory" in group.text(), group.text()
+    assert "No such file or directory" in group.text()
     assert "Traceback" not in group.text()
-    if do == "read_only":
-        remount(str(place), read_only=False)
-    else:
-        (on_disk.run / "gone").rename(place)
-    left = kept_valid(on_disk)
+    assert not place.exists(), "nothing is written behind a mount that has gone"
+    (job.run / "gone").rename(place)
+    left = kept_valid(job)
     assert left == ["step-00000004", "step-00000008"]
-    on_disk.go_on()
-    assert on_disk.result() == whole.result()
-    record("disk", what=do.replace("_", "-"), codes=codes, left=left[-1], policy="stop")
+    job.go_on()
+    assert job.result() == whole.result()
+    record("disk", what="its directory gone", codes=codes, left=left[-1], policy="stop")
 
 
 def test_with_go_on_a_run_outlives_a_full_disk(

@@ -123,7 +123,7 @@ def test_a_crash_that_repeats_ends_the_restarts(job: Job, tmp_path: Path) -> Non
     )  # fmt: skip
     assert ended.returncode == 3, ended.stderr[-3000:]
     assert "it failed twice after step 9" in ended.stderr
-    assert ended.stderr.count("planted by the test") == 2
+    assert ended.stderr.count("RuntimeError: planted by the test") == 2
     assert job.checkpoints() == ["step-00000004", "step-00000008"]
 
 
