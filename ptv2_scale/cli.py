@@ -33,6 +33,7 @@ _EXAMPLES = """examples:
   deepspeed --num_gpus 8 --module ptv2_scale train recipes/rte.yaml --resume auto
   ptv2-scale predict runs/rte --input new.jsonl --output labelled.jsonl
   ptv2-scale export runs/rte ./rte-peft --format peft
+  ptv2-scale convert ./glm-10b ./glm-10b-safetensors
 """
 
 
@@ -150,6 +151,17 @@ def inspect(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def convert(arguments: argparse.Namespace) -> int:
+    """Write a backbone's folder anew as safetensors shards, in bounded memory."""
+    from ptv2_scale.backbones.convert import Conversion, convert
+    from ptv2_scale.progress import Progress
+
+    target = Path(arguments.target)
+    convert(Conversion(Path(arguments.source), arguments.dtype), target, Progress())
+    print(target)
+    return 0
+
+
 def schema(arguments: argparse.Namespace) -> int:
     """Print the JSON schema of recipes, for editors."""
     from ptv2_scale.config.schema import json_schema
@@ -202,6 +214,12 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("source", metavar="RUN", help="run directory or export")
     one.add_argument("target", metavar="OUT", help="folder to be made")
     one.add_argument("--format", default="native", choices=("native", "peft"))
+    one = command(convert)
+    one.add_argument("source", metavar="FOLDER", help="backbone with pytorch_model*.bin")
+    one.add_argument(
+        "target", metavar="OUT", help="folder to be made; goes on where it was stopped"
+    )
+    one.add_argument("--dtype", default="bf16", choices=("bf16", "fp32"))
     command(schema)
     return top
 

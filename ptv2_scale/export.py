@@ -218,6 +218,8 @@ def _peft_refusal(card: Card) -> str | None:
         return "it has no prefix"
     if card.family == "T5":
         return "it gives T5's encoder and cross-attention no prefix, and no T5 classification head"
+    if card.family == "classic GLM":
+        return "it works on transformers' models, and transformers has no classic GLM"
     if not card.every_slot:
         return f"it prompts every layer, and this prefix is in layers {prompt.layers} only"
     if prompt.positions != "shift":

@@ -6,8 +6,9 @@ from collections import Counter
 
 from torch import nn
 
+from ptv2_scale.backbones.presets import preset_notes
 from ptv2_scale.config import RunConfig
-from ptv2_scale.engine.build import build_model, open_setup
+from ptv2_scale.engine.build import build_model, open_shapes
 
 
 def _count(module: nn.Module | None) -> int:
@@ -20,7 +21,7 @@ def describe(config: RunConfig) -> str:
     Raises:
         UserError: the recipe and the backbone do not go together.
     """
-    setup = open_setup(config)
+    setup = open_shapes(config)
     model = build_model(setup)
     bytes_each = 2 if config.backbone.dtype == "bf16" else 4
     rows = [
@@ -29,7 +30,8 @@ def describe(config: RunConfig) -> str:
         ("head", "trained", _count(model.head)),
     ]
     total = sum(count for _, _, count in rows)
-    lines = [f"{setup.files.family.name}: {setup.files.folder}", ""]
+    notes = preset_notes(config.backbone.name)
+    lines = [f"{setup.files.family.name}: {setup.files.folder}", *notes, ""]
     lines += [
         f"{part:<15} {state:<8} {count:>15,} {count / total:>9.4%}"
         f" {count * bytes_each / 2**20:>10.2f} MiB in {config.backbone.dtype}"

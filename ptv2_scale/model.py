@@ -105,10 +105,10 @@ class PromptedModel(nn.Module):
 
     def backbone_inputs(
         self, prefix: Prefix | Recorder | None, inputs: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """A batch with what the family adds to it: shifted positions, decoder's start."""
+    ) -> dict[str, Any]:
+        """A batch with what the family adds to it: positions, decoder's start, options."""
         config = self.backbone.config
-        made = dict(inputs)
+        made: dict[str, Any] = {**inputs, **self.family.forward_options}
         input_ids, mask = made["input_ids"], made["attention_mask"]
         length = prefix.keys_values.shape[3] if isinstance(prefix, Prefix) else 0
         shift = length if self.settings.shift_positions else 0

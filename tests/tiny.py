@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel
 
+import ptv2_scale.backbones.glm_classic  # noqa: F401 - transformers' Auto classes then know it
+
 SIZES: dict[str, Any] = {
     "vocab_size": 120,
     "hidden_size": 32,
@@ -38,6 +40,7 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "mt5": {"feed_forward_proj": "gated-gelu"},
     "glm": {**GROUPED},
     "glm4": {**GROUPED},
+    "glm_classic": {"attention_scale": 2.0},
     "bert": {},
     "roberta": {"pad_token_id": 1, "bos_token_id": 0},
     "llama": {**GROUPED},
@@ -49,7 +52,8 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "phi3": {"num_key_value_heads": 2},
 }
 MODEL_TYPES = tuple(OVERRIDES)
-CAUSAL = tuple(kind for kind in MODEL_TYPES if kind not in ("t5", "mt5", "bert", "roberta"))
+BIDIRECTIONAL = ("t5", "mt5", "bert", "roberta", "glm_classic")
+CAUSAL = tuple(kind for kind in MODEL_TYPES if kind not in BIDIRECTIONAL)
 
 
 def config_of(model_type: str, **changes: Any) -> Any:

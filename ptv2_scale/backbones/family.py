@@ -6,10 +6,11 @@ elsewhere as long as its attention modules dispatch through transformers' `Atten
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 Config = Any  # transformers' PreTrainedConfig, whose attributes differ by architecture
@@ -56,12 +57,15 @@ class Family:
         model_types: values of `model_type` in config.json that belong to it.
         stacks: where the prompted attention modules are, in the order of the exported layout.
         positions: "none" (relative bias, nothing shifts), "table" (learned, prefix and text share
-            it) or "rotary" (shifted, no table to run out of).
+            it), "rotary" (shifted, no table to run out of) or "blocks" (learned positions and block
+            positions, for the text alone: nothing shifts, and a prefix takes no room).
         default_head: the task head where the recipe names none.
         hf_head: which of transformers' classification heads `head: hf` mirrors; None: no such one.
         pool: the token whose state a linear head reads.
         text_style: "pair" (the tokenizer joins two texts) or "named" ("premise: ... ").
         dropout_keys: configuration keys that `backbone.dropout` sets.
+        pooler: the model can be built with and without a pooler, as its weights have one or not.
+        forward_options: what the model's forward is told where a task head follows.
         position_offset: added to every position id of a text (RoBERTa counts from padding_idx + 1).
         kv_heads, head_dim, width: key/value heads, width of a head, width of the last hidden state.
         refuse: a reason why this configuration cannot be prompted, or None.
@@ -70,7 +74,7 @@ class Family:
     name: str
     model_types: tuple[str, ...]
     stacks: tuple[Stack, ...]
-    positions: Literal["none", "table", "rotary"]
+    positions: Literal["none", "table", "rotary", "blocks"]
     default_head: Literal["linear", "hf"] = "linear"
     hf_head: Literal["bert", "roberta", "score"] | None = "score"
     pool: Literal["first", "last"] = "last"
@@ -78,27 +82,43 @@ class Family:
     dropout_keys: tuple[str, ...] = ("attention_dropout",)
     token_types: bool = False
     encoder_decoder: bool = False
+    pooler: bool = False
+    forward_options: Mapping[str, object] = field(default_factory=dict)
     position_offset: Callable[[Config], int] = lambda config: 0
     kv_heads: Callable[[Config], int] = grouped_heads
     head_dim: Callable[[Config], int] = head_width
     width: Callable[[Config], int] = lambda config: int(config.hidden_size)
     refuse: Callable[[Config], str | None] = nothing_refused
 
+    @property
+    def shifts(self) -> bool:
+        """Whether a prefix in front can move the positions of a text."""
+        return self.positions in ("table", "rotary")
+
     def position_room(self, config: Config) -> int | None:
-        """Tokens that fit the learned position table, prefix included; None: there is no table."""
-        if self.positions != "table":
+        """Tokens that fit the learned position table; None: there is no table.
+
+        A prefix counts among them where positions shift.
+        """
+        if self.positions not in ("table", "blocks"):
             return None
         return int(config.max_position_embeddings) - self.position_offset(config)
 
     def position_ids(self, attention_mask: Tensor, shift: int, config: Config) -> Tensor | None:
-        """Position ids [batch, n] of a text behind `shift` prefix tokens, whatever its padding.
+        """Position ids of a text behind `shift` prefix tokens, whatever its padding.
 
-        Counted from the mask, so that padding on the left moves nothing. None where positions
-        enter as a relative bias.
+        Counted from the mask [batch, n], so that padding on the left moves nothing.
+
+        Returns:
+            [batch, n]; [batch, 2, n] with block positions, 0 for padding, where there are such;
+            None where positions enter as a relative bias.
         """
         if self.positions == "none":
             return None
         counted = attention_mask.cumsum(dim=1).sub(1).clamp(min=0)
+        if self.positions == "blocks":
+            counted = counted * attention_mask
+            return torch.stack((counted, torch.zeros_like(counted)), dim=1)
         return counted + shift + self.position_offset(config)
 
 

@@ -6,9 +6,9 @@ holds and takes each parameter over once they are filled. Without one, everythin
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -16,14 +16,16 @@ import torch
 from accelerate import init_empty_weights
 from huggingface_hub import snapshot_download
 from torch import Tensor, nn
-from transformers import CONFIG_MAPPING, AutoConfig, AutoModel
+from transformers import AutoModel
 
 from ptv2_scale.backbones.attention import IMPLEMENTATION
-from ptv2_scale.backbones.families import family_of, unknown_architecture
+from ptv2_scale.backbones.families import family_of
 from ptv2_scale.backbones.family import Config, Family
+from ptv2_scale.backbones.glm_classic.presets import PRESETS
+from ptv2_scale.backbones.recognise import read_config
 from ptv2_scale.backbones.weights import WeightFolder
 from ptv2_scale.demo import BACKBONE as DEMO_BACKBONE
-from ptv2_scale.errors import UserError
+from ptv2_scale.errors import UserError, did_you_mean
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -62,14 +64,35 @@ class Whole:
         """Nothing to do."""
 
 
+class Weights(Protocol):
+    """Tensors of a backbone by their names."""
+
+    @property
+    def paths(self) -> Sequence[Path]:
+        """Files they are in."""
+        ...
+
+    def names(self) -> list[str]:
+        """Names of all tensors."""
+        ...
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of one tensor."""
+        ...
+
+    def read(self, name: str, start: int, stop: int) -> Tensor:
+        """Elements start..stop (flat) of one tensor."""
+        ...
+
+
 @dataclass(frozen=True)
 class BackboneFiles:
-    """A backbone folder whose configuration has been understood, weights not yet read."""
+    """A backbone whose configuration has been understood, weights not yet read."""
 
     folder: Path
     config: Config
     family: Family
-    weights: WeightFolder
+    weights: Weights
     trust_remote_code: bool = False
 
 
@@ -86,9 +109,16 @@ def open_backbone(
         UserError: it cannot be found, read, or prompted; says why and what to do.
     """
     folder = local_folder(name, revision)
-    config = _read_config(folder, trust_remote_code)
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: no config.json, so this is not a backbone's folder.")
+
+    @cache
+    def opened() -> WeightFolder:
+        return WeightFolder(folder, weights)
+
+    config = read_config(folder, lambda: opened().names(), trust_remote_code)
     family = family_of(config, str(folder / "config.json"))
-    return BackboneFiles(folder, config, family, WeightFolder(folder, weights), trust_remote_code)
+    return BackboneFiles(folder, config, family, opened(), trust_remote_code)
 
 
 def local_folder(name: str, revision: str | None = None) -> Path:
@@ -101,6 +131,11 @@ def local_folder(name: str, revision: str | None = None) -> Path:
         return folder
     if name == "demo":
         return DEMO_BACKBONE
+    if name in PRESETS:
+        raise UserError(
+            f"backbone.name: '{name}' is a preset: a shape without weights and tokenizer, which"
+            " only `ptv2-scale inspect` takes. Give the folder of the published model."
+        )
     if name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise UserError(f"backbone.name: no folder '{name}'.")
     patterns = ["*.json", "*.safetensors", "*.bin", "*.model", "*.txt"]
@@ -109,25 +144,9 @@ def local_folder(name: str, revision: str | None = None) -> Path:
     except Exception as error:
         raise UserError(
             f"backbone.name: '{name}' is no folder, and it could not be had from the hub or its"
-            f" local cache ({type(error).__name__}). Give the path of a folder, or download it"
-            " first where there is a network."
+            f" local cache ({type(error).__name__}).{did_you_mean(name, PRESETS)}"
+            " Give the path of a folder, or download it first where there is a network."
         ) from None
-
-
-def _read_config(folder: Path, trust_remote_code: bool) -> Config:
-    path = folder / "config.json"
-    if not path.is_file():
-        raise UserError(f"{folder}: no config.json, so this is not a backbone's folder.")
-    try:
-        named = json.loads(path.read_text()).get("model_type")
-        if named and named not in CONFIG_MAPPING and not trust_remote_code:
-            raise unknown_architecture(str(named), str(path))
-        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    except UserError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{path}: cannot be understood: {reason}") from None
 
 
 def build_empty(files: BackboneFiles, dtype: torch.dtype, dropout: float | None = None) -> Any:
@@ -147,7 +166,7 @@ def build_empty(files: BackboneFiles, dtype: torch.dtype, dropout: float | None 
     if hasattr(config, "use_cache"):
         config.use_cache = False
     options: dict[str, Any] = {}
-    if files.family.text_style == "pair":
+    if files.family.pooler:
         names = files.weights.names()
         options["add_pooling_layer"] = any(name.endswith("pooler.dense.weight") for name in names)
     # Not torch.device("meta"): rotary tables are buffers, and nobody would fill them in again.

@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ptv2_scale.backbones.legacy_bin import LegacyFile, unreadable
 from ptv2_scale.errors import UserError
 
 
@@ -68,7 +69,7 @@ class SafetensorsFile:
 
 
 class PickledFile:
-    """A pytorch_model*.bin file, mapped into memory and unpickled with weights_only."""
+    """A zipped pytorch_model*.bin file, mapped into memory and unpickled with weights_only."""
 
     def __init__(self, path: Path) -> None:
         self._tensors: dict[str, Tensor] = load_pickled(path)
@@ -101,7 +102,13 @@ def load_pickled(path: Path) -> dict[str, Tensor]:
     except Exception as error:
         # What a damaged file leads to has no common class.
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-    raise UserError(f"{path}: not a readable file of tensors: {reason}. Use a safetensors copy.")
+    raise unreadable(path, reason)
+
+
+def _opened(path: Path) -> TensorFile:
+    if path.suffix == ".safetensors":
+        return SafetensorsFile(path)
+    return PickledFile(path) if _is_zip(path) else LegacyFile(path)
 
 
 def _is_zip(path: Path) -> bool:
@@ -135,8 +142,7 @@ class WeightFolder:
     def _files(self) -> dict[str, tuple[TensorFile, str]]:
         table: dict[str, tuple[TensorFile, str]] = {}
         for path in self.paths:
-            kind = SafetensorsFile if path.suffix == ".safetensors" else PickledFile
-            file: TensorFile = kind(path)
+            file = _opened(path)
             table.update({_legacy(name): (file, name) for name in file.names()})
         return table
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,6 @@ import deepspeed
 import torch
 from accelerate import init_empty_weights
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from ptv2_scale.backbones.attention import enable_checkpointing
 from ptv2_scale.backbones.fingerprint import fingerprint
@@ -25,6 +24,8 @@ from ptv2_scale.backbones.load import (
     open_backbone,
     weight_filler,
 )
+from ptv2_scale.backbones.presets import is_preset, open_preset
+from ptv2_scale.backbones.tokenizers import load_tokenizer
 from ptv2_scale.config import Prefix, RunConfig
 from ptv2_scale.data.collate import Example, Padding
 from ptv2_scale.data.order import accumulation
@@ -47,7 +48,7 @@ class Setup:
     Attributes:
         config: the recipe.
         files: the backbone's files.
-        tokenizer: the backbone's.
+        tokenizer: the backbone's; None where only shapes are asked for.
         task: data, head and metric.
         shape: the prefix's sizes; None: the head alone is trained.
     """
@@ -91,26 +92,28 @@ def open_setup(config: RunConfig) -> Setup:
         weights=backbone.weights,
         trust_remote_code=backbone.trust_remote_code,
     )
+    setup = _checked(config, files)
+    name = backbone.tokenizer
+    folder = files.folder if name is None else local_folder(name)
+    return replace(setup, tokenizer=load_tokenizer(folder, backbone.trust_remote_code))
+
+
+def open_shapes(config: RunConfig) -> Setup:
+    """The same for sizes alone: a preset, which has no weights and no tokenizer, will do.
+
+    Raises:
+        UserError: see `open_setup`.
+    """
+    if is_preset(config.backbone.name):
+        return _checked(config, open_preset(config.backbone.name))
+    return open_setup(config)
+
+
+def _checked(config: RunConfig, files: BackboneFiles) -> Setup:
     prompt = config.prompt
     check_room(prompt, files.family, files.config, config.task.max_length)
     shape = prefix_shape(prompt, files.family, files.config) if isinstance(prompt, Prefix) else None
-    tokenizer = _load_tokenizer(config, files)
-    return Setup(config, files, tokenizer, build_task(config.task), shape)
-
-
-def _load_tokenizer(config: RunConfig, files: BackboneFiles) -> Any:
-    name = config.backbone.tokenizer
-    folder = files.folder if name is None else local_folder(name)
-    try:
-        return AutoTokenizer.from_pretrained(
-            folder, trust_remote_code=config.backbone.trust_remote_code
-        )
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{folder}: no tokenizer could be loaded from here ({reason}). Name another folder in"
-            " backbone.tokenizer."
-        ) from None
+    return Setup(config, files, None, build_task(config.task), shape)
 
 
 def head_kind(setup: Setup) -> HeadKind:

@@ -16,7 +16,7 @@ from ptv2_scale.data.collate import Example
 from ptv2_scale.data.order import deal_whole, evaluation_batches
 from ptv2_scale.engine.build import Setup
 from ptv2_scale.engine.ranks import Ranks, sum_over_ranks
-from ptv2_scale.engine.watch.progress import reached
+from ptv2_scale.engine.watch.whereabouts import reached
 
 _NOT_INPUTS = ("labels", "index")
 

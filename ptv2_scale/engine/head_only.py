@@ -16,7 +16,7 @@ from ptv2_scale.data.collate import Example
 from ptv2_scale.engine.build import Setup, build_head
 from ptv2_scale.engine.evaluate import forward_all
 from ptv2_scale.engine.ranks import Ranks, on_first_rank
-from ptv2_scale.engine.watch.progress import reached
+from ptv2_scale.engine.watch.whereabouts import reached
 from ptv2_scale.tasks.heads import Head
 
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)

@@ -44,9 +44,9 @@ from ptv2_scale.engine.spike import SpikeAlarm
 from ptv2_scale.engine.state import full_values, local_parts, restore
 from ptv2_scale.engine.train import Attempt, Trainer
 from ptv2_scale.engine.warm_start import check_warm_start, warm_start
-from ptv2_scale.engine.watch.progress import reached
 from ptv2_scale.engine.watch.requests import Stopped
 from ptv2_scale.engine.watch.thread import Watch
+from ptv2_scale.engine.watch.whereabouts import reached
 from ptv2_scale.errors import UserError
 from ptv2_scale.export import Card, write_export
 from ptv2_scale.tasks.metrics import majority

@@ -15,7 +15,7 @@ from ptv2_scale.config import RunConfig, Watchdog
 from ptv2_scale.config.values import seconds
 from ptv2_scale.engine import ranks as engine_ranks
 from ptv2_scale.engine.ranks import Ranks, world_from_environment
-from ptv2_scale.engine.watch import progress
+from ptv2_scale.engine.watch import whereabouts
 from ptv2_scale.engine.watch.faults import FAILED, REFUSED
 from ptv2_scale.engine.watch.requests import Stopped
 from ptv2_scale.engine.watch.thread import Watch
@@ -88,8 +88,7 @@ def _join(watch: Watch, config: RunConfig | None) -> Ranks:
 def _stopped(watch: Watch, reason: str) -> int:
     watch.end("stopped", SAVED, reason)
     if watch.speaks:
-        sys.stderr.write(
-            f"ptv2-scale: stopped by {reason} after step {progress.current().step}, with everything"
-            " saved. Go on with --resume auto.\n"
-        )
+        step = whereabouts.current().step
+        what = f"after step {step}, with everything saved" if step else "before the first step"
+        sys.stderr.write(f"ptv2-scale: stopped by {reason} {what}. Go on with --resume auto.\n")
     return SAVED

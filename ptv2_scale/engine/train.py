@@ -18,7 +18,7 @@ from ptv2_scale.data.order import accumulation, deal, epoch_batches
 from ptv2_scale.engine.evaluate import model_inputs
 from ptv2_scale.engine.ranks import Ranks, sum_over_ranks
 from ptv2_scale.engine.schedule import learning_rate
-from ptv2_scale.engine.watch.progress import reached
+from ptv2_scale.engine.watch.whereabouts import reached
 from ptv2_scale.tasks.base import Task
 
 

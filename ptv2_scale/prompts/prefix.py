@@ -127,7 +127,8 @@ def check_room(
         UserError: names both lengths and the room there is.
     """
     length = prompt.length if isinstance(prompt, PrefixConfig) else 0
-    shift = length if isinstance(prompt, PrefixConfig) and prompt.positions == "shift" else 0
+    shifted = family.shifts and isinstance(prompt, PrefixConfig) and prompt.positions == "shift"
+    shift = length if shifted else 0
     room = family.position_room(config)
     if room is not None and shift + max_length > room:
         raise UserError(

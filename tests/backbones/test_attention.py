@@ -70,7 +70,7 @@ def test_without_prefix_is_transformers_own_model(
 
 
 @pytest.mark.parametrize("padding", ["no mask", "none", "right", "left"])
-@pytest.mark.parametrize("kind", [*CAUSAL, "bert", "roberta"])
+@pytest.mark.parametrize("kind", [*CAUSAL, "bert", "roberta", "glm_classic"])
 def test_equals_the_cache_route_of_transformers(
     kind: str, padding: str, folders: Callable[[str], Path]
 ) -> None:

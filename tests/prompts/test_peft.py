@@ -176,9 +176,16 @@ def test_every_layer_by_number_is_every_layer(recipes: dict[str, Path], tmp_path
     assert (tmp_path / "peft" / "adapter_model.safetensors").is_file()
 
 
-def test_t5_is_refused_with_the_reason(tmp_path: Path) -> None:
-    export = write(setup_of(write_recipe(tmp_path, "t5")), tmp_path / "ours")
-    with pytest.raises(UserError, match="T5's encoder and cross-attention no prefix"):
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("t5", "T5's encoder and cross-attention no prefix"),
+        ("glm_classic", "transformers has no classic GLM"),
+    ],
+)
+def test_families_that_peft_lacks_are_refused(kind: str, reason: str, tmp_path: Path) -> None:
+    export = write(setup_of(write_recipe(tmp_path, kind)), tmp_path / "ours")
+    with pytest.raises(UserError, match=reason):
         export_peft(export, tmp_path / "peft")
     assert not (tmp_path / "peft").exists()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ptv2_scale.backbones.families.bert import BERT
 from ptv2_scale.backbones.families.glm import GLM4
+from ptv2_scale.backbones.families.glm_classic import GLM_CLASSIC
 from ptv2_scale.backbones.families.gpt2 import GPT2
 from ptv2_scale.backbones.families.gpt_neox import GPT_NEOX
 from ptv2_scale.backbones.families.llama import LLAMA
@@ -15,7 +16,7 @@ from ptv2_scale.backbones.families.t5 import T5
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.errors import UserError, did_you_mean
 
-FAMILIES = (T5, GLM4, BERT, ROBERTA, LLAMA, QWEN, GPT2, OPT, GPT_NEOX, PHI3)
+FAMILIES = (T5, GLM_CLASSIC, GLM4, BERT, ROBERTA, LLAMA, QWEN, GPT2, OPT, GPT_NEOX, PHI3)
 
 _NO_DISPATCH = "its attention is not dispatched through transformers' attention interface"
 REFUSED = {

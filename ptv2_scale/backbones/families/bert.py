@@ -19,5 +19,6 @@ BERT = Family(
     text_style="pair",
     dropout_keys=("hidden_dropout_prob", "attention_probs_dropout_prob"),
     token_types=True,
+    pooler=True,
     refuse=refuse_decoder,
 )

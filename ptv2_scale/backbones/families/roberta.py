@@ -14,5 +14,6 @@ ROBERTA = Family(
     text_style="pair",
     dropout_keys=("hidden_dropout_prob", "attention_probs_dropout_prob"),
     position_offset=lambda config: int(config.pad_token_id) + 1,
+    pooler=True,
     refuse=refuse_decoder,
 )

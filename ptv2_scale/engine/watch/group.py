@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch.distributed
 
 from ptv2_scale.engine.ranks import Ranks
-from ptv2_scale.engine.watch import progress
+from ptv2_scale.engine.watch import whereabouts
 from ptv2_scale.engine.watch.faults import (
     Fault,
     Kind,
@@ -150,7 +150,7 @@ class First:
         _hear_self(self._roll)
         if now - self._told > self._roll.silence / 5:
             self._told = now
-            here = progress.current()
+            here = whereabouts.current()
             self._tell_all({"beat": here.count, "where": here.where})
         if self._roll.stalled() and self._asked is None and not self._roll.faults:
             self._asked = now
@@ -260,7 +260,7 @@ class Other:
             self._end_without_first(fault)
 
     def _beat(self) -> None:
-        here = progress.current()
+        here = whereabouts.current()
         self._link.send({"beat": here.count, "where": here.where})
 
     def _end_without_first(self, fault: Fault) -> None:
@@ -298,7 +298,7 @@ def stack_of(member: Member) -> str:
 
 
 def _hear_self(roll: Roll) -> None:
-    here = progress.current()
+    here = whereabouts.current()
     roll.heard(0, here.count, here.where)
 
 

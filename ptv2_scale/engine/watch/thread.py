@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from ptv2_scale.config import Watchdog
 from ptv2_scale.config.values import seconds
 from ptv2_scale.engine.ranks import Ranks, rank_from_environment
-from ptv2_scale.engine.watch import progress
+from ptv2_scale.engine.watch import whereabouts
 from ptv2_scale.engine.watch.faults import Fault, Roll
 from ptv2_scale.engine.watch.group import Alone, First, Group, Other, Verdict
 from ptv2_scale.engine.watch.requests import (
@@ -169,7 +169,7 @@ class Watch:
 
     def _write(self, state: State, code: int | None, reason: str) -> None:
         assert self._run is not None
-        step = progress.current().step
+        step = whereabouts.current().step
         launch = None if self._launch is None else self._launch.name
         write_status(self._run, Status(state, code, step, reason, launch))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Progress:
+class Whereabouts:
     """A place on the way through a run.
 
     Attributes:
@@ -20,7 +20,7 @@ class Progress:
     where: str = "starting"
 
 
-_now = Progress()
+_now = Whereabouts()
 
 
 def reached(where: str, step: int | None = None) -> None:
@@ -31,9 +31,9 @@ def reached(where: str, step: int | None = None) -> None:
         step: optimizer steps made; None: as many as before.
     """
     global _now
-    _now = Progress(_now.count + 1, _now.step if step is None else step, where)
+    _now = Whereabouts(_now.count + 1, _now.step if step is None else step, where)
 
 
-def current() -> Progress:
+def current() -> Whereabouts:
     """Where this process is."""
     return _now

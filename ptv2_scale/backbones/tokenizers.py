@@ -1,0 +1,53 @@
+"""A backbone's tokenizer: classic GLM's published folders by our own code, else transformers'."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer
+
+from ptv2_scale.backbones.glm_classic.tokenizer import glm_tokenizer
+from ptv2_scale.backbones.glm_classic.vocabularies import VARIANTS
+from ptv2_scale.errors import UserError
+
+
+def load_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
+    """The tokenizer of a folder.
+
+    Args:
+        folder: of a backbone, or of a tokenizer alone.
+        trust_remote_code: allow the folder's own Python code; never run for a classic GLM.
+
+    Returns:
+        One of transformers' tokenizers.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
+    settings = _settings(folder)
+    kind = str(settings.get("tokenizer_class"))
+    try:
+        if kind in VARIANTS:
+            return glm_tokenizer(folder, kind, settings)
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"{folder}: no tokenizer could be loaded from here ({reason}). Name another folder in"
+            " backbone.tokenizer."
+        ) from None
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    path = folder / "tokenizer_config.json"
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}).") from None
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,44 @@
+"""Progress of a long command by bytes: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from tqdm import tqdm
+
+_EVERY = 10.0  # seconds between two lines
+
+
+class Progress:
+    """Tells how far a command is and how long it will still take, on standard error."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[None] | None = None
+        self._began = self._told = time.monotonic()
+        self._first = -1
+
+    def __call__(self, done: int, total: int) -> None:
+        """Note that `done` of `total` bytes are finished."""
+        if self._first < 0:
+            self._first = done
+        if sys.stderr.isatty():
+            self._draw(done, total)
+        elif time.monotonic() - self._told >= _EVERY or done == total:
+            self._told = time.monotonic()
+            tqdm.write(self._line(done, total), file=sys.stderr)
+
+    def _draw(self, done: int, total: int) -> None:
+        if self._bar is None:
+            self._bar = tqdm(total=total, initial=done, unit="B", unit_scale=True)
+        self._bar.update(done - self._bar.n)
+        if done == total:
+            self._bar.close()
+
+    def _line(self, done: int, total: int) -> str:
+        told = f"{done / 1e9:.2f} of {total / 1e9:.2f} GB"
+        made = done - self._first
+        if not made or done == total:
+            return told
+        left = (time.monotonic() - self._began) * (total - done) / made
+        return f"{told}, about {left:.0f} s left"
