@@ -39,5 +39,5 @@ def test_a_loss_that_is_not_finite_stops_with_a_message(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, "bert", train={"lr": 1e30, "clip": None, "micro_batch": 6})
     ended = ranks.cli(1, "train", str(recipe))
     assert ended.code == 2
-    assert "the loss is not finite. Lower train.lr" in ended.outputs[0]
+    assert "step 2: the loss or its gradient is not finite. Lower train.lr" in ended.outputs[0]
     assert "Traceback" not in ended.outputs[0]
