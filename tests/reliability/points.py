@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import pytest
+
 EVERYTHING = bool(os.environ.get("PTV2_SCALE_EVERYTHING"))
+at_length = pytest.mark.skipif(not EVERYTHING, reason="takes long: make reliability runs it")
 
 SAVE = [
     "os.mkdir {0}", "open part", "fsync part", "open trainer.json", "fsync trainer.json",

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from faulty import remount
 from job import Job
-from points import FIRST_RANK, THIRD_SAVE, sample
+from points import EVERYTHING, FIRST_RANK, THIRD_SAVE, at_length
 
 from ptv2_scale.engine.manifest import damage
 
@@ -54,7 +54,7 @@ def kept_valid(job: Job) -> list[str]:
 POINTS = [number for number in THIRD_SAVE if "rename" not in FIRST_RANK[number - 1]]
 
 
-@pytest.mark.parametrize("number", sample(POINTS, 1))
+@pytest.mark.parametrize("number", POINTS if EVERYTHING else [THIRD_SAVE[5]])
 def test_no_space_left_stops_the_run_and_older_checkpoints_stay(
     number: int, on_disk: Job, whole: Job, record: Callable[..., None]
 ) -> None:
@@ -80,6 +80,7 @@ def test_no_space_left_stops_the_run_and_older_checkpoints_stay(
     record("disk", what=f"full before '{operation}'", codes=codes, left=left[-1], policy="stop")
 
 
+@at_length
 def test_a_disk_that_turns_read_only(job: Job, whole: Job, record: Callable[..., None]) -> None:
     # Of the checkpoints alone: a file system with a file open for writing cannot be remounted.
     with mounted(job.run / "checkpoints") as place:
@@ -97,6 +98,7 @@ def test_a_disk_that_turns_read_only(job: Job, whole: Job, record: Callable[...,
     record("disk", what="remounted read-only", codes=codes, left=left[-1], policy="stop")
 
 
+@at_length
 def test_a_directory_that_disappears(job: Job, whole: Job, record: Callable[..., None]) -> None:
     place = job.run / "checkpoints"
     fault = {"rank": 0, "file": THIRD_SAVE[0], "do": "vanish", "place": str(place)}

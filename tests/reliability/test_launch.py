@@ -15,6 +15,7 @@ import psutil
 import pytest
 import ranks
 from job import FAULTY, Job
+from points import at_length, sample
 
 from ptv2_scale.launchers.restarts import Again, GiveUp, after_failures
 
@@ -51,7 +52,7 @@ def text(job: Job) -> str:
     return (job.folder / f"{job.name}.log").read_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", sample([signal.SIGKILL, signal.SIGTERM], 1))
 def test_a_signal_to_the_launcher_reaches_the_ranks(
     number: signal.Signals, job: Job, whole: Job, record: Callable[..., None]
 ) -> None:
@@ -97,6 +98,7 @@ def test_a_mistake_is_not_tried_again(job: Job) -> None:
     assert not job.run.exists()
 
 
+@at_length
 def test_a_crash_that_repeats_ends_the_restarts(job: Job, tmp_path: Path) -> None:
     # Every start has the fault: the module that ranks run is the test's own.
     module = tmp_path / "ptv2_scale_faulty.py"

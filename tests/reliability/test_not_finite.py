@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from job import Job
-from points import EVERYTHING
+from points import EVERYTHING, at_length
 
 CASES = [
     (what, policy, stage)
@@ -43,6 +43,7 @@ def test_one_bad_step(
     record("numbers", what=what, policy=policy, stage=stage, codes=codes)
 
 
+@at_length
 def test_a_skipped_batch_leaves_everything_as_it_was_and_resumes(job: Job) -> None:
     """The same run, stopped after the skipped step and resumed, ends with the same bits."""
     fault = {"rank": 0, "step": 6, "do": "inf"}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import pytest
 import ranks
 from job import Group, Job, send
-from points import sample
+from points import at_length, sample
 
 SAVED = 75
 
@@ -49,6 +49,7 @@ def test_a_signal_to_any_rank_stops_all_at_one_step(
     record("stop", what=f"{number.name} to {to}", seconds=seconds, codes=codes, left=f"step {last}")
 
 
+@at_length
 def test_a_second_sigint_ends_at_once_and_loses_nothing_older(
     job: Job, whole: Job, record: Callable[..., None]
 ) -> None:
@@ -79,6 +80,7 @@ def test_the_time_limit_stops_a_run(job: Job, whole: Job) -> None:
     assert job.result() == whole.result()
 
 
+@at_length
 def test_ranks_end_with_their_parent(job: Job, record: Callable[..., None]) -> None:
     command, port = [sys.executable, "-m", "deepspeed.launcher.launch"], str(ranks.free_port())
     world = "eyJsb2NhbGhvc3QiOiBbMCwgMV19"  # {"localhost": [0, 1]}

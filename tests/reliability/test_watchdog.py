@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import ranks
 from job import HOST, Job, send
-from points import sample
+from points import at_length, sample
 
 STOPPED, RAISED = ("has not answered for 3 s", "do_stop"), ("failed", "planted by the test")
 KILLED = ("was killed or crashed", "")
@@ -31,7 +31,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("what", sample(list(CASES), 4))
+@pytest.mark.parametrize("what", sample(list(CASES), 3))
 def test_all_ranks_end_and_the_message_names_the_one(
     what: str, job: Job, record: Callable[..., None]
 ) -> None:
@@ -66,6 +66,7 @@ def test_a_mistake_that_one_rank_finds_is_told_once(job: Job) -> None:
     assert "Traceback" not in group.text()
 
 
+@at_length
 def test_a_run_that_was_asleep_blames_nobody(job: Job, whole: Job) -> None:
     """All ranks stopped for longer than the silence, as when a laptop is closed, then continued."""
     group = job.start("watchdog.silence=3s")
