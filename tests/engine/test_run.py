@@ -24,6 +24,12 @@ def test_patience_ends_a_run_and_tensorboard_gets_its_numbers(tmp_path: Path) ->
     kept = sorted(path.name for path in (run / "checkpoints").iterdir())
     assert kept == ["step-00000002", "step-00000006", "step-00000008"]
     assert logged_steps(run) == list(range(1, 9))
+    # As after a kill between the last evaluation and the export: nothing is trained on.
+    (run / "result.json").unlink()
+    exported = (run / "export" / "prompt.safetensors").read_bytes()
+    ranks.cli(1, "train", str(recipe), "--resume", "auto", "trackers=[]").must_succeed()
+    assert json.loads((run / "result.json").read_text())["steps"] == 8
+    assert (run / "export" / "prompt.safetensors").read_bytes() == exported
 
 
 def logged_steps(run: Path) -> list[int]:
