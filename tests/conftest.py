@@ -17,6 +17,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 torch.set_num_threads(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of all tests: pytest reads them from here, whichever folder is named."""
+    parser.addoption(
+        "--tally", metavar="FILE", help="write how many hostile inputs were tried, as JSON"
+    )
+
+
 @pytest.fixture(scope="session")
 def material() -> Path:
     """Real data and golden files that are too large, or not free enough, for the repository."""

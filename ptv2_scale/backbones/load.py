@@ -6,7 +6,7 @@ holds and takes each parameter over once they are filled. Without one, everythin
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +21,11 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoModel
 from ptv2_scale.backbones.attention import IMPLEMENTATION
 from ptv2_scale.backbones.families import family_of, unknown_architecture
 from ptv2_scale.backbones.family import Config, Family
+from ptv2_scale.backbones.sizes import check_sizes
 from ptv2_scale.backbones.weights import WeightFolder
 from ptv2_scale.demo import BACKBONE as DEMO_BACKBONE
 from ptv2_scale.errors import UserError
+from ptv2_scale.files import read_json
 
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -88,6 +90,7 @@ def open_backbone(
     folder = local_folder(name, revision)
     config = _read_config(folder, trust_remote_code)
     family = family_of(config, str(folder / "config.json"))
+    check_sizes(config, family, str(folder / "config.json"))
     return BackboneFiles(folder, config, family, WeightFolder(folder, weights), trust_remote_code)
 
 
@@ -96,8 +99,8 @@ def local_folder(name: str, revision: str | None = None) -> Path:
 
     "demo" is the embedded backbone, unless there is a folder of that name.
     """
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    folder = Path(os.path.expanduser(name))  # unlike Path's own: `~nobody` stays as it is
+    if os.path.isdir(folder):
         return folder
     if name == "demo":
         return DEMO_BACKBONE
@@ -118,8 +121,9 @@ def _read_config(folder: Path, trust_remote_code: bool) -> Config:
     path = folder / "config.json"
     if not path.is_file():
         raise UserError(f"{folder}: no config.json, so this is not a backbone's folder.")
+    found = read_json(path)
     try:
-        named = json.loads(path.read_text()).get("model_type")
+        named = found.get("model_type")
         if named and named not in CONFIG_MAPPING and not trust_remote_code:
             raise unknown_architecture(str(named), str(path))
         return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
@@ -151,15 +155,22 @@ def build_empty(files: BackboneFiles, dtype: torch.dtype, dropout: float | None 
         names = files.weights.names()
         options["add_pooling_layer"] = any(name.endswith("pooler.dense.weight") for name in names)
     # Not torch.device("meta"): rotary tables are buffers, and nobody would fill them in again.
-    with init_empty_weights(include_buffers=False):
-        model = AutoModel.from_config(
-            config,
-            attn_implementation=IMPLEMENTATION,
-            dtype=dtype,
-            trust_remote_code=files.trust_remote_code,
-            **options,
-        )
-    model.tie_weights()
+    try:
+        with init_empty_weights(include_buffers=False):
+            model = AutoModel.from_config(
+                config,
+                attn_implementation=IMPLEMENTATION,
+                dtype=dtype,
+                trust_remote_code=files.trust_remote_code,
+                **options,
+            )
+        model.tie_weights()
+    except Exception as error:
+        # What a configuration that makes no sense leads to has no common class.
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"{files.folder / 'config.json'}: no model can be built from it: {reason}."
+        ) from None
     return model.requires_grad_(False)
 
 

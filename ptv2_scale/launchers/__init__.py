@@ -1,0 +1,1 @@
+"""Starting ranks and staying with them: processes, signals, files; nothing of torch."""
