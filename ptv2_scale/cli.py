@@ -46,6 +46,8 @@ def _load(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
     path = recipe_path(arguments.recipe)
     config = load_recipe(path, arguments.overrides)
     name = arguments.recipe if path == DEMO_RECIPE else path.stem
+    if config.run is None and name in ("", ".", ".."):
+        raise UserError(f"{path}: its name gives none for a run directory; set run=PATH.")
     return config, Path(config.run or Path("runs") / name)
 
 

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field, TypeAdapter, ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ptv2_scale.backbones.sizes import MAX_SIZE
 from ptv2_scale.config import Prefix, RunConfig
 from ptv2_scale.engine.build import Setup, head_kind
 from ptv2_scale.errors import UserError
-from ptv2_scale.prompts.formats import PROMPT_FILE, flat_prefix, read_tensors, write_peft
+from ptv2_scale.files import read_json
+from ptv2_scale.prompts.formats import (
+    PROMPT_FILE,
+    flat_prefix,
+    read_flat_prefix,
+    read_tensors,
+    write_peft,
+)
 from ptv2_scale.prompts.prefix import PrefixShape
+from ptv2_scale.tasks.heads import HeadKind
 
 CARD_FILE = "card.json"
 FORMAT = 1
+
+Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 
 
 @dataclass(frozen=True)
@@ -45,11 +58,11 @@ class Card:
     fingerprint: str
     recipe: dict[str, Any]
     labels: tuple[str, ...]
-    head: str
-    length: int | None
+    head: HeadKind
+    length: Size | None
     slots: tuple[tuple[str, int], ...]
-    kv_heads: int
-    head_dim: int
+    kv_heads: Size
+    head_dim: Size
     every_slot: bool
     result: dict[str, Any]
     format: int = FORMAT
@@ -90,6 +103,9 @@ class Card:
         return config.model_copy(update={"task": task})
 
 
+_CARD = TypeAdapter(Card)
+
+
 def write_export(
     folder: Path, card: Card, values: Mapping[str, Tensor], *, replace_existing: bool = False
 ) -> None:
@@ -120,15 +136,16 @@ def write_export(
 
 
 def _begin(folder: Path, replace_existing: bool) -> Path:
-    if folder.exists() and not replace_existing:
+    # A link counts, wherever it leads to: what it names is not ours to replace.
+    if os.path.islink(folder) or (os.path.lexists(folder) and not replace_existing):
         raise UserError(f"{folder}: exists already, and nothing is overwritten. Name another one.")
     building = folder.with_name(f".{folder.name}.building")
     try:
-        if building.exists():
-            shutil.rmtree(building)
+        if os.path.lexists(building):
+            shutil.rmtree(building)  # raises for a link
         building.mkdir(parents=True)
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}).") from None
+        raise UserError(f"{folder}: cannot be written ({error.strerror or error}).") from None
     return building
 
 
@@ -144,17 +161,23 @@ def read_card(folder: Path) -> Card:
     Raises:
         UserError: there is none, or one of another format.
     """
-    export = export_folder(folder)
-    path = export / CARD_FILE
+    path = export_folder(folder) / CARD_FILE
+    raw = read_json(path)
+    if not isinstance(raw, dict) or "format" not in raw:
+        raise UserError(f"{path}: not a readable card: it names no format.")
+    if raw["format"] != FORMAT:
+        raise UserError(f"{path}: format {raw['format']!r}; this version reads {FORMAT}.")
     try:
-        raw = json.loads(path.read_text())
-        if raw["format"] != FORMAT:
-            raise UserError(f"{path}: format {raw['format']}; this version reads {FORMAT}.")
-        raw["labels"] = tuple(raw["labels"])
-        raw["slots"] = tuple((str(slot), int(layer)) for slot, layer in raw["slots"])
-        return Card(**raw)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not a readable card ({error}).") from None
+        card = _CARD.validate_python(raw)
+        card.config()
+        model_card(card)  # an export that cannot be told about cannot be exported again either
+        return card
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the recipe"
+        raise UserError(f"{path}: not a readable card: {where}: {first['msg']}.") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not a readable card: result: {error}.") from None
 
 
 def export_folder(folder: Path) -> Path:
@@ -164,9 +187,9 @@ def export_folder(folder: Path) -> Path:
         UserError: neither is an export.
     """
     for candidate in (folder, folder / "export"):
-        if (candidate / CARD_FILE).is_file():
+        if os.path.isfile(candidate / CARD_FILE):
             return candidate
-    if (folder / "checkpoints").is_dir():
+    if os.path.isdir(folder / "checkpoints"):
         raise UserError(
             f"{folder}: this run is not finished. Make an export of its newest checkpoint:"
             f" ptv2-scale export {folder} OUT"
@@ -197,11 +220,12 @@ def export_peft(source: Path, folder: Path) -> None:
     reason = _peft_refusal(card)
     if reason:
         raise UserError(f"{source}: PEFT's PREFIX_TUNING cannot express this export: {reason}.")
-    values = read_values(source)
-    building = _begin(folder, replace_existing=False)
     shape = card.shape
     assert shape is not None
-    flat = values.pop("prefix_encoder.embedding.weight")
+    flat = read_flat_prefix(export_folder(source) / PROMPT_FILE, shape)
+    values = read_values(source)
+    del values["prefix_encoder.embedding.weight"]
+    building = _begin(folder, replace_existing=False)
     write_peft(building, flat, shape, _transformers_head(card, values), card.backbone)
     (building / "README.md").write_text(model_card(card))
     _finish(building, folder)

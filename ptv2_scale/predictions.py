@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -40,9 +41,9 @@ def check_output(path: Path) -> None:
     Raises:
         UserError: the file exists, or its folder does not.
     """
-    if path.exists():
+    if os.path.lexists(path):
         raise UserError(f"--output {path}: exists already, and nothing is overwritten.")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise UserError(f"--output {path}: the folder {path.parent} does not exist.")
 
 
@@ -58,7 +59,7 @@ def write_predictions(
     """
     building = path.with_name(f".{path.name}.building")
     try:
-        with building.open("x") as file:
+        with building.open("x", encoding="utf-8") as file:
             for number, row in enumerate(rows):
                 made = {
                     name: {"label": of[number].label, "probabilities": of[number].probabilities}

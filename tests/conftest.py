@@ -20,6 +20,9 @@ torch.set_num_threads(1)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of all tests: pytest reads them from here, whichever folder is named."""
     parser.addoption("--seen", metavar="FILE", help="write what the faults did, as JSON")
+    parser.addoption(
+        "--tally", metavar="FILE", help="write how many hostile inputs were tried, as JSON"
+    )
 
 
 @pytest.fixture(scope="session")

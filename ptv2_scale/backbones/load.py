@@ -6,6 +6,7 @@ holds and takes each parameter over once they are filled. Without one, everythin
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,7 @@ from ptv2_scale.backbones.families import family_of
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.backbones.glm_classic.presets import PRESETS
 from ptv2_scale.backbones.recognise import read_config
+from ptv2_scale.backbones.sizes import check_sizes
 from ptv2_scale.backbones.weights import WeightFolder
 from ptv2_scale.demo import BACKBONE as DEMO_BACKBONE
 from ptv2_scale.errors import UserError, did_you_mean
@@ -118,6 +120,7 @@ def open_backbone(
 
     config = read_config(folder, lambda: opened().names(), trust_remote_code)
     family = family_of(config, str(folder / "config.json"))
+    check_sizes(config, family, str(folder / "config.json"))
     return BackboneFiles(folder, config, family, opened(), trust_remote_code)
 
 
@@ -126,8 +129,8 @@ def local_folder(name: str, revision: str | None = None) -> Path:
 
     "demo" is the embedded backbone, unless there is a folder of that name.
     """
-    folder = Path(name).expanduser()
-    if folder.is_dir():
+    folder = Path(os.path.expanduser(name))  # unlike Path's own: `~nobody` stays as it is
+    if os.path.isdir(folder):
         return folder
     if name == "demo":
         return DEMO_BACKBONE
@@ -170,15 +173,22 @@ def build_empty(files: BackboneFiles, dtype: torch.dtype, dropout: float | None 
         names = files.weights.names()
         options["add_pooling_layer"] = any(name.endswith("pooler.dense.weight") for name in names)
     # Not torch.device("meta"): rotary tables are buffers, and nobody would fill them in again.
-    with init_empty_weights(include_buffers=False):
-        model = AutoModel.from_config(
-            config,
-            attn_implementation=IMPLEMENTATION,
-            dtype=dtype,
-            trust_remote_code=files.trust_remote_code,
-            **options,
-        )
-    model.tie_weights()
+    try:
+        with init_empty_weights(include_buffers=False):
+            model = AutoModel.from_config(
+                config,
+                attn_implementation=IMPLEMENTATION,
+                dtype=dtype,
+                trust_remote_code=files.trust_remote_code,
+                **options,
+            )
+        model.tie_weights()
+    except Exception as error:
+        # What a configuration that makes no sense leads to has no common class.
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"{files.folder / 'config.json'}: no model can be built from it: {reason}."
+        ) from None
     return model.requires_grad_(False)
 
 

@@ -7,7 +7,6 @@ that a classic folder brings along is never run.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from ptv2_scale.backbones.families import unknown_architecture
 from ptv2_scale.backbones.family import Config
 from ptv2_scale.backbones.glm_classic import ClassicGlmConfig
 from ptv2_scale.errors import UserError
+from ptv2_scale.files import read_json
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def read_config(
     """
     path = folder / "config.json"
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path)
         named = content.get("model_type")
         if named == "glm" and _is_classic(path, content, weight_names()):
             return _classic_config(folder, content)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from transformers import AutoTokenizer
 from ptv2_scale.backbones.glm_classic.tokenizer import glm_tokenizer
 from ptv2_scale.backbones.glm_classic.vocabularies import VARIANTS
 from ptv2_scale.errors import UserError
+from ptv2_scale.files import read_json
 
 
 def load_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
@@ -32,9 +32,9 @@ def load_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
         if kind in VARIANTS:
             return glm_tokenizer(folder, kind, settings)
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    except UserError:
+    except (UserError, KeyboardInterrupt, SystemExit):
         raise
-    except Exception as error:
+    except BaseException as error:  # a panic of the tokenizers' Rust code is no Exception
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"{folder}: no tokenizer could be loaded from here ({reason}). Name another folder in"
@@ -46,8 +46,5 @@ def _settings(folder: Path) -> dict[str, Any]:
     path = folder / "tokenizer_config.json"
     if not path.is_file():
         return {}
-    try:
-        found = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}).") from None
+    found = read_json(path)
     return found if isinstance(found, dict) else {}

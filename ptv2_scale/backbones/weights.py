@@ -6,7 +6,6 @@ backbone moves each rank's own bytes and little more.
 
 from __future__ import annotations
 
-import json
 import pickle
 import re
 from functools import cached_property
@@ -19,6 +18,9 @@ from torch import Tensor
 
 from ptv2_scale.backbones.legacy_bin import LegacyFile, unreadable
 from ptv2_scale.errors import UserError
+from ptv2_scale.files import read_json
+
+_DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 class TensorFile(Protocol):
@@ -44,9 +46,8 @@ class SafetensorsFile:
         try:
             self._file = safe_open(path, framework="pt")
         except (SafetensorError, OSError) as error:
-            raise UserError(
-                f"{path}: not a readable safetensors file ({error}). Download it again."
-            ) from None
+            raise _unreadable(path, error) from None
+        self._path = path
 
     def names(self) -> list[str]:
         """See `TensorFile`."""
@@ -58,6 +59,13 @@ class SafetensorsFile:
 
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """See `TensorFile`."""
+        try:
+            return self._read(name, start, stop)
+        except Exception as error:
+            # A header may name what PyTorch does not have; that leads to several kinds of errors.
+            raise _unreadable(self._path, error) from None
+
+    def _read(self, name: str, start: int, stop: int) -> Tensor:
         shape = self.shape(name)
         if len(shape) < 2:
             whole: Tensor = self._file.get_tensor(name)
@@ -66,6 +74,10 @@ class SafetensorsFile:
         first = start // row
         rows: Tensor = self._file.get_slice(name)[first : -(-stop // row)]
         return rows.reshape(-1)[start - first * row : stop - first * row]
+
+
+def _unreadable(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: not a readable safetensors file ({error}). Download it again.")
 
 
 class PickledFile:
@@ -95,7 +107,9 @@ def load_pickled(path: Path) -> dict[str, Tensor]:
     """
     try:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
-        return {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
+        found = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
+        _refuse_odd(found, path.stat().st_size)
+        return found
     except pickle.UnpicklingError:
         # torch's own words recommend to read it with code and all.
         reason = "it is damaged, or reading it would run code from it, which is refused"
@@ -109,6 +123,13 @@ def _opened(path: Path) -> TensorFile:
     if path.suffix == ".safetensors":
         return SafetensorsFile(path)
     return PickledFile(path) if _is_zip(path) else LegacyFile(path)
+
+
+def _refuse_odd(tensors: dict[str, Tensor], file_bytes: int) -> None:
+    for name, value in tensors.items():
+        # A pickle can repeat one number without end (a stride of 0); copying it takes all memory.
+        if value.layout != torch.strided or value.is_meta or value.nbytes > file_bytes:
+            raise ValueError(f"'{name}' is sparse, has no values, or is larger than the file")
 
 
 def _is_zip(path: Path) -> bool:
@@ -158,7 +179,13 @@ class WeightFolder:
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements start..stop (flat) of one tensor, in the file's dtype."""
         file, own_name = self._files[name]
-        return file.read(own_name, start, stop)
+        values = file.read(own_name, start, stop)
+        if values.dtype not in _DTYPES:
+            raise UserError(
+                f"{self.folder}: {name} is of {values.dtype}; expected float16, bfloat16, float32"
+                " or float64. A quantised backbone cannot be prompted."
+            )
+        return values
 
 
 def _weight_paths(folder: Path, allowed: str) -> list[Path]:
@@ -185,8 +212,8 @@ def _weight_paths(folder: Path, allowed: str) -> list[Path]:
 
 def _indexed(index: Path) -> list[Path]:
     try:
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        names = sorted(set(read_json(index)["weight_map"].values()))
+    except (UserError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{index}: not an index of weight shards ({error!r}).") from None
     paths = [index.parent / Path(str(name)).name for name in names]
     missing = [path.name for path in paths if not path.is_file()]

@@ -10,13 +10,14 @@ from pydantic import ValidationError
 
 from ptv2_scale.config import yaml_text
 from ptv2_scale.config.expected import allowed_at, keys_at
-from ptv2_scale.config.problems import Problem, printable, problems, repeated, show_value, value_at
+from ptv2_scale.config.problems import Problem, problems, repeated, show_value, value_at
 from ptv2_scale.config.recipe import RunConfig
 from ptv2_scale.config.source import Place, Source, order
 from ptv2_scale.config.yaml_text import KeyPath, UnreadableError
-from ptv2_scale.errors import UserError, did_you_mean
+from ptv2_scale.errors import UserError, did_you_mean, printable
+from ptv2_scale.files import read_text
 
-_LARGEST = 2**20
+_LARGEST = 1 << 20  # bytes; a recipe with every key and a comment to each has some thousand
 _SHOWN = 20
 
 
@@ -158,18 +159,9 @@ def _read_text(path: Path, name: str) -> str:
     try:
         if not path.is_file():
             raise UserError(f"{name}: {_not_a_file(path)}")
-        with path.open("rb") as file:
-            content = file.read(_LARGEST + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{name}: cannot be read: {reason}.") from None
-    if len(content) > _LARGEST:
-        raise UserError(f"{name}: larger than {_LARGEST >> 20} MiB, so this is not a recipe.")
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{name}:{line}: not UTF-8. Save the file as UTF-8.") from None
+    except OSError as error:
+        raise UserError(f"{name}: cannot be read: {error.strerror}.") from None
+    return read_text(path, _LARGEST, "a recipe")
 
 
 def _not_a_file(path: Path) -> str:

@@ -15,7 +15,7 @@ from ptv2_scale.config.recipe import Task, Train
 from ptv2_scale.config.rules import conflicts
 from ptv2_scale.config.values import defaults
 from ptv2_scale.config.yaml_text import KeyPath
-from ptv2_scale.errors import did_you_mean
+from ptv2_scale.errors import did_you_mean, printable
 
 _RULED: Mapping[str, type[BaseModel]] = {"prompt": Prefix, "task": Task, "train": Train}
 _LONGEST = 60
@@ -77,11 +77,6 @@ def show_value(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "nothing (null)", True: "true (bool)", False: "false (bool)"}[value]
     return f"{_short(repr(value))} ({type(value).__name__})"
-
-
-def printable(text: str) -> str:
-    """The text, or its escaped form where a terminal could not show it."""
-    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _short(text: str) -> str:

@@ -50,7 +50,7 @@ class Prefix(BaseModel):
     encoder: Literal["table", "mlp"] = Field(
         default="table", description="Where the prefix comes from: a table, or a two-layer MLP."
     )
-    hidden: Count = Field(
+    hidden: Annotated[int, Field(ge=1, le=2**16)] = Field(
         default=512, description="Width of the MLP's hidden layer; with encoder: mlp only."
     )
     layers: Literal["all"] | LayerRange | LayerList = Field(

@@ -17,6 +17,7 @@ from ptv2_scale.config.prompt import Prefix, Prompt
 from ptv2_scale.config.rules import meaningful
 from ptv2_scale.config.values import (
     SETTINGS,
+    Batch,
     Count,
     Duration,
     Share,
@@ -106,8 +107,8 @@ class Train(BaseModel):
         default=None, description="Passes over the data; 10 if steps is not given either."
     )
     steps: Count | None = Field(default=None, description="Optimizer steps, instead of epochs.")
-    global_batch: Count = Field(default=32, description="Examples of an optimizer step, all ranks.")
-    micro_batch: Count = Field(default=8, description="Examples of a rank's forward pass.")
+    global_batch: Batch = Field(default=32, description="Examples of an optimizer step, all ranks.")
+    micro_batch: Batch = Field(default=8, description="Examples of a rank's forward pass.")
     lr: Annotated[float, Field(gt=0)] = Field(default=5e-3, description="Peak learning rate.")
     weight_decay: Annotated[float, Field(ge=0)] = Field(default=0.0, description="AdamW's.")
     betas: Annotated[tuple[Share, Share], Field(strict=False)] = Field(
@@ -129,7 +130,9 @@ class Train(BaseModel):
     gradient_checkpointing: bool = Field(
         default=True, description="Recompute layers in the backward pass to save memory."
     )
-    cpu_threads: Count = Field(default=1, description="CPU threads of a rank.")
+    cpu_threads: Annotated[int, Field(ge=1, le=1024)] = Field(
+        default=1, description="CPU threads of a rank."
+    )
     not_finite: Literal["stop", "skip", "roll_back"] = Field(
         default="stop",
         description="A loss or gradient that is not finite: stop, skip the batch, or go back to"
@@ -168,7 +171,7 @@ class Evaluate(BaseModel):
     model_config = SETTINGS
 
     every: Count | None = Field(default=None, description="Steps; null: at each epoch's end.")
-    micro_batch: Count = Field(default=16, description="Examples of a rank's forward pass.")
+    micro_batch: Batch = Field(default=16, description="Examples of a rank's forward pass.")
     patience: Count | None = Field(
         default=None, description="Stop after as many evaluations without a better metric."
     )

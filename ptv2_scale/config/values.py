@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from ptv2_scale.config.rules import conflicts
 
 # Strict: YAML has types of its own, and `epochs: "10"` or `seed: true` are slips.
 SETTINGS = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+MOST = 10**9
 _Item = TypeVar("_Item")
 
 
@@ -23,9 +24,18 @@ def unique(items: list[_Item]) -> list[_Item]:
     return items
 
 
+def _countable(count: int) -> int:
+    # Sums and shares of larger counts leave the range of floats.
+    if count > MOST:
+        raise ValueError(f"the most is {MOST}")
+    return count
+
+
 # A NUL in a path makes the operating system's calls raise ValueError.
 Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1), AfterValidator(_countable)]
+# A step's examples are dealt out one by one, in memory.
+Batch = Annotated[int, Field(ge=1, le=2**20)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Duration = Annotated[str, Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,3})?[smhd]$", examples=["30m"])]
 

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from ptv2_scale.errors import UserError
+from ptv2_scale.files import parse_json
 
 Row = dict[str, object]
 Record = tuple[int, Row]  # number of the line (or row, for Parquet), and what it holds
 
 MAX_LINE_BYTES = 10 * 1024 * 1024
+# A Parquet file of a few bytes can stand for any number of rows; those of other kinds cannot.
+MAX_PARQUET_ROWS = 10_000_000  # some gigabytes as Python's objects
+MAX_PARQUET_BYTES = 16 << 30
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -53,11 +57,13 @@ def read_jsonl(path: Path, header: Sequence[str] | None) -> Iterator[Record]:
 
 def _json_object(line: str, path: Path, number: int) -> Row:
     try:
-        found = json.loads(line)
-    except RecursionError:
-        raise UserError(f"{path}:{number}: JSON nested too deeply") from None
+        found = parse_json(line)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{path}:{number}: not JSON: {error.msg} (character {error.pos + 1} of the line)"
+        ) from None
     except ValueError as error:
-        raise UserError(f"{path}:{number}: not JSON: {error}") from None
+        raise UserError(f"{path}:{number}: {error}") from None
     if not isinstance(found, dict):
         raise UserError(
             f"{path}:{number}: found {json.dumps(found)[:60]}, "
@@ -112,11 +118,30 @@ def read_parquet(path: Path, header: Sequence[str] | None) -> Iterator[Record]:
     import pyarrow
     import pyarrow.parquet
 
+    rows: list[dict[str, Any]] = []
     try:
-        rows: list[dict[str, Any]] = pyarrow.parquet.read_table(path).to_pylist()
-    except pyarrow.ArrowException as error:
-        raise UserError(f"{path}: not a Parquet file: {error}") from None
+        with pyarrow.parquet.ParquetFile(path) as file:
+            _check_parquet_size(path, file.metadata.num_rows, 0)
+            unpacked = 0
+            for batch in file.iter_batches():
+                unpacked += batch.nbytes
+                _check_parquet_size(path, len(rows), unpacked)
+                rows += batch.to_pylist()
+    except (UserError, OSError):
+        raise
+    except Exception as error:
+        # What a damaged file, or a value that Python has no type for, leads to has no common class.
+        raise UserError(f"{path}: not a Parquet file of text and labels: {error}") from None
     yield from enumerate(rows, start=1)
+
+
+def _check_parquet_size(path: Path, rows: int, unpacked: int) -> None:
+    # The sizes that the file's own metadata claims are not asked: on damaged ones Arrow aborts.
+    if rows > MAX_PARQUET_ROWS or unpacked > MAX_PARQUET_BYTES:
+        raise UserError(
+            f"{path}: more than {MAX_PARQUET_ROWS} rows, or than {MAX_PARQUET_BYTES >> 30} GiB"
+            " unpacked. Split the file."
+        )
 
 
 READERS: dict[str, Callable[[Path, Sequence[str] | None], Iterator[Record]]] = {

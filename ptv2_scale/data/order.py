@@ -7,6 +7,7 @@ one GPU and on a hundred.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isqrt
 from random import Random
 
 from ptv2_scale.errors import UserError
@@ -97,7 +98,8 @@ def accumulation(global_batch: int, micro_batch: int, world: int) -> int:
 
 
 def _divisors(number: int) -> list[int]:
-    return [size for size in range(1, number + 1) if number % size == 0]
+    small = [size for size in range(1, isqrt(number) + 1) if number % size == 0]
+    return sorted({*small, *(number // size for size in small)})
 
 
 def _listed(numbers: Sequence[int]) -> str:

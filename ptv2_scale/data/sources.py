@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def _reader(path: Path) -> Any:
     if path.suffix not in READERS:
         allowed = ", ".join(READERS)
         raise UserError(f"{path}: the kind '{path.suffix}' is not known; allowed: {allowed}")
-    if not path.is_file():
+    if not os.path.isfile(path):
         beside = [file.name for file in path.parent.glob("*")] if path.parent.is_dir() else []
         raise UserError(f"{path}: there is no such file.{did_you_mean(path.name, beside)}")
     return READERS[path.suffix]
@@ -67,7 +68,7 @@ def _require(columns: Sequence[str], row: Row, path: Path, number: int) -> None:
 
 def has_header(path: Path, columns: Sequence[str]) -> bool:
     """Whether the first line of a .tsv file names all of `columns`; True for other kinds."""
-    if path.suffix != ".tsv" or not path.is_file():
+    if path.suffix != ".tsv" or not os.path.isfile(path):
         return True
     _, first = next(lines(path), (1, ""))
     return set(columns) <= set(first.rstrip("\r\n").split("\t"))

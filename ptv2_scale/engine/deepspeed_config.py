@@ -8,20 +8,22 @@ destroy a frozen backbone. So every key is checked here before DeepSpeed sees it
 from __future__ import annotations
 
 import copy
-import json
 import os
 from collections.abc import Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from ptv2_scale.engine.deepspeed_keys import ALLOWED, REFUSED, REFUSED_IN_ZERO
 from ptv2_scale.errors import UserError, did_you_mean
+from ptv2_scale.files import read_json
 
 Config = dict[str, Any]
 
 NVME_FOLDER = "PTV2_SCALE_NVME"
 _LARGEST_BUCKET = 500_000_000  # DeepSpeed's own default, in elements
 _PRINT_NEVER = 1_000_000_000  # steps
+_SHOWN = 20  # problems: a file that has more is none of DeepSpeed's
 
 
 def shipped_configs() -> dict[str, Path]:
@@ -45,33 +47,16 @@ def load_deepspeed(name_or_path: str) -> Config:
     """
     shipped = shipped_configs()
     path = shipped.get(name_or_path, Path(name_or_path))
-    try:
-        config = json.loads(path.read_text("utf-8"), object_pairs_hook=_without_duplicates)
-    except (FileNotFoundError, IsADirectoryError):
+    if not os.path.isfile(path):
         raise UserError(
             f"deepspeed: there is no configuration '{name_or_path}'. Allowed: one of "
             f"{', '.join(shipped)}, or the path of a JSON file of DeepSpeed."
             f"{did_you_mean(name_or_path, list(shipped))}"
-        ) from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
-    except (OSError, UnicodeDecodeError, _DuplicateKeyError) as error:
-        raise UserError(f"{path}: {error}") from None
+        )
+    config = read_json(path, unique_keys=True)
     if not isinstance(config, dict):
         raise UserError(f"{path}: found {_kind(config)}, a JSON object is needed: {{...}}")
     return config
-
-
-class _DuplicateKeyError(ValueError):
-    """A JSON object names a key twice."""
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> Config:
-    names = [name for name, _ in pairs]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise _DuplicateKeyError(f"given twice in one object: {', '.join(twice)}")
-    return dict(pairs)
 
 
 def check_deepspeed(config: Config, source: str) -> None:
@@ -82,9 +67,10 @@ def check_deepspeed(config: Config, source: str) -> None:
         source: its name or path, for the message.
 
     Raises:
-        UserError: names every key that is unknown or cannot work, with the reason.
+        UserError: names the keys that are unknown or cannot work, with the reasons.
     """
-    problems = [*_top_level_problems(config), *_zero_problems(config.get("zero_optimization"))]
+    found = chain(_top_level_problems(config), _zero_problems(config.get("zero_optimization")))
+    problems = list(islice(found, _SHOWN))
     if problems:
         raise UserError("\n".join(f"{source}: {problem}" for problem in problems))
 

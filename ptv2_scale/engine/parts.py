@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 import safetensors.torch
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
-from torch import Size, Tensor, empty
+from torch import Tensor, empty
 
 from ptv2_scale.engine.manifest import part_name, read_manifest
 from ptv2_scale.engine.state import LocalPart
@@ -91,9 +92,15 @@ class Parts:
         Raises:
             UserError: no part holds them.
         """
+        pieces = [
+            (begin, self._slice(file, f"{name}/{kind}"))
+            for begin, file in sorted(self._pieces.get(name, []), key=lambda piece: piece[0])
+        ]
+        # Before memory is taken for what no part holds.
+        if stop - start > sum(piece.get_shape()[0] for _, piece in pieces):
+            raise UserError(f"{self._folder}: {name} has elements that no part holds.")
         values, covered = empty(stop - start), 0
-        for begin, file in sorted(self._pieces.get(name, []), key=lambda piece: piece[0]):
-            piece = self._slice(file, f"{name}/{kind}")
+        for begin, piece in pieces:
             end = begin + int(piece.get_shape()[0])
             low, high = max(start, begin), min(stop, end)
             if low < high:
@@ -105,11 +112,15 @@ class Parts:
 
     def _slice(self, file: Any, name: str) -> Any:
         try:
-            return file.get_slice(name)
+            piece = file.get_slice(name)
         except SafetensorError:
             raise UserError(f"{self._folder}: no part holds {name}.") from None
+        if len(piece.get_shape()) != 1 or piece.get_dtype() != "F32":
+            raise UserError(f"{self._folder}: {name} is not a flat part of fp32 numbers.")
+        return piece
 
     def whole(self, name: str) -> Tensor:
         """The fp32 values of one tensor, in its shape."""
-        shape = Size(self._shapes[name])
-        return self.read(name, "fp32", 0, shape.numel()).view(shape)
+        shape = self._shapes[name]
+        # Not Size.numel: it overflows.
+        return self.read(name, "fp32", 0, math.prod(shape)).view(shape)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from ptv2_scale.engine.parts import Parts
 from ptv2_scale.engine.resume import check_resumable
 from ptv2_scale.errors import UserError
 from ptv2_scale.export import CARD_FILE, Card, read_card, read_values, write_export
+from ptv2_scale.files import read_json
 
 _logger = logging.getLogger(__name__)
 
@@ -60,4 +60,7 @@ def _best(run: Path, best: Best | None, newest: Path) -> Path:
 
 
 def _result(path: Path) -> dict[str, object]:
-    return dict(json.loads(path.read_text())) if path.is_file() else {}
+    found = read_json(path) if path.is_file() else {}
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: not a result; delete it to export without one.")
+    return found

@@ -8,11 +8,11 @@ MLP that makes it instead.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -42,7 +42,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         found: dict[str, Tensor] = load_file(path)
         return found
-    except (OSError, SafetensorError) as error:
+    except Exception as error:
+        # A header may name what PyTorch does not have; that leads to several kinds of errors.
         raise UserError(f"{path}: not a readable safetensors file ({error}).") from None
 
 
@@ -52,10 +53,10 @@ def prefix_file(path: Path) -> Path:
     Raises:
         UserError: there is none; says what was looked for.
     """
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     for name in _FILES:
-        if (path / name).is_file():
+        if os.path.isfile(path / name):
             return path / name
     raise UserError(f"{path}: no prefix found; looked for {', '.join(_FILES)} in this folder.")
 
@@ -104,7 +105,7 @@ def read_flat_prefix(path: Path, shape: PrefixShape) -> Tensor:
     tensors = read_tensors(file)
     try:
         flat = flat_prefix(tensors)
-    except ValueError as error:
+    except (ValueError, NotImplementedError) as error:  # numbers PyTorch cannot convert
         raise UserError(f"{file}: {error}.") from None
     if flat is None:
         names = ", ".join(sorted(tensors)[:3])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from torch import Tensor
 from torch.nn import functional
@@ -89,12 +90,16 @@ class ClassificationTask:
         found = self.label.read(row)
         if found is None:
             return None
-        if found not in self.labels:
+        if found not in self._classes:
             raise UserError(
                 f"{place}: found the label '{found[:60]}' in the column '{self.label.column}', "
                 f"allowed: {', '.join(self.labels)}.{did_you_mean(found, self.labels)}"
             )
-        return self.labels.index(found)
+        return self._classes[found]
+
+    @cached_property
+    def _classes(self) -> dict[str, int]:
+        return {label: number for number, label in enumerate(self.labels)}
 
     def encode(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,9 +56,15 @@ class LocalSplits:
                 f"the {split} split has no file; name one inside {self.folder} with "
                 f"task.{split}=FILE"
             )
-        if not self.folder.is_dir():
+        file = Path(self.files[split])
+        if file.is_absolute() or ".." in file.parts:
+            raise UserError(
+                f"task.{split}: found '{file}', expected the name of a file inside task.path,"
+                " without '..'"
+            )
+        if not os.path.isdir(self.folder):
             raise UserError(f"task.path: found '{self.folder}', which is not a folder")
-        return self.folder / self.files[split]
+        return self.folder / file
 
 
 @dataclass(frozen=True)

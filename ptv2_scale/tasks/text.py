@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ptv2_scale.errors import UserError, did_you_mean
 from ptv2_scale.tasks.base import Style, Tokenizer
@@ -79,13 +80,24 @@ def _call(
     inputs: list[Inputs] = []
     for start in range(0, len(texts), CHUNK):
         columns = [list(column) for column in zip(*texts[start : start + CHUNK], strict=True)]
-        found = tokenizer(*columns, return_attention_mask=False, verbose=False, **options)
+        found = _encoded(tokenizer, columns, options)
         names = list(found.keys())
         inputs += [
             dict(zip(names, values, strict=True))
             for values in zip(*(found[name] for name in names), strict=True)
         ]
     return inputs
+
+
+def _encoded(tokenizer: Tokenizer, columns: list[list[str]], options: dict[str, object]) -> Any:
+    try:
+        return tokenizer(*columns, return_attention_mask=False, verbose=False, **options)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        # A tokenizer's files can ask for what is not in them (an unknown word's token, a template);
+        # where its Rust code panics, that is no Exception.
+        raise UserError(f"the backbone's tokenizer cannot encode these texts: {error}") from None
 
 
 def _shortened(

@@ -1,0 +1,78 @@
+"""Hostfiles as DeepSpeed has them, `name slots=N` a line, read strictly.
+
+DeepSpeed takes any word for a host and hands it to ssh and to shells; here a name is letters,
+digits, dots, dashes and underscores, and cannot be taken for an option.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ptv2_scale.errors import UserError
+from ptv2_scale.files import read_text
+
+MAX_HOSTFILE_BYTES = 1 << 20  # ten thousand hosts need a third of it
+MAX_NAME = 253  # characters: the longest name DNS allows
+MAX_SLOTS = 1024
+
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
+_SLOTS = re.compile(r"slots=([0-9]{1,5})", re.ASCII)
+_GRAMMAR = (
+    "expected 'NAME slots=N': a name of letters, digits, '.', '_' and '-' that begins and ends with"
+    f" a letter or digit, and N from 1 to {MAX_SLOTS}"
+)
+
+
+@dataclass(frozen=True)
+class Host:
+    """One line of a hostfile.
+
+    Attributes:
+        name: that ssh knows the host by.
+        slots: ranks it takes, one a GPU.
+    """
+
+    name: str
+    slots: int
+
+
+def read_hostfile(path: Path) -> tuple[Host, ...]:
+    """The hosts of a hostfile, in its order.
+
+    Args:
+        path: lines of `name slots=N`; blank lines and what follows a # are left out.
+
+    Raises:
+        UserError: it cannot be read, a line is not of that form, a host comes twice, or there is
+            none; names file and line.
+    """
+    lines: dict[str, int] = {}
+    hosts: list[Host] = []
+    text = read_text(path, MAX_HOSTFILE_BYTES, "a hostfile")
+    for number, line in enumerate(text.split("\n"), start=1):
+        words = line.partition("#")[0].split()
+        if words:
+            host = _host(words, f"{path}:{number}")
+            if host.name in lines:
+                raise UserError(
+                    f"{path}:{number}: found the host '{host.name}' of line {lines[host.name]}"
+                    " again. Keep one line a host."
+                )
+            lines[host.name] = number
+            hosts.append(host)
+    if not hosts:
+        raise UserError(f"{path}: no host in it; {_GRAMMAR}, on one line or more.")
+    return tuple(hosts)
+
+
+def _host(words: list[str], place: str) -> Host:
+    slots = _SLOTS.fullmatch(words[-1])
+    name = words[0]
+    if len(words) != 2 or slots is None or len(name) > MAX_NAME or not _NAME.fullmatch(name):
+        raise UserError(f"{place}: found '{' '.join(words)[:100]}', {_GRAMMAR}.")
+    count = int(slots.group(1))
+    if not 1 <= count <= MAX_SLOTS:
+        raise UserError(f"{place}: found slots={count}; allowed: 1 to {MAX_SLOTS}.")
+    return Host(name, count)
