@@ -29,6 +29,7 @@ from ptv2_scale.backbones.weights import WeightFolder
 from ptv2_scale.demo import BACKBONE as DEMO_BACKBONE
 from ptv2_scale.errors import UserError, did_you_mean
 
+_STORED = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 # (names of a parameter, first element to copy, flat target) -> None
@@ -252,7 +253,14 @@ def weight_filler(files: BackboneFiles, model: Any) -> Fill:
         )
 
     def fill(names: Sequence[str], start: int, target: Tensor) -> None:
-        target.copy_(files.weights.read(sources[names[0]], start, start + target.numel()))
+        source = sources[names[0]]
+        values = files.weights.read(source, start, start + target.numel())
+        if values.dtype not in _STORED:
+            raise UserError(
+                f"{files.folder}: {source} is of {values.dtype}; expected float16, bfloat16,"
+                " float32 or float64. A quantised backbone cannot be prompted."
+            )
+        target.copy_(values)
 
     return fill
 
