@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -11,10 +12,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from glm_words import WORDS, words_tokenizer
 from ranks import CHECKOUT
+from tiny import save_backbone
 
 from ptv2_scale.cli import parser
-from ptv2_scale.config import load_recipe
+from ptv2_scale.config import RunConfig, load_recipe
+from ptv2_scale.engine.build import first_values, open_setup
+from ptv2_scale.export import Card, write_export
 
 DOCUMENTS = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 README = (CHECKOUT / "README.md").read_text()
@@ -97,6 +102,22 @@ def test_the_demo_and_the_example_in_python(
     (example,) = blocks(README, "python")
     exec(compile(example, "README.md", "exec"), {})  # noqa: S102 - the reader would run it
     assert "tensor([[" in capsys.readouterr().out
+
+
+def test_the_example_of_filling_blanks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_backbone("glm_classic", Path("glm-10b"))
+    words_tokenizer().save_pretrained("glm-10b")
+    task = {"name": "demo", "head": "linear"}
+    setup = open_setup(RunConfig.model_validate({"backbone": {"name": "./glm-10b"}, "task": task}))
+    write_export(Path("runs/mine"), Card.of(setup, {}), first_values(setup))
+    (example,) = blocks((CHECKOUT / "docs" / "runs.md").read_text(), "python")
+    exec(compile(example, "runs.md", "exec"), {})  # noqa: S102 - the reader would run it
+    ((piece,),) = ast.literal_eval(capsys.readouterr().out)
+    assert piece
+    assert set(piece.split()) <= {*WORDS}
 
 
 def test_torchrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

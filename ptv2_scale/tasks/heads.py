@@ -59,7 +59,8 @@ class LinearHead(Head):
 
     def features(self, hidden: Tensor, pooled: Tensor | None, attention_mask: Tensor) -> Tensor:
         """State of one token; see `Head`."""
-        return hidden[:, 0] if self.pool == "first" else last_token(hidden, attention_mask)
+        read = first_token if self.pool == "first" else last_token
+        return read(hidden, attention_mask)
 
     def forward_features(self, features: Tensor) -> Tensor:
         """See `Head`."""
@@ -100,7 +101,8 @@ class RobertaHead(Head):
         self.out_proj = _linear(width, labels)
 
     def features(self, hidden: Tensor, pooled: Tensor | None, attention_mask: Tensor) -> Tensor:
-        """State of the first token; see `Head`."""
+        """State of the first column; see `Head`."""
+        # Of padding, too, where that is on the left: transformers' own head does the same.
         return hidden[:, 0]
 
     def forward_features(self, features: Tensor) -> Tensor:
@@ -126,11 +128,20 @@ class ScoreHead(Head):
         return _apply(self.score, features)
 
 
+def first_token(hidden: Tensor, attention_mask: Tensor) -> Tensor:
+    """States [batch, width] of the first tokens that are not padding, on either side."""
+    # Of equal values argmax gives the first; it takes no bool.
+    return _states_at(attention_mask.long().argmax(dim=1), hidden)
+
+
 def last_token(hidden: Tensor, attention_mask: Tensor) -> Tensor:
     """States [batch, width] of the last tokens that are not padding, on either side."""
     places = torch.arange(attention_mask.shape[1], device=attention_mask.device)
-    last = (places * attention_mask.to(places.dtype)).argmax(dim=1).to(hidden.device)
-    return hidden[torch.arange(len(hidden), device=hidden.device), last]
+    return _states_at((places * attention_mask.to(places.dtype)).argmax(dim=1), hidden)
+
+
+def _states_at(places: Tensor, hidden: Tensor) -> Tensor:
+    return hidden[torch.arange(len(hidden), device=hidden.device), places.to(hidden.device)]
 
 
 def build_head(kind: HeadKind, width: int, labels: int, dropout: float, pool: Pool) -> Head:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,17 @@ import torch
 from fake_setup import fake_setup
 from safetensors.torch import load_file
 from tiny import batch_of, save_backbone
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache
 
 from ptv2_scale import load_backbone
 from ptv2_scale.backbones.attention import Prefix, bind
 from ptv2_scale.backbones.families.glm_classic import GLM_CLASSIC
 from ptv2_scale.backbones.family import attention_modules
+from ptv2_scale.backbones.glm_classic.model import eager_attention
+from ptv2_scale.backbones.load import Whole, materialise
 from ptv2_scale.config import Prefix as PrefixConfig
-from ptv2_scale.engine.build import build_model
+from ptv2_scale.engine.build import build_model, first_values, model_filler
 from ptv2_scale.errors import UserError
 from ptv2_scale.prompts.prefix import check_room
 
@@ -78,6 +81,7 @@ MASKS: dict[str, tuple[Tensor | None, Tensor]] = {
     "column of separators": (torch.tensor([[1], [0], [5]]), separated([1, 0, 5])),
     "one separator": (torch.tensor(3), separated([3])),
     "padding": (PADDED, PADDED[:, None, None]),
+    "padding, wider": (torch.cat((1 - PADDED[:, :2], PADDED), 1), PADDED[:, None, None]),
     "full": (full_mask(), full_mask()),
     "full of integers": (full_mask().long(), full_mask()),
     "full, wider": (torch.cat((torch.zeros(3, 1, LENGTH, 2), full_mask()), -1), full_mask()),
@@ -197,6 +201,80 @@ def test_prefix_and_text_may_exceed_the_table_that_the_text_fills(tmp_path: Path
     expected = (query @ keys.transpose(1, 2) / 6**0.5).softmax(-1) @ own
     torch.testing.assert_close(seen["mixed"], expected.transpose(0, 1).reshape(20, 30))
     assert config["max_sequence_length"] == 20
+
+
+def test_a_head_reads_cls_as_published(tmp_path: Path) -> None:
+    """`pool_token: cls` of the published config.json: the state of a text's first token."""
+    folder = published_glm.save(tmp_path)
+    setup = fake_setup(folder)
+    model = build_model(setup)
+    materialise(model, model_filler(setup, model, first_values(setup)), Whole())
+    input_ids, _ = texts()
+    counted = torch.tensor([[*range(9)], [0] * 4 + [*range(5)], [*range(3)] + [0] * 6])
+    positions = torch.stack((counted, torch.zeros_like(counted)), dim=1)
+    hidden, _ = published_glm.forward(
+        published_glm.CONFIG, input_ids, positions, PADDED[:, None, None]
+    )
+    with torch.no_grad():
+        found = model.eval()(prefix=None, input_ids=input_ids, attention_mask=PADDED)
+    assert largest(found.features - hidden[torch.arange(3), [0, 4, 0]]) <= 1e-5
+
+
+# Configuration key -> what a dropout of everything leaves at zero.
+DROPPED = {
+    "embedding_dropout_prob": {"embeddings"},
+    "attention_dropout_prob": {"mixed values"},
+    "output_dropout_prob": {"attention", "mlp"},
+}
+
+
+def zeroed(model: Any) -> set[str]:
+    """Where a forward pass has nothing but zeros, in all layers."""
+    zeros: dict[str, list[bool]] = {}
+
+    def look(place: str) -> Callable[..., None]:
+        # Hooks give (module, inputs) or (module, inputs, output); the states come first.
+        return lambda _, *seen: zeros.setdefault(place, []).append(not seen[-1][0].any())
+
+    hooks = [model.transformer.layers[0].register_forward_pre_hook(look("embeddings"))]
+    for layer in model.transformer.layers:
+        hooks.append(layer.attention.dense.register_forward_pre_hook(look("mixed values")))
+        hooks.append(layer.attention.register_forward_hook(look("attention")))
+        hooks.append(layer.mlp.register_forward_hook(look("mlp")))
+    model(texts()[0])
+    for hook in hooks:
+        hook.remove()
+    assert all(len(set(layers)) == 1 for layers in zeros.values())
+    return {place for place, layers in zeros.items() if layers[0]}
+
+
+@pytest.mark.parametrize("implementation", ["ptv2_sdpa", "sdpa", "eager"])
+def test_each_dropout_acts_at_its_own_place(implementation: str, tmp_path: Path) -> None:
+    off = dict.fromkeys(DROPPED, 0.0)
+    for key, places in DROPPED.items():
+        model = load_backbone(str(published_glm.save(tmp_path, **{**off, key: 1.0})))
+        model.set_attn_implementation(implementation)
+        assert zeroed(model) == set()
+        assert zeroed(model.train()) == places
+    folder = published_glm.save(tmp_path, **off)
+    assert zeroed(load_backbone(str(folder), dropout=1.0).train()) == set().union(*DROPPED.values())
+
+
+def test_eager_attention_in_bf16_has_an_fp32_softmax() -> None:
+    """In the gradient of the scores: on a CPU the weights come out the same with a bf16 softmax."""
+    generator = torch.Generator().manual_seed(6)
+    scores, upstream = torch.randn(2, 1, 4, 64, 64, generator=generator).mul(3).bfloat16()
+    scores.requires_grad_()
+    nothing, one_each = torch.zeros(1, 4, 64, 64), torch.eye(64).expand(1, 4, 64, 64)
+    mixed, weights = eager_attention(
+        nn.Identity(), *(x.bfloat16() for x in (nothing, nothing, one_each)), scores, scaling=1.0
+    )
+    mixed.transpose(1, 2).backward(upstream)
+    exact = scores.detach().double().requires_grad_()
+    exact.softmax(-1).backward(upstream.double())
+    assert mixed.dtype == weights.dtype == torch.bfloat16
+    torch.testing.assert_close(weights.double(), exact.softmax(-1), rtol=2**-7, atol=1e-12)
+    torch.testing.assert_close(scores.grad.double(), exact.grad, rtol=2**-7, atol=1e-6)
 
 
 def test_a_head_does_not_pay_for_the_vocabulary(tmp_path: Path) -> None:

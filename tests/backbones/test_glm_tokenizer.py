@@ -145,7 +145,7 @@ def test_a_saved_tokenizer_is_the_same(kind: str, published: Published, tmp_path
 def test_the_folders_ids_and_names_are_taken(published: Published) -> None:
     folder = published("GLMBertTokenizer")
     settings = json.loads((folder / "tokenizer_config.json").read_text())
-    settings |= {"do_lower_case": False, "truncation_side": "right"}
+    settings |= {"do_lower_case": False, "truncation_side": "right", "padding_side": "left"}
     settings["eos_token"] = {"content": "<|endofpiece|>", "lstrip": False}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     added = {"<|endofpiece|>": 30522, "<|startofpiece|>": 30523, "[gMASK]": 30524}
@@ -155,6 +155,9 @@ def test_the_folders_ids_and_names_are_taken(published: Published) -> None:
     assert tokenizer.eos_token_id == 30522
     assert PieceTokens.of(tokenizer).masks == {103: "[MASK]", 30524: "[gMASK]"}
     assert tokenizer("Hello hello", truncation=True, max_length=3)["input_ids"] == [101, 100, 102]
+    padded = tokenizer(["hello hello", "hello"], padding=True)
+    assert padded["input_ids"] == [[101, 7592, 7592, 102], [0, 101, 7592, 102]]
+    assert padded["attention_mask"] == [[1, 1, 1, 1], [0, 1, 1, 1]]
 
 
 @pytest.mark.parametrize("kind", ["GLMGPT2Tokenizer", "GLMChineseTokenizer"])

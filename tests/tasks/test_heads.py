@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tiny import batch_of, config_of
+from fake_setup import fake_setup
+from tiny import batch_of, config_of, save_backbone
 from torch import nn
 from transformers import AutoModelForSequenceClassification
 
+from ptv2_scale.backbones.load import Whole, materialise
+from ptv2_scale.engine.build import build_model, first_values, model_filler
 from ptv2_scale.errors import UserError
 from ptv2_scale.tasks.heads import Head, HeadKind, build_head
 
@@ -79,20 +83,41 @@ def test_dropout_is_where_transformers_has_it(model_type: str) -> None:
     assert not torch.equal(found, logits_of(reference, head, batch))
 
 
-@pytest.mark.parametrize("pool", ["first", "last"])
-@pytest.mark.parametrize(("padding", "places"), [("right", [8, 5, 3]), ("left", [8, 8, 8])])
+@pytest.mark.parametrize(
+    ("pool", "padding", "places"),
+    [
+        ("first", "right", [0, 0, 0]),
+        ("first", "left", [0, 3, 5]),
+        ("last", "right", [8, 5, 3]),
+        ("last", "left", [8, 8, 8]),
+    ],
+)
 def test_linear_head_reads_one_token(pool: Any, padding: str, places: list[int]) -> None:
     mask = batch_of(padding)["attention_mask"]
     hidden = torch.randn(3, 9, WIDTH)
     head = build_head("linear", WIDTH, 2, 0.0, pool)
-    expected = torch.stack(
-        [row[0 if pool == "first" else place] for row, place in zip(hidden, places, strict=True)]
-    )
+    expected = torch.stack([row[place] for row, place in zip(hidden, places, strict=True)])
     assert torch.equal(head.features(hidden, None, mask), expected)
     assert isinstance(head.out_proj, nn.Linear)
     assert torch.allclose(
         head(hidden, None, mask), expected @ head.out_proj.weight.T + head.out_proj.bias
     )
+
+
+@pytest.mark.parametrize("padding", ["right", "left"])
+@pytest.mark.parametrize("model_type", ["bert", "glm_classic"])
+def test_padding_changes_no_logits(model_type: str, padding: str, tmp_path: Path) -> None:
+    """Behind a prefix, a text in a batch has the logits that it has alone."""
+    setup = fake_setup(save_backbone(model_type, tmp_path))
+    model = build_model(setup)
+    materialise(model, model_filler(setup, model, first_values(setup)), Whole())
+    batch = batch_of(padding)
+    with torch.no_grad():
+        together = model.eval()(**batch)
+        for row, real in enumerate(batch["attention_mask"].bool()):
+            alone = model(**{name: value[row, real][None] for name, value in batch.items()})
+            for found, expected in zip(together, alone, strict=True):
+                torch.testing.assert_close(found[row], expected[0], rtol=0, atol=2e-5)
 
 
 def test_head_may_be_wider_than_the_backbone_is_precise() -> None:
