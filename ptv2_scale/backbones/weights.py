@@ -6,6 +6,7 @@ backbone moves each rank's own bytes and little more.
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 from functools import cached_property
@@ -214,7 +215,7 @@ def _indexed(index: Path) -> list[Path]:
     except (UserError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{index}: not an index of weight shards ({error!r}).") from None
     paths = [index.parent / Path(str(name)).name for name in names]
-    missing = [path.name for path in paths if not path.is_file()]
+    missing = [path.name for path in paths if not os.path.isfile(path)]
     if missing:
         raise UserError(f"{index}: names shards that are not there: {', '.join(missing)}.")
     return paths

@@ -145,7 +145,10 @@ def head_dropout(config: Any, kind: str) -> float:
     if kind not in ("bert", "roberta"):
         return 0.0
     own = getattr(config, "classifier_dropout", None)
-    return float(config.hidden_dropout_prob if own is None else own)
+    found = config.hidden_dropout_prob if own is None else own
+    if not isinstance(found, (int, float)) or not 0 <= found <= 1:
+        raise UserError(f"config.json: classifier_dropout is {found!r:.40}; expected 0 to 1.")
+    return float(found)
 
 
 def build_model(setup: Setup, backbone: Any = None) -> PromptedModel:

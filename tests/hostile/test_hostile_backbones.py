@@ -67,6 +67,14 @@ def first(folder: Path) -> None:
     first_values(setup)
 
 
+@pytest.mark.parametrize("dropout", [-1, 10, float("nan"), "0.1", [0.1], 10**400])
+def test_dropout_of_a_head(arena: Arena, folders: dict[str, Path], dropout: object) -> None:
+    content = json.loads((folders["bert"] / "config.json").read_text())
+    content["classifier_dropout"] = dropout
+    copy = spoilt(arena, folders["bert"], "config.json", json.dumps(content).encode())
+    arena.attempt("backbone config", lambda: first(copy))
+
+
 @trials(3)
 @given(data=st.data())
 def test_configurations(arena: Arena, folders: dict[str, Path], data: st.DataObject) -> None:

@@ -77,8 +77,14 @@ def _cores() -> int:
     return Path("/proc/cpuinfo").read_text().count("processor\t:")
 
 
-def page(seen: dict[str, list[Row]], tally: dict[str, int], benchmark: str) -> str:
-    inputs = [*tally.items(), ("**all**", sum(tally.values()))]
+def hostile_table(tally: dict[str, Row]) -> str:
+    kinds = {kind: row for kind, row in tally.items() if kind != "control"}
+    lines = [(kind, row["tried"], row["refused"]) for kind, row in kinds.items()]
+    total = ("**all**", *(sum(line[place] for line in lines) for place in (1, 2)))
+    return table(("input", "tried", "refused"), [*lines, total])
+
+
+def page(seen: dict[str, list[Row]], tally: dict[str, Row], benchmark: str) -> str:
     return TEXT.read_text().format(
         date=date.today().isoformat(),
         machine=machine(),
@@ -91,7 +97,7 @@ def page(seen: dict[str, list[Row]], tally: dict[str, int], benchmark: str) -> s
         watchdog=plain_table(seen["watchdog"]),
         disk=plain_table(seen["disk"]),
         numbers=plain_table(seen["numbers"]),
-        hostile=table(("input", "tried"), inputs),
+        hostile=hostile_table(tally),
         benchmark=benchmark.strip(),
     )
 
