@@ -1,6 +1,7 @@
 """Small files of strangers, read whole: regular files only, up to a size, UTF-8, JSON not too deep.
 
 Whatever is wrong with one is a `UserError` that names the file and, where there is one, the line.
+And `sync`, for files of our own that must be on the disk.
 """
 
 from __future__ import annotations
@@ -119,3 +120,16 @@ def _refuse_half_characters(value: Any) -> None:
         raise ValueError(
             "half a character (a lone surrogate, \\ud800 to \\udfff) is no text"
         ) from None
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, is on the disk.
+
+    Raises:
+        OSError: it is not there, or cannot be written.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ptv2_scale.errors import UserError
+from ptv2_scale.files import sync
 
 
 @contextmanager
@@ -77,12 +78,3 @@ def publish(folder: Path, out: Path) -> None:
     sync(folder)
     folder.rename(out)
     sync(out.absolute().parent)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of files, is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -24,7 +24,6 @@ from ptv2_scale.engine.manifest import (
     Stamp,
     damage,
     part_name,
-    sync_folder,
     write_manifest,
     write_synced,
 )
@@ -32,6 +31,7 @@ from ptv2_scale.engine.parts import part_bytes
 from ptv2_scale.engine.ranks import Ranks, gather
 from ptv2_scale.engine.state import LocalPart
 from ptv2_scale.errors import UserError
+from ptv2_scale.files import sync
 
 T = TypeVar("T")
 
@@ -165,15 +165,9 @@ def _nothing() -> None:
 
 def _free_text(folder: Path) -> str:
     try:
-        return f", and {_size(_free(folder))} are free"
+        return f", and {_size(shutil.disk_usage(folder).free)} are free"
     except OSError:
         return ""
-
-
-def _free(folder: Path) -> int:
-    """Bytes that this user may still write."""
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize
 
 
 def _size(count: int) -> str:
@@ -186,7 +180,7 @@ def _begin(building: Path, needed: int) -> None:
         raise OSError(f"the directory {building.parent} has disappeared")
     if building.exists():
         shutil.rmtree(building)
-    if _free(building.parent) < needed:
+    if shutil.disk_usage(building.parent).free < needed:
         raise OSError("not enough free space")
     building.mkdir()
 
@@ -195,12 +189,12 @@ def _publish(building: Path, final: Path, state: TrainerState, files: dict[str, 
     text = json.dumps(asdict(state), indent=1)
     trainer = write_synced(building / TRAINER, text.encode())
     write_manifest(building, {**files, TRAINER: trainer})
-    sync_folder(building)
+    sync(building)
     if final.exists():
         # The same step saved again, after a resume from an earlier one.
         final.rename(free_name(final.with_name(f"{final.name}.replaced")))
     building.rename(final)
-    sync_folder(final.parent)
+    sync(final.parent)
 
 
 def free_name(path: Path) -> Path:

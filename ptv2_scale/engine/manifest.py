@@ -65,15 +65,6 @@ def write_synced(path: Path, content: bytes) -> Stamp:
     return Stamp(len(content), hashlib.sha256(content).hexdigest())
 
 
-def sync_folder(path: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def write_manifest(folder: Path, files: dict[str, Stamp]) -> None:
     """Write what makes `folder` a checkpoint, once all its files are there."""
     manifest = Manifest(FORMAT, files)
