@@ -22,26 +22,21 @@ from ptv2_scale.engine.build import (
 )
 from ptv2_scale.engine.checkpoint import (
     Best,
-    CheckpointNotWrittenError,
     Found,
     TrainerState,
     checkpoint_path,
-    newest_valid,
-    prune,
-    read_state,
-    save,
 )
 from ptv2_scale.engine.evaluate import forward_all, model_inputs
 from ptv2_scale.engine.guard import check_prefix
 from ptv2_scale.engine.head_only import score_head_alone
+from ptv2_scale.engine.keeper import Keeper
 from ptv2_scale.engine.manifest import damage
-from ptv2_scale.engine.parts import Parts
 from ptv2_scale.engine.ranks import Ranks, gather, on_first_rank, sum_over_ranks
 from ptv2_scale.engine.reporting import NOT_FINITE, Reporter
 from ptv2_scale.engine.result import Result, peak_memory
 from ptv2_scale.engine.resume import Resume, find_start, open_run
 from ptv2_scale.engine.spike import SpikeAlarm
-from ptv2_scale.engine.state import full_values, local_parts, restore
+from ptv2_scale.engine.state import full_values
 from ptv2_scale.engine.train import Attempt, Trainer
 from ptv2_scale.engine.warm_start import check_warm_start, warm_start
 from ptv2_scale.engine.watch.requests import Stopped
@@ -59,7 +54,7 @@ _MOST_IN_A_ROW = 10
 class Opened:
     """A recipe with its data, before this process has joined the other ranks.
 
-    Opening comes first, so that a mistake in the recipe or the data ends every rank by itself.
+    Opening comes first: most mistakes are found before ranks wait for each other.
 
     Attributes:
         setup: what the recipe names.
@@ -125,7 +120,7 @@ class Run:
             ranks,
         )
         self._spikes = SpikeAlarm(config.train.spike)
-        self._saved: int | None = None
+        self._keeper = Keeper(self._engine, path, config.checkpoint, ranks, self._reporter)
 
     def _open(self, resume: Resume) -> Found:
         found = find_start(self._path, resume, self._config, self._setup.fingerprint)
@@ -168,20 +163,13 @@ class Run:
         )
 
     def _resume(self, path: Path) -> TrainerState:
-        state = self._restore(path)
+        state = self._keeper.restore(path)
         if state.best and damage(checkpoint_path(self._path, state.best.step)):
             # Its best evaluation cannot be had any more; the next one counts as the best again.
             state = replace(state, best=None, without_gain=0)
         self._reporter.say(f"resumed from {path}, written by {state.world} ranks")
         self._reporter.record({"event": "resumed", "step": state.step})
         return replace(state, world=self._ranks.world, recipe=self._config.model_dump(mode="json"))
-
-    def _restore(self, path: Path) -> TrainerState:
-        state = read_state(path)
-        restore(self._engine, Parts(path).read, state.updates)
-        self._saved = state.step
-        reached("resuming", state.step)
-        return state
 
     def _advance(self, state: TrainerState) -> TrainerState:
         if state.step + 1 in state.skipped:  # going back has shown that it is better left out
@@ -231,13 +219,7 @@ class Run:
         return replace(state, step=step)
 
     def _roll_back(self, state: TrainerState) -> TrainerState:
-        found = on_first_rank(self._ranks, lambda: newest_valid(self._path))
-        if found.path is None:
-            raise UserError(
-                f"{self._path}: there is no checkpoint yet to go back to. Lower train.lr, or set"
-                " checkpoint.every so that one is written sooner."
-            )
-        before = self._restore(found.path)
+        before = self._keeper.restore(self._keeper.newest())
         self._reporter.say(f"back to step {before.step}; step {state.skipped[-1]} is left out")
         self._reporter.record({"event": "resumed", "step": before.step})
         return replace(before, skipped=state.skipped)
@@ -306,24 +288,9 @@ class Run:
         return better if self._save(better) else replace(state, without_gain=0)
 
     def _save(self, state: TrainerState) -> bool:
-        """Write a checkpoint unless this step has one; False: it could not be, and one goes on."""
-        if state.step == self._saved or state.step == 0:
-            return True
+        """Keep this step; False: it could not be, and the run goes on."""
         reached("saving a checkpoint", state.step)
-        groups = self._engine.optimizer.param_groups
-        kept = [{k: v for k, v in g.items() if k in ("lr", "weight_decay")} for g in groups]
-        state = replace(state, parameter_groups=kept)
-        try:
-            save(self._path, state, list(local_parts(self._engine)), self._ranks)
-        except CheckpointNotWrittenError as error:
-            if self._config.checkpoint.on_error == "stop":
-                raise
-            self._reporter.say(f"warning: {error}")
-            return False
-        self._saved = state.step
-        if self._ranks.first:
-            prune(self._path, self._config.checkpoint.keep, state.best)
-        return True
+        return self._keeper.save(state)
 
     def _finish(self, state: TrainerState) -> Result:
         if state.best is None:
@@ -335,8 +302,7 @@ class Run:
                 " nothing to export."
             )
         if best.step != state.step:
-            parts = Parts(checkpoint_path(self._path, best.step))
-            restore(self._engine, parts.read, best.step)
+            self._keeper.restore(checkpoint_path(self._path, best.step))
         values = full_values(self._engine)
         head_only = self._head_only() if self._config.train.head_only_baseline else None
         result = self._result(state, best, head_only)

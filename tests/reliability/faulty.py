@@ -217,7 +217,7 @@ def at_start(place: str) -> None:
     import deepspeed
     from torch.utils import file_baton
 
-    from ptv2_scale.engine import build, ranks, resume, run
+    from ptv2_scale.engine import build, keeper, ranks, resume, run
 
     owner, name, after = {
         "extensions": (ranks, "prepare_extensions", False),
@@ -228,7 +228,7 @@ def at_start(place: str) -> None:
         "opening": (resume, "remove_unfinished", True),
         "loading": (build, "materialise", True),
         "initialising": (deepspeed, "initialize", True),
-        "restoring": (run, "restore", True),
+        "restoring": (keeper, "restore", True),
         "guard": (run, "check_prefix", True),
     }[place]
     wrap(owner, name, always, after=after)

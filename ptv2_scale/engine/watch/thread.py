@@ -16,8 +16,10 @@ from ptv2_scale.config import Watchdog
 from ptv2_scale.config.values import seconds
 from ptv2_scale.engine.ranks import Ranks, rank_from_environment
 from ptv2_scale.engine.watch import whereabouts
-from ptv2_scale.engine.watch.faults import Fault, Roll
-from ptv2_scale.engine.watch.group import Alone, First, Group, Other, Verdict
+from ptv2_scale.engine.watch.faults import FAILED, Fault, Roll
+from ptv2_scale.engine.watch.first import First
+from ptv2_scale.engine.watch.group import Alone, Group, Verdict
+from ptv2_scale.engine.watch.other import Other
 from ptv2_scale.engine.watch.requests import (
     INTERRUPTED,
     SIGNALS,
@@ -139,6 +141,10 @@ class Watch:
                 self._group.leave()
         except Verdict as verdict:
             self._end(verdict)
+        except Exception as error:
+            # Without its watch a rank could hang unseen.
+            fault = Fault.of(self._rank, error)
+            self._end(Verdict(FAILED, fault.text, "the watch failed"))
 
     def _tick(self, now: float) -> None:
         if self._limit is not None and now - self._began > self._limit:
