@@ -56,7 +56,7 @@ def world_from_environment() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def start(cpu_threads: int, timeout: float) -> Ranks:
+def start(cpu_threads: int, timeout: float = 1800.0) -> Ranks:
     """Join the run that the launcher's environment describes; alone without one.
 
     Args:
