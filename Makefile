@@ -43,7 +43,7 @@ SEEN := .venv/reliability
 reliability: setup
 	rm -rf $(SEEN) && mkdir $(SEEN)
 	PTV2_SCALE_EVERYTHING=1 $(BIN)/python -m pytest tests/reliability --seen $(SEEN)/seen.json
-	PTV2_SCALE_EXAMPLES=400 $(BIN)/python -m pytest tests/hostile --tally $(SEEN)/tally.json
+	PTV2_SCALE_EXAMPLES=200 $(BIN)/python -m pytest tests/hostile --tally $(SEEN)/tally.json
 	$(BIN)/python benchmarks/checkpoints.py $(SEEN)/work > $(SEEN)/benchmark.md
 	$(BIN)/python tests/reliability/page.py $(SEEN)/seen.json $(SEEN)/tally.json \
 		$(SEEN)/benchmark.md > docs/reliability.md

@@ -60,7 +60,8 @@ def ranks_table(rows: list[Row]) -> str:
 
 
 def plain_table(rows: list[Row]) -> str:
-    return table(list(rows[0]), [list(row.values()) for row in rows])
+    headings = list(rows[0])
+    return table(headings, [[row[heading] for heading in headings] for row in rows])
 
 
 def versions() -> str:
@@ -98,7 +99,8 @@ def page(seen: dict[str, list[Row]], tally: dict[str, Row], benchmark: str) -> s
         disk=plain_table(seen["disk"]),
         numbers=plain_table(seen["numbers"]),
         hostile=hostile_table(tally),
-        benchmark=benchmark.strip(),
+        # Without what libraries print beside it.
+        benchmark="\n".join(line for line in benchmark.splitlines() if line.startswith("|")),
     )
 
 
