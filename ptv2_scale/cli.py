@@ -21,6 +21,7 @@ from ptv2_scale import __version__
 from ptv2_scale.config import RunConfig, load_recipe
 from ptv2_scale.demo import RECIPE as DEMO_RECIPE
 from ptv2_scale.errors import UserError
+from ptv2_scale.launchers.options import add_options
 
 if TYPE_CHECKING:
     from ptv2_scale.engine.ranks import Ranks
@@ -35,6 +36,10 @@ _EXAMPLES = """examples:
   ptv2-scale export runs/rte ./rte-peft --format peft
   ptv2-scale convert ./glm-10b ./glm-10b-safetensors
 """
+
+
+# Ranks that lose another one notice it after watchdog.silence, and then need some time to end.
+_END_S = 40.0
 
 
 def recipe_path(name: str) -> Path:
@@ -67,19 +72,29 @@ def train(arguments: argparse.Namespace) -> int:
 
 
 def launch(arguments: argparse.Namespace) -> int:
-    """Train on several ranks of this host; restart after failures."""
-    _, path = _load(arguments)
-    from ptv2_scale.launchers.local import free_port, render
+    """Train on the ranks of one host or many; restart after failures."""
+    config, path = _load(arguments)
+    from ptv2_scale.config.values import seconds
+    from ptv2_scale.launchers.environment import new_name
+    from ptv2_scale.launchers.options import plan_of
     from ptv2_scale.launchers.supervise import Supervisor
 
-    def command(resume: str) -> list[str]:
-        train = ["train", arguments.recipe, *arguments.overrides, "--resume", resume]
-        return render(train, arguments.nproc, free_port())
-
+    train = ("train", arguments.recipe, *arguments.overrides)
+    plan = plan_of(arguments, train, path, _devices)
+    if arguments.dry_run:
+        print(plan.resumed(arguments.resume).describe(new_name()))
+        return 0
+    patience = seconds(config.watchdog.silence) + _END_S
     supervisor = Supervisor(
-        path, command, arguments.resume, arguments.max_restarts, arguments.backoff
+        plan, arguments.resume, arguments.max_restarts, arguments.backoff, patience
     )
     return supervisor.stay()
+
+
+def _devices() -> int:
+    import torch
+
+    return torch.accelerator.device_count() or 1
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
@@ -201,7 +216,7 @@ def parser() -> argparse.ArgumentParser:
                 help="continue from the newest valid checkpoint, or from this one",
             )  # fmt: skip
         if action is launch:
-            _launch_options(one)
+            add_options(one)
     one = command(evaluate)
     one.add_argument("source", metavar="EXPORT", help="folder of an export or a finished run")
     one.add_argument("overrides", nargs="*", metavar="task.key=value", help="task.path=... ...")
@@ -224,28 +239,6 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--dtype", default="bf16", choices=("bf16", "fp32"))
     command(schema)
     return top
-
-
-def _launch_options(launch: argparse.ArgumentParser) -> None:
-    launch.add_argument("--nproc", type=_count, help="ranks; default: as many as there are GPUs")
-    launch.add_argument(
-        "--max-restarts", type=_number, default=0, metavar="N", help="after a rank or host failed"
-    )
-    launch.add_argument(
-        "--backoff", type=float, default=10.0, metavar="SECONDS", help="before the first restart"
-    )
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"found '{text}', expected a whole number")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if _number(text) < 1:
-        raise argparse.ArgumentTypeError(f"found '{text}', expected a whole number from 1 on")
-    return int(text)
 
 
 def _quieten() -> None:

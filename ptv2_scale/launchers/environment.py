@@ -5,42 +5,56 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import stat
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ptv2_scale.errors import UserError
 from ptv2_scale.processes import Process
 
+HOST = "PTV2_SCALE_HOST"  # the name that the user knows this host by
 _LAUNCH = "PTV2_SCALE_LAUNCH"  # another value each time, so that an old status is not taken for new
 _LAUNCHER = "PTV2_SCALE_LAUNCHER"  # the process, as JSON
 _RANKS = "PTV2_SCALE_RANKS"  # a folder of this host, with a file a rank
 
 
+def new_name() -> str:
+    """A name for one start of all ranks, which nobody else can guess."""
+    return secrets.token_hex(8)
+
+
+def host_name() -> str:
+    """What to call this host: as the user does, else its own name."""
+    return os.environ.get(HOST) or os.uname().nodename
+
+
 @dataclass(frozen=True)
 class Launch:
-    """One start of all ranks.
+    """One host's share in a start of all ranks.
 
     Attributes:
-        name: of this start alone.
-        launcher: the process that started it.
-        ranks: folder in which ranks of the launcher's host say who they are.
+        name: of this start alone, the same on all hosts.
+        launcher: the process that starts this host's ranks.
+        folder: in which its ranks say who they are; others cannot look into it.
     """
 
     name: str
     launcher: Process
-    ranks: Path
+    folder: Path
 
     @classmethod
-    def new(cls, ranks: Path) -> Launch:
-        """A start by this process."""
+    def new(cls, name: str, node: int) -> Launch:
+        """A host's share, started by this process."""
         launcher = Process.here(os.getpid())
         assert launcher is not None
-        return cls(secrets.token_hex(8), launcher, ranks)
+        return cls(name, launcher, private_folder(name, node))
 
     def variables(self) -> dict[str, str]:
         """What ranks find in their environment."""
         launcher = json.dumps(asdict(self.launcher))
-        return {_LAUNCH: self.name, _LAUNCHER: launcher, _RANKS: str(self.ranks)}
+        return {_LAUNCH: self.name, _LAUNCHER: launcher, _RANKS: str(self.folder)}
 
     @classmethod
     def found(cls) -> Launch | None:
@@ -55,11 +69,30 @@ class Launch:
         process = Process.here(os.getpid())
         if process is None or process.host != self.launcher.host:
             return
-        unfinished = self.ranks / f".{rank}"
+        unfinished = self.folder / f".{rank}"
         unfinished.write_text(json.dumps(asdict(process)))
-        unfinished.replace(self.ranks / f"{rank}.json")
+        unfinished.replace(self.folder / f"{rank}.json")
 
     def registered(self) -> Iterator[Process]:
         """The ranks of this host that have said who they are."""
-        for path in sorted(self.ranks.glob("*.json")):
+        for path in sorted(self.folder.glob("*.json")):
             yield Process(**json.loads(path.read_text()))
+
+
+def private_folder(name: str, node: int) -> Path:
+    """A host's folder for one start, made if it is not there; others cannot look into it.
+
+    Args:
+        name: of the start.
+        node: number of the host; several may be one machine.
+
+    Raises:
+        UserError: something else has its name.
+    """
+    path = Path(tempfile.gettempdir()) / f"ptv2_scale.{os.getuid()}.{name}.{node}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    status = path.lstat()
+    private = stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o700
+    if not private or status.st_uid != os.getuid():
+        raise UserError(f"{path}: not a private folder of this user's. Remove it.")
+    return path

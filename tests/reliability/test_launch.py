@@ -109,8 +109,8 @@ def test_a_crash_that_repeats_ends_the_restarts(job: Job, tmp_path: Path) -> Non
         f"runpy.run_path({FAULTY!r}, run_name='__main__')\n"
     )
     code = (
-        "import sys, ptv2_scale.launchers.local as local; real = local.render\n"
-        "local.render = lambda *a: [w.replace('ptv2_scale', 'ptv2_scale_faulty')"
+        "from ptv2_scale.launchers import node; real = node.deepspeed\n"
+        "node.deepspeed = lambda *a: [w.replace('ptv2_scale', 'ptv2_scale_faulty')"
         " if w == 'ptv2_scale' else w for w in real(*a)]\n"
         "from ptv2_scale.cli import run; run()"
     )

@@ -16,6 +16,7 @@ from ptv2_scale.engine.watch.faults import (
     Roll,
 )
 from ptv2_scale.engine.watch.stacks import arm, own_stack, take_stack
+from ptv2_scale.launchers.environment import host_name
 from ptv2_scale.processes import Process, host_identity
 
 
@@ -77,7 +78,7 @@ class Alone:
 
 def member_of(ranks: Ranks) -> Member:
     """This process, as the other ranks are told of it."""
-    return Member(ranks.rank, os.uname().nodename, os.getpid(), host_identity(), arm())
+    return Member(ranks.rank, host_name(), os.getpid(), host_identity(), arm())
 
 
 def stack_of(member: Member) -> str:

@@ -13,6 +13,7 @@ from ptv2_scale.engine.watch.group import Verdict, member_of, share, stack_of
 from ptv2_scale.engine.watch.link import Link, Message
 from ptv2_scale.engine.watch.stacks import own_stack
 from ptv2_scale.errors import UserError
+from ptv2_scale.launchers.environment import host_name
 from ptv2_scale.processes import host_identity
 
 _CONNECT_S = 30.0
@@ -30,7 +31,7 @@ class Other:
             self._link = Link(socket.create_connection((address, port), timeout=_CONNECT_S))
         except OSError as error:
             raise UserError(
-                f"{os.uname().nodename}: the first rank cannot be reached at {address}:{port}"
+                f"{host_name()}: the first rank cannot be reached at {address}:{port}"
                 f" ({error}). Ranks watch each other over TCP: let the hosts of a run reach each"
                 " other on any port."
             ) from None

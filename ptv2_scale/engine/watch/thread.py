@@ -16,7 +16,7 @@ from ptv2_scale.config import Watchdog
 from ptv2_scale.config.values import seconds
 from ptv2_scale.engine.ranks import Ranks, rank_from_environment
 from ptv2_scale.engine.watch import whereabouts
-from ptv2_scale.engine.watch.faults import FAILED, Fault, Roll
+from ptv2_scale.engine.watch.faults import FAILED, Fault, Kind, Roll
 from ptv2_scale.engine.watch.first import First
 from ptv2_scale.engine.watch.group import Alone, Group, Verdict
 from ptv2_scale.engine.watch.other import Other
@@ -115,7 +115,8 @@ class Watch:
         """End this rank, and all others, for an exception of its own."""
         fault = Fault.of(self._rank, error)
         if self._group is None:
-            text = fault.text if self._rank == 0 else ""
+            # Every rank finds the user's mistakes, and one tells of them; nobody else knows of this.
+            text = fault.text if self._rank == 0 or fault.kind is not Kind.MISTAKE else ""
             self._end(Verdict(fault.code, text, fault.text))
         self._fault = fault
         self._thread.join()

@@ -1,0 +1,130 @@
+"""What a launch is to do, and what it runs on each host for that; nothing is started here."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ptv2_scale.launchers.environment import HOST
+from ptv2_scale.launchers.hostfile import Host
+from ptv2_scale.launchers.node import Group
+from ptv2_scale.launchers.remote import Here, Remote, Ssh
+from ptv2_scale.launchers.variables import Variables
+
+AGENT = "ptv2_scale.launchers.host"
+
+# (the ranks' group, number of this host) -> argv of a launcher of this host's ranks
+NodeLauncher = Callable[[Group, "int | str"], list[str]]
+
+
+@dataclass(frozen=True)
+class Channel:
+    """One process of the launching host, through which hosts are started and heard.
+
+    Attributes:
+        hosts: it serves, by name.
+        argv: of the process.
+        environment: of the process, beside what it inherits.
+    """
+
+    hosts: tuple[str, ...]
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A start of all ranks, the same command on every host.
+
+    Attributes:
+        group: the ranks, where they meet, and what they run.
+        run: the run directory.
+        folder: working directory on every host.
+        variables: for the ranks' environment.
+        node_launcher: starts one host's ranks.
+        remote: how hosts are reached.
+        fan_out: reach all through one pdsh instead of one process each.
+    """
+
+    group: Group
+    run: Path
+    folder: Path
+    variables: Variables
+    node_launcher: NodeLauncher
+    remote: Remote
+    fan_out: bool = False
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Names of all hosts, the first rank's first."""
+        return tuple(host.name for host in self.group.hosts)
+
+    def resumed(self, resume: str) -> Plan:
+        """The same, to begin as `--resume` says."""
+        train = (*self.group.train, "--resume", resume)
+        return replace(self, group=replace(self.group, train=train))
+
+    def agent(self, *arguments: str) -> list[str]:
+        """A call of the agent on a host."""
+        return [sys.executable, "-m", AGENT, *arguments]
+
+    def command(self, name: str, node: int | str, host: str) -> list[str]:
+        """What a host runs.
+
+        Args:
+            name: of this start.
+            node: number of the host, or the word that pdsh puts it in for.
+            host: its name, or pdsh's word for that.
+        """
+        values = {**self.variables.shown, HOST: host}
+        return [
+            *("env", "-C", str(self.folder)),
+            *(f"{key}={value}" for key, value in sorted(values.items())),
+            *self.agent("run", name, str(node), "--run", str(self.run), "--until-eof", "--"),
+            *self.node_launcher(self.group, node),
+        ]
+
+    def channels(self, name: str) -> list[Channel]:
+        """What this host runs to start all hosts."""
+        if self.fan_out:
+            assert isinstance(self.remote, Ssh)
+            return [_pdsh(self, name, self.remote)]
+        return [
+            Channel((host,), tuple(self.remote.argv(host, self.command(name, node, host))), {})
+            for node, host in enumerate(self.hosts)
+        ]
+
+    def describe(self, name: str) -> str:
+        """The same for people: hosts, variables and commands, nothing of them started."""
+        lines = [f"# {host.name}: {_ranks(self.group.hosts, n)}" for n, host in _numbered(self)]
+        secret = ", ".join(sorted(self.variables.secret)) or "none"
+        lines += [f"# run directory: {self.run}", f"# secrets, by a file of mode 0600: {secret}"]
+        for channel in self.channels(name):
+            own = [f"{key}={shlex.quote(value)}" for key, value in channel.environment.items()]
+            lines.append(" ".join([*own, shlex.join(channel.argv)]))
+        return "\n".join(lines)
+
+
+def local(group: Group, run: Path, node_launcher: NodeLauncher) -> Plan:
+    """All ranks on this host, in this environment."""
+    return Plan(group, run, Path.cwd(), Variables({}), node_launcher, Here())
+
+
+def _pdsh(plan: Plan, name: str, ssh: Ssh) -> Channel:
+    # pdsh puts in number and name of each host. No word of a command line can hold a null byte.
+    command = shlex.join(plan.command(name, "\0n", "\0h")).replace("%", "%%").replace("\0", "%")
+    argv = ("pdsh", "-S", "-N", "-R", "ssh", "-f", "1024", "-w", ",".join(plan.hosts), command)
+    return Channel(plan.hosts, argv, {"PDSH_SSH_ARGS_APPEND": " ".join(ssh.options)})
+
+
+def _numbered(plan: Plan) -> list[tuple[int, Host]]:
+    return list(enumerate(plan.group.hosts))
+
+
+def _ranks(hosts: Sequence[Host], node: int) -> str:
+    first = sum(host.slots for host in hosts[:node])
+    last = first + hosts[node].slots - 1
+    return f"rank {first}" if first == last else f"ranks {first} to {last}"

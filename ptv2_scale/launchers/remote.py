@@ -1,0 +1,134 @@
+"""How a host is reached, and asking all hosts of a list something at once."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+MOST_ANSWERED = 4 << 20  # bytes of an answer
+_AT_ONCE = 64
+
+
+class Remote(Protocol):
+    """A way to reach hosts."""
+
+    def argv(self, host: str, command: Sequence[str]) -> list[str]:
+        """The command of this host that runs `command` on another one, every word intact."""
+        ...
+
+
+@dataclass(frozen=True)
+class Ssh:
+    """The user's own ssh: keys, host keys and jump hosts are as its configuration says.
+
+    Nothing is ever asked (no terminal is there to answer), and a host that has gone is noticed.
+
+    Attributes:
+        config: configuration file instead of ~/.ssh/config.
+    """
+
+    config: Path | None = None
+
+    @property
+    def options(self) -> list[str]:
+        """What is added to the user's configuration."""
+        own = [] if self.config is None else ["-F", str(self.config)]
+        return [
+            *own,
+            *("-o", "BatchMode=yes", "-o", "ConnectTimeout=10"),
+            *("-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"),
+        ]
+
+    def argv(self, host: str, command: Sequence[str]) -> list[str]:
+        """See `Remote`."""
+        return ["ssh", *self.options, host, shlex.join(command)]
+
+
+@dataclass(frozen=True)
+class Srun:
+    """Hosts of the Slurm allocation that this process runs in."""
+
+    def argv(self, host: str, command: Sequence[str]) -> list[str]:
+        """See `Remote`."""
+        return ["srun", "--nodes=1", "--ntasks=1", f"--nodelist={host}", "--overlap", *command]
+
+
+@dataclass(frozen=True)
+class Here:
+    """This host, under whatever name."""
+
+    def argv(self, host: str, command: Sequence[str]) -> list[str]:
+        """See `Remote`."""
+        return list(command)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back from a host.
+
+    Attributes:
+        host: its name.
+        code: exit code; 255 is ssh's own failure; None: it took too long and was given up.
+        out: standard output, up to `MOST_ANSWERED` bytes.
+        err: standard error.
+    """
+
+    host: str
+    code: int | None
+    out: bytes
+    err: str
+
+
+def ask(
+    remote: Remote,
+    commands: Mapping[str, Sequence[str]],
+    *,
+    stdin: bytes = b"",
+    timeout: float,
+) -> dict[str, Answer]:
+    """Run a command on each host, on all at once.
+
+    Args:
+        remote: how hosts are reached.
+        commands: by host.
+        stdin: what each command reads.
+        timeout: seconds until a command is given up.
+    """
+    if not commands:
+        return {}
+    with ThreadPoolExecutor(min(len(commands), _AT_ONCE)) as pool:
+        asked = {
+            host: pool.submit(_ask, host, remote.argv(host, command), stdin, timeout)
+            for host, command in commands.items()
+        }
+        return {host: one.result() for host, one in asked.items()}
+
+
+def _ask(host: str, argv: list[str], stdin: bytes, timeout: float) -> Answer:
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
+        given.write(stdin)
+        given.seek(0)
+        try:
+            process = subprocess.Popen(argv, stdin=given, stdout=subprocess.PIPE, stderr=errors)
+        except OSError as error:
+            return Answer(host, 127, b"", f"{argv[0]}: {error.strerror}")
+        timer = threading.Timer(timeout, process.kill)
+        timer.start()
+        assert process.stdout is not None
+        with process.stdout:
+            out = process.stdout.read(MOST_ANSWERED)
+        if len(out) == MOST_ANSWERED:
+            process.kill()
+        code = process.wait()
+        late = not timer.is_alive()
+        timer.cancel()
+        errors.seek(0)
+        text = errors.read(MOST_ANSWERED).decode(errors="replace")
+        return Answer(host, None if late else code, out, text)

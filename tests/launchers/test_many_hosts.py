@@ -1,0 +1,79 @@
+"""Runs over several hosts: the same bits as on one, whatever carries the start there."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cluster import Cluster
+from hosted import Run
+from points import sample
+
+Hosts = Callable[..., Cluster]
+
+
+@pytest.fixture(scope="module")
+def on_one_host(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], bytes]:
+    """The final prefix's bytes of as many ranks on this host."""
+    known: dict[int, bytes] = {}
+
+    def result(world: int) -> bytes:
+        if world not in known:
+            run = Run(tmp_path_factory.mktemp("one") / "run")
+            run.here(world)
+            known[world] = run.result()
+        return known[world]
+
+    return result
+
+
+def need(transport: str) -> None:
+    if shutil.which(transport) is None:
+        pytest.skip(f"no {transport} here")
+
+
+@pytest.mark.parametrize(
+    ("count", "transport"), sample([(2, "pdsh"), (2, "ssh"), (3, "ssh"), (3, "pdsh")], 2)
+)
+def test_the_same_bits_as_on_one_host(
+    count: int,
+    transport: str,
+    cluster: Hosts,
+    tmp_path: Path,
+    on_one_host: Callable[[int], bytes],
+) -> None:
+    need(transport)
+    run = Run(tmp_path / "run")
+    text = run.launch(cluster(count), "--transport", transport).must_succeed()
+    assert f"on {count} ranks" in text
+    assert "Traceback" not in text
+    assert run.result() == on_one_host(count)
+
+
+def test_a_cut_link_ends_the_run_and_the_same_command_goes_on(
+    cluster: Hosts, tmp_path: Path
+) -> None:
+    hosts = cluster(2)
+    recipe = ("demo", "train.epochs=2", "train.head_only_baseline=false", "checkpoint.every=5",
+              "evaluate.every=1000", "watchdog.silence=4s", "watchdog.stall=60s")  # fmt: skip
+    run = Run(tmp_path / "run", recipe)
+    launched = run.launch(hosts, "--resume", "auto")
+    run.wait_for(12)
+    hosts.cut(2)
+    try:
+        assert launched.code(90) == 3, launched.text()
+    finally:
+        hosts.heal(2)
+    last = launched.text().splitlines()[-1]
+    made = max(run.steps())
+    assert hosts.hosts[1] in last, launched.text()
+    assert run.status()["exit_code"] == 3
+    again = run.launch(hosts, "--resume", "auto")
+    run.wait_for(made + 3)
+    again.process.send_signal(signal.SIGTERM)
+    assert again.code() == 75, again.text()
+    assert "resumed from" in again.text()
+    assert run.status()["exit_code"] == 75
