@@ -21,6 +21,7 @@ from ptv2_scale import __version__
 from ptv2_scale.config import RunConfig, load_recipe
 from ptv2_scale.demo import RECIPE as DEMO_RECIPE
 from ptv2_scale.errors import UserError
+from ptv2_scale.launchers import output
 from ptv2_scale.launchers.options import add_options
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def _load(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
 
 def train(arguments: argparse.Namespace) -> int:
     """Train a recipe's prompt, evaluate it, export it."""
+    output.start(int(os.environ.get("RANK", "0")))
     config, path = _load(arguments)
     from ptv2_scale.engine.run import Opened, Run, open_recipe
     from ptv2_scale.engine.session import together
@@ -286,6 +288,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception:
         traceback.print_exc()
         return 3
+    finally:
+        output.finish()
 
 
 def run() -> NoReturn:

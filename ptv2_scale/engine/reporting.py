@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from ptv2_scale.engine.train import StepResult
 from ptv2_scale.errors import UserError
+from ptv2_scale.launchers.output import terminal_width
 
 NOT_FINITE = "not_finite.jsonl"
 
@@ -68,12 +69,13 @@ class Reporter:
     def start(self, total: int, done: int) -> None:
         """Begin a progress bar over steps; a bar only on a terminal, lines elsewhere."""
         if self._speaks:
-            quiet = not sys.stderr.isatty()
+            width = terminal_width()
+            quiet = width is None
             # On a log file a redrawn bar is noise: one line every ten seconds.
             every = 10.0 if quiet else 0.5
             self._bar = tqdm(
                 total=total, initial=done, unit="step", mininterval=every, maxinterval=every,
-                ncols=100 if quiet else None, dynamic_ncols=not quiet, ascii=quiet,
+                ncols=100 if width is None else width - 1, ascii=quiet,
             )  # fmt: skip
 
     def step(self, record: dict[str, Any]) -> None:

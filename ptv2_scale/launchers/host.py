@@ -12,6 +12,7 @@ comes from `RUN/status.json`, which the ranks write, where this host has it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -25,9 +26,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ptv2_scale.launchers.environment import Launch, private_folder
-from ptv2_scale.launchers.status import read_status
+from ptv2_scale.launchers.status import REFUSED, last_words, read_status
 
-DONE, REFUSED, FAILED, SAVED = 0, 2, 3, 75
+DONE, FAILED, SAVED = 0, 3, 75
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 REPORT = "\x1eptv2-scale "  # begins a line of standard error that is no text for people
 
@@ -105,7 +106,9 @@ class Agent:
         status = read_status(self.run)
         if status is None or status.launch != self.launch.name or status.exit_code is None:
             return Report(self.node, self._code(runner.returncode), _last_step(self.run))
-        return Report(self.node, status.exit_code, _last_step(self.run), status.reason)
+        return Report(
+            self.node, status.exit_code, _last_step(self.run), last_words(status, self.run)
+        )
 
     def _await_eof(self) -> None:
         while os.read(0, 1 << 16):
@@ -204,7 +207,9 @@ def main(argv: Sequence[str]) -> int:
     try:
         agent = Agent(launch, arguments.run, arguments.node)
         report = agent.stay(arguments.argv, arguments.until_eof)
-        sys.stderr.write(f"{report.line()}\n")
+        with contextlib.suppress(OSError):  # nobody listens any more
+            sys.stderr.write(f"{report.line()}\n")
+            sys.stderr.flush()
         return report.code
     finally:
         shutil.rmtree(launch.folder, ignore_errors=True)

@@ -9,6 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from ptv2_scale.errors import printable
+from ptv2_scale.launchers.output import log_name
+
+MOST_DETAIL = 8000  # characters
+REFUSED = 2
+_TOLD = 10  # lines
+
 State = Literal["running", "done", "stopped", "failed"]
 
 
@@ -20,7 +27,9 @@ class Status:
         state: "running", "done", "stopped" by a request, or "failed".
         exit_code: that the run ends with; None while it runs.
         step: optimizer steps made.
-        reason: why it stopped or failed.
+        reason: why it stopped or failed, one line.
+        detail: traceback or stack behind the reason.
+        rank: that failed.
         launch: the start that wrote this, see `Launch`; None: of another launcher.
     """
 
@@ -28,6 +37,8 @@ class Status:
     exit_code: int | None
     step: int
     reason: str = ""
+    detail: str = ""
+    rank: int | None = None
     launch: str | None = None
 
 
@@ -45,3 +56,31 @@ def read_status(run: Path) -> Status | None:
         return Status(**json.loads((run / "status.json").read_text()))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def last_words(status: Status, run: Path) -> str:
+    """What a failed run ends with: the reason, what it comes from, and where to read more.
+
+    Args:
+        status: of the run.
+        run: the run directory, for the log of a rank that left nothing else.
+    """
+    if status.state != "failed" or status.exit_code == REFUSED:
+        return ""
+    lines = [status.reason, *status.detail.splitlines()[-_TOLD:]]
+    if status.rank is not None:
+        log = run / "logs" / log_name(status.rank)
+        if not status.detail:
+            lines += [f"  {line}" for line in _end_of(log)]
+        lines.append(f"log: {log}")
+    return "\n".join(lines)
+
+
+def _end_of(log: Path) -> list[str]:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - MOST_DETAIL))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    return [printable(line) for line in text.splitlines()[-_TOLD:]]

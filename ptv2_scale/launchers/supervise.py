@@ -16,10 +16,12 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from ptv2_scale.launchers.environment import new_name
-from ptv2_scale.launchers.host import FAILED, FORWARDED, REFUSED, SAVED, Report
+from ptv2_scale.launchers.host import FAILED, FORWARDED, SAVED, Report
+from ptv2_scale.launchers.merge import Merge
 from ptv2_scale.launchers.plan import Channel, Plan
 from ptv2_scale.launchers.remote import Here, ask
 from ptv2_scale.launchers.restarts import Again, after_failures
+from ptv2_scale.launchers.status import REFUSED
 
 _LOOK_S = 0.1
 _LAST_S = 15.0  # after the first rank's host has ended
@@ -93,6 +95,9 @@ class Start:
     name: str = field(default_factory=new_name)
     _reports: dict[int, Report] = field(default_factory=dict)
     _lines: queue.SimpleQueue[tuple[IO[str], str]] = field(default_factory=queue.SimpleQueue)
+    _merges: dict[IO[str], Merge] = field(
+        default_factory=lambda: {sys.stdout: Merge(), sys.stderr: Merge()}
+    )
 
     def stay(self) -> Report:
         """Run to the end, and say how it ended."""
@@ -105,6 +110,9 @@ class Start:
             for process in processes:
                 _close(process)
         self._show(time.monotonic() + 1)
+        for target, merge in self._merges.items():
+            target.writelines(merge.finish())
+            target.flush()
         return self._judge(channels, processes)
 
     def _hand_over_secrets(self) -> None:
@@ -179,8 +187,11 @@ class Start:
         with contextlib.suppress(queue.Empty):
             while (left := until - time.monotonic()) > 0:
                 target, line = self._lines.get(timeout=left)
-                target.write(line)
+                target.writelines(self._merges[target].hear(line, time.monotonic()))
                 target.flush()
+        for target, merge in self._merges.items():
+            target.writelines(merge.tick(time.monotonic()))
+            target.flush()
 
     def _judge(
         self, channels: Sequence[Channel], processes: Sequence[subprocess.Popen[str]]

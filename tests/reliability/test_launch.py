@@ -125,7 +125,9 @@ def test_a_crash_that_repeats_ends_the_restarts(job: Job, tmp_path: Path) -> Non
     )  # fmt: skip
     assert ended.returncode == 3, ended.stderr[-3000:]
     assert "it failed twice after step 9" in ended.stderr
-    assert ended.stderr.count("RuntimeError: planted by the test") == 2
+    # By the rank itself, and again as each start's last words.
+    assert ended.stderr.count("RuntimeError: planted by the test") == 4
+    assert ended.stderr.splitlines()[-1] == f"log: {job.run}/logs/rank-00001.log"
     assert job.checkpoints() == ["step-00000004", "step-00000008"]
 
 

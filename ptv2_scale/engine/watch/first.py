@@ -138,7 +138,7 @@ class First:
     def _end(self, fault: Fault) -> None:
         text = self._roll.describe(fault)
         self._tell_all({"end": fault.code})
-        raise Verdict(fault.code, text, text)
+        raise Verdict(fault.code, text, text, fault.rank)
 
     def _tell_all(self, message: Message) -> None:
         for link in self._links.values():

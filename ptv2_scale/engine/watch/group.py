@@ -27,11 +27,12 @@ class Verdict(Exception):  # noqa: N818 - no error of this program's
         code: exit code of every rank.
         text: what to print; None: another rank prints it.
         status: reason for `RUN/status.json`; empty: another rank writes it.
+        rank: that is at fault, if one is.
     """
 
-    def __init__(self, code: int, text: str | None, status: str) -> None:
+    def __init__(self, code: int, text: str | None, status: str, rank: int | None = None) -> None:
         super().__init__(text)
-        self.code, self.text, self.status = code, text, status
+        self.code, self.text, self.status, self.rank = code, text, status, rank
 
 
 class Group(Protocol):
@@ -66,7 +67,7 @@ class Alone:
         fault = self._roll.verdict()
         if fault:
             text = self._roll.describe(fault)
-            raise Verdict(fault.code, text, text)
+            raise Verdict(fault.code, text, text, fault.rank)
 
     def blame(self, fault: Fault) -> None:
         """See `Group`."""

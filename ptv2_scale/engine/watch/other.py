@@ -83,7 +83,8 @@ class Other:
         if fault.kind is Kind.SILENT and same_host and self._speaks(same_host):
             fault = with_text(fault, stack_of(first))
         text = self._roll.describe(fault)
-        raise Verdict(fault.code, text if self._speaks(same_host) else None, text)
+        spoken = text if self._speaks(same_host) else None
+        raise Verdict(fault.code, spoken, text, fault.rank)
 
     def _speaks(self, same_host: bool) -> bool:
         # Nobody can agree any more: one rank a host says it.

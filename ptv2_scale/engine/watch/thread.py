@@ -26,8 +26,9 @@ from ptv2_scale.engine.watch.requests import (
     Requests,
     end_with_parent,
 )
+from ptv2_scale.launchers import output
 from ptv2_scale.launchers.environment import Launch
-from ptv2_scale.launchers.status import State, Status, write_status
+from ptv2_scale.launchers.status import MOST_DETAIL, State, Status, write_status
 
 _TICK_S = 0.25
 
@@ -96,8 +97,9 @@ class Watch:
             self._group = Other(roll, ranks, self._selector)
 
     def attach(self, run: Path) -> None:
-        """Keep the status of a run from now on."""
+        """Keep the status and the logs of a run from now on."""
         self._run = run
+        output.keep(run / "logs")
         if self._rank == 0:
             self._write("running", None, "")
 
@@ -117,7 +119,7 @@ class Watch:
         if self._group is None:
             # Every rank finds the user's mistakes, and one tells of them; nobody else knows of this.
             text = fault.text if self._rank == 0 or fault.kind is not Kind.MISTAKE else ""
-            self._end(Verdict(fault.code, text, fault.text))
+            self._end(Verdict(fault.code, text, fault.text, self._rank))
         self._fault = fault
         self._thread.join()
         os._exit(fault.code)
@@ -145,7 +147,7 @@ class Watch:
         except Exception as error:
             # Without its watch a rank could hang unseen.
             fault = Fault.of(self._rank, error)
-            self._end(Verdict(FAILED, fault.text, "the watch failed"))
+            self._end(Verdict(FAILED, fault.text, "the watch failed", self._rank))
 
     def _tick(self, now: float) -> None:
         if self._limit is not None and now - self._began > self._limit:
@@ -170,15 +172,18 @@ class Watch:
             sys.stderr.write(f"\nptv2-scale: {verdict.text}\n")
             sys.stderr.flush()
         if self._run is not None and verdict.status:
-            self._write("failed", verdict.code, verdict.status.splitlines()[0])
-        sys.stdout.flush()
+            self._write("failed", verdict.code, verdict.status, verdict.rank)
+        output.finish()
         os._exit(verdict.code)
 
-    def _write(self, state: State, code: int | None, reason: str) -> None:
+    def _write(self, state: State, code: int | None, reason: str, rank: int | None = None) -> None:
         assert self._run is not None
+        first, _, detail = reason.partition("\n")
         step = whereabouts.current().step
         launch = None if self._launch is None else self._launch.name
-        write_status(self._run, Status(state, code, step, reason, launch))
+        write_status(
+            self._run, Status(state, code, step, first, detail[-MOST_DETAIL:], rank, launch)
+        )
 
 
 def _ignore(number: int, frame: object) -> None:
