@@ -18,6 +18,7 @@ from deepspeed.accelerator import get_accelerator
 
 from ptv2_scale.engine.jit import prepare_extensions
 from ptv2_scale.errors import UserError
+from ptv2_scale.launchers import interfaces
 
 T = TypeVar("T")
 
@@ -68,6 +69,8 @@ def start(cpu_threads: int, timeout: float = 1800.0) -> Ranks:
     if "RANK" not in os.environ:
         _stand_alone()
     prepare_extensions()
+    per_host = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1)
+    os.environ.update(interfaces.choose(os.environ, world_from_environment() > per_host))
     with redirect_stdout(StringIO()):  # DeepSpeed prints a line on every rank
         deepspeed.init_distributed(verbose=False, timeout=timedelta(seconds=timeout))
     local = int(os.environ["LOCAL_RANK"])
@@ -76,7 +79,7 @@ def start(cpu_threads: int, timeout: float = 1800.0) -> Ranks:
         rank=torch.distributed.get_rank(),
         world=torch.distributed.get_world_size(),
         local=local,
-        per_host=int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1),
+        per_host=per_host,
         device=torch.device(accelerator.device_name(local)),
     )
 

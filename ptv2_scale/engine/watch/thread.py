@@ -117,7 +117,7 @@ class Watch:
         """End this rank, and all others, for an exception of its own."""
         fault = Fault.of(self._rank, error)
         if self._group is None:
-            # Every rank finds the user's mistakes, and one tells of them; nobody else knows of this.
+            # Every rank finds the user's mistakes, and one tells of them; of this no other knows.
             text = fault.text if self._rank == 0 or fault.kind is not Kind.MISTAKE else ""
             self._end(Verdict(fault.code, text, fault.text, self._rank))
         self._fault = fault
