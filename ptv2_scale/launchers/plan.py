@@ -67,9 +67,14 @@ class Plan:
         train = (*self.group.train, "--resume", resume)
         return replace(self, group=replace(self.group, train=train))
 
-    def agent(self, *arguments: str) -> list[str]:
-        """A call of the agent on a host."""
-        return [sys.executable, "-m", AGENT, *arguments]
+    def agent(self, host: str, *arguments: str) -> list[str]:
+        """A call of the agent on a host, in the ranks' folder and environment."""
+        values = {**self.variables.shown, HOST: host}
+        return [
+            *("env", "-C", str(self.folder)),
+            *(f"{key}={value}" for key, value in sorted(values.items())),
+            *(sys.executable, "-m", AGENT, *arguments),
+        ]
 
     def command(self, name: str, node: int | str, host: str) -> list[str]:
         """What a host runs.
@@ -79,11 +84,8 @@ class Plan:
             node: number of the host, or the word that pdsh puts it in for.
             host: its name, or pdsh's word for that.
         """
-        values = {**self.variables.shown, HOST: host}
         return [
-            *("env", "-C", str(self.folder)),
-            *(f"{key}={value}" for key, value in sorted(values.items())),
-            *self.agent("run", name, str(node), "--run", str(self.run), "--until-eof", "--"),
+            *self.agent(host, "run", name, str(node), "--run", str(self.run), "--until-eof", "--"),
             *self.node_launcher(self.group, node),
         ]
 

@@ -123,7 +123,7 @@ class Start:
     def _tell(self, action: str, stdin: bytes = b"", *arguments: str) -> None:
         """Have the agents of all hosts do something."""
         commands = {
-            host: self.plan.agent(action, self.name, str(node), *arguments)
+            host: self.plan.agent(host, action, self.name, str(node), *arguments)
             for node, host in enumerate(self.plan.hosts)
         }
         for answer in ask(self.plan.remote, commands, stdin=stdin, timeout=_ANSWER_S).values():

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from cluster import Cluster
 from hosted import Run
@@ -53,6 +54,13 @@ def test_the_same_bits_as_on_one_host(
     assert run.result() == on_one_host(count)
 
 
+def cmdline(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
 def test_a_cut_link_ends_the_run_and_the_same_command_goes_on(
     cluster: Hosts, tmp_path: Path
 ) -> None:
@@ -60,13 +68,22 @@ def test_a_cut_link_ends_the_run_and_the_same_command_goes_on(
     recipe = ("demo", "train.epochs=2", "train.head_only_baseline=false", "checkpoint.every=5",
               "evaluate.every=1000", "watchdog.silence=4s", "watchdog.stall=60s")  # fmt: skip
     run = Run(tmp_path / "run", recipe)
-    launched = run.launch(hosts, "--resume", "auto")
+    launched = run.launch(hosts, "--resume", "auto", env={"HF_TOKEN": "hf_verysecret"})
     run.wait_for(12)
+    found = [process for process in psutil.process_iter() if process.is_running()]
+    assert not [one for one in found if "hf_verysecret" in " ".join(cmdline(one))]
+    told = [
+        one
+        for one in found
+        if "--local_rank=0" in cmdline(one) and f"run={run.path}" in cmdline(one)
+    ]
+    assert [one.environ()["HF_TOKEN"] for one in told] == ["hf_verysecret"] * 2
     hosts.cut(2)
     try:
         assert launched.code(90) == 3, launched.text()
     finally:
         hosts.heal(2)
+    assert "hf_verysecret" not in launched.text()
     made = max(run.steps())
     _, _, last_words = launched.text().partition("ptv2-scale launch: the run failed")
     assert f"rank 1 on {hosts.hosts[1]} has not answered for 4 s" in last_words, launched.text()
