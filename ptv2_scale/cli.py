@@ -22,6 +22,7 @@ from ptv2_scale.config import RunConfig, load_recipe
 from ptv2_scale.demo import RECIPE as DEMO_RECIPE
 from ptv2_scale.errors import UserError
 from ptv2_scale.launchers import output
+from ptv2_scale.launchers.membership import adopt
 from ptv2_scale.launchers.options import add_options
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def _load(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
 
 def train(arguments: argparse.Namespace) -> int:
     """Train a recipe's prompt, evaluate it, export it."""
+    adopt()
     output.start(int(os.environ.get("RANK", "0")))
     config, path = _load(arguments)
     from ptv2_scale.engine.run import Opened, Run, open_recipe
@@ -75,13 +77,16 @@ def train(arguments: argparse.Namespace) -> int:
 
 def launch(arguments: argparse.Namespace) -> int:
     """Train on the ranks of one host or many; restart after failures."""
-    config, path = _load(arguments)
     from ptv2_scale.config.values import seconds
     from ptv2_scale.launchers.environment import new_name
-    from ptv2_scale.launchers.options import plan_of
+    from ptv2_scale.launchers.options import plan_of, slurm_overrides
     from ptv2_scale.launchers.supervise import Supervisor
 
     train = ("train", arguments.recipe, *arguments.overrides)
+    arguments.overrides = [*arguments.overrides, *slurm_overrides(arguments)]
+    config, path = _load(arguments)
+    if arguments.slurm:
+        return _launch_by_slurm(arguments, train, config, path)
     plan = plan_of(arguments, train, path, _devices)
     if arguments.dry_run:
         print(plan.resumed(arguments.resume).describe(new_name()))
@@ -91,6 +96,23 @@ def launch(arguments: argparse.Namespace) -> int:
         plan, arguments.resume, arguments.max_restarts, arguments.backoff, patience
     )
     return supervisor.stay()
+
+
+def _launch_by_slurm(
+    arguments: argparse.Namespace, train: tuple[str, ...], config: RunConfig, path: Path
+) -> int:
+    from ptv2_scale.launchers.options import slurm_job_of
+    from ptv2_scale.launchers.slurm import render, submit
+
+    job = slurm_job_of(arguments, train, config.slurm, path)
+    script = render(job)
+    if arguments.dry_run:
+        print(script, end="")
+        return 0
+    number = submit(script, job.script, job.variables.secret)
+    print(f"job {number}: {job.script}\nits output: {job.shown_log(number)}")
+    print(f"watch: squeue --jobs={number}\ncancel: scancel {number}")
+    return 0
 
 
 def _devices() -> int:

@@ -11,6 +11,7 @@ from ptv2_scale.config.recipe import (
     Train,
     Watchdog,
 )
+from ptv2_scale.config.slurm import Slurm
 
 __all__ = [
     "Backbone",
@@ -20,6 +21,7 @@ __all__ = [
     "Prefix",
     "Prompt",
     "RunConfig",
+    "Slurm",
     "Task",
     "Train",
     "Watchdog",

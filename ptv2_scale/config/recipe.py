@@ -15,6 +15,7 @@ from pydantic import (
 
 from ptv2_scale.config.prompt import Prefix, Prompt
 from ptv2_scale.config.rules import meaningful
+from ptv2_scale.config.slurm import Slurm
 from ptv2_scale.config.values import (
     SETTINGS,
     Batch,
@@ -222,6 +223,7 @@ class RunConfig(BaseModel):
     watchdog: Watchdog = Field(
         default_factory=Watchdog, description="When a rank counts as failed."
     )
+    slurm: Slurm = Field(default_factory=Slurm, description="What a job asks Slurm for.")
     deepspeed: Text = Field(
         default="zero3",
         description="zero3, zero3_hpz, ... of ds_configs, or path of a DeepSpeed JSON of your own.",

@@ -47,6 +47,7 @@ MAY_DIFFER = frozenset(
         "train.not_finite",
         "train.spike",
         "train.time_limit",
+        "slurm",  # the whole section
         "watchdog.silence",
         "watchdog.stall",
     }
@@ -189,6 +190,10 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _may_differ(key: str) -> bool:
+    return key in MAY_DIFFER or key.partition(".")[0] in MAY_DIFFER
+
+
 def check_resumable(state: TrainerState, config: RunConfig, fingerprint: str, path: Path) -> None:
     """Refuse to continue with another backbone or another recipe.
 
@@ -204,7 +209,7 @@ def check_resumable(state: TrainerState, config: RunConfig, fingerprint: str, pa
     changed = [
         f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key) and key not in MAY_DIFFER
+        if before.get(key) != now.get(key) and not _may_differ(key)
     ]
     if changed:
         raise UserError(

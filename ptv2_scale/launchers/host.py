@@ -1,6 +1,7 @@
 """What a launch runs on each host: it starts the ranks there, stays with them, and reports.
 
     python -m ptv2_scale.launchers.host run NAME NODE --run RUN [--until-eof] -- ARGV
+                                                until-eof: for a launch that reads the report
     python -m ptv2_scale.launchers.host signal NAME NODE NUMBER
     python -m ptv2_scale.launchers.host keep NAME NODE         secrets as JSON on standard input
 
@@ -207,9 +208,10 @@ def main(argv: Sequence[str]) -> int:
     try:
         agent = Agent(launch, arguments.run, arguments.node)
         report = agent.stay(arguments.argv, arguments.until_eof)
-        with contextlib.suppress(OSError):  # nobody listens any more
-            sys.stderr.write(f"{report.line()}\n")
-            sys.stderr.flush()
+        if arguments.until_eof:
+            with contextlib.suppress(OSError):  # nobody listens any more
+                sys.stderr.write(f"{report.line()}\n")
+                sys.stderr.flush()
         return report.code
     finally:
         shutil.rmtree(launch.folder, ignore_errors=True)

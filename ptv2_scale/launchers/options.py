@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -10,13 +11,23 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from ptv2_scale.config import Slurm
 from ptv2_scale.errors import UserError
 from ptv2_scale.launchers import node
 from ptv2_scale.launchers.hostfile import Host, read_hostfile
 from ptv2_scale.launchers.plan import Plan, local
 from ptv2_scale.launchers.remote import Ssh
+from ptv2_scale.launchers.slurm import SlurmJob
+from ptv2_scale.launchers.trials import read_trials
 from ptv2_scale.launchers.variables import travelling
 
+_SLURM_WORDS = {
+    "partition": "where the job is queued",
+    "account": "that pays for it",
+    "qos": "quality of service",
+    "time": "limit, as sbatch has it: 24:00:00",
+    "constraint": "features that a node must have",
+}
 _PORTS = range(20000, 32768)  # below those that systems give away by themselves
 
 
@@ -27,11 +38,22 @@ def add_options(launch: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--hostfile", type=Path, metavar="FILE", help="hosts as DeepSpeed has them: NAME slots=N"
     )
+    one.add_argument(
+        "--slurm", action="store_true", help="a batch job, as the recipe's section slurm asks for"
+    )
     where.add_argument(
         "--nproc", type=count, metavar="N", help="ranks of a host; default: one a GPU"
     )
     where.add_argument(
         "--master", metavar="ADDRESS[:PORT]", help="where ranks meet; default: the first host"
+    )
+    slurm = launch.add_argument_group("Slurm, instead of the recipe's own")
+    slurm.add_argument("--nodes", type=count, metavar="N", help="nodes of a job")
+    slurm.add_argument("--gpus-per-node", type=count, metavar="N", help="GPUs of a node")
+    for option, what in _SLURM_WORDS.items():
+        slurm.add_argument(f"--{option}", metavar=option.upper(), help=what)
+    slurm.add_argument(
+        "--array", type=Path, metavar="FILE", help="a job for each line of key=value words"
     )
     how = launch.add_argument_group("how")
     how.add_argument(
@@ -46,6 +68,53 @@ def add_options(launch: argparse.ArgumentParser) -> None:
     )
     how.add_argument(
         "--dry-run", action="store_true", help="print what would run, and start nothing"
+    )
+
+
+def slurm_overrides(options: argparse.Namespace) -> list[str]:
+    """The options that stand for keys of the recipe's section `slurm`, as overrides.
+
+    Raises:
+        UserError: an option of Slurm's is given without --slurm.
+    """
+    keys = {"nodes": "nodes", "gpus-per-node": "gpus_per_node"}
+    keys |= {option: option for option in _SLURM_WORDS}
+    given = {option: getattr(options, key) for option, key in keys.items()}
+    for option, value in (*given.items(), ("array", options.array)):
+        if value is not None and not options.slurm:
+            raise UserError(f"--{option}: is for Slurm. Add --slurm, or leave it out.")
+    if options.slurm and options.nproc is not None:
+        given["ranks-per-node"] = options.nproc
+    return [
+        # Quoted as YAML has it, so that a word stays one.
+        f"slurm.{option.replace('-', '_')}={json.dumps(value)}"
+        for option, value in given.items()
+        if value is not None
+    ]
+
+
+def slurm_job_of(
+    options: argparse.Namespace, train: tuple[str, ...], settings: Slurm, run: Path
+) -> SlurmJob:
+    """What a launch by Slurm is to do; see `plan_of`.
+
+    Raises:
+        UserError: options do not go together, or a file cannot be read.
+    """
+    for option in ("transport", "ssh_config", "master"):
+        if getattr(options, option) is not None:
+            raise UserError(f"--{option.replace('_', '-')}: is for hostfiles. Leave it out.")
+    if options.max_restarts:
+        raise UserError("--max-restarts: not with --slurm. A job that was stopped comes back by"
+                        " itself (slurm.requeues); one that failed stays where it is.")  # fmt: skip
+    return SlurmJob(
+        settings=settings,
+        run=run,
+        folder=Path.cwd(),
+        train=train,
+        resume=options.resume,
+        variables=travelling(os.environ, Path.home(), Path.cwd()),
+        trials=() if options.array is None else read_trials(options.array, run),
     )
 
 

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 from cluster import Cluster, need_hosts
+from slurm_cluster import SlurmCluster, need_slurm
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +26,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
             return made[count, slots]
 
         yield up
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+    """A real Slurm of two nodes."""
+    need_slurm()
+    cluster = SlurmCluster(tmp_path_factory.mktemp("slurm"))
+    try:
+        cluster.up()
+        yield cluster
+    finally:
+        cluster.down()

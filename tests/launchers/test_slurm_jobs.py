@@ -1,0 +1,181 @@
+"""`ptv2-scale launch --slurm` on a real Slurm of two nodes: interrupted, a job ends well."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hosted import Run, environment
+from slurm_cluster import SlurmCluster
+from tiny import write_recipe
+
+STEPS = 60
+LAUNCH = Path(__file__).parents[2] / "launch"
+SLOW = Path(__file__).with_name("slow")
+ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
+
+
+@dataclass
+class Submitted:
+    """A job, and the run that it makes."""
+
+    cluster: SlurmCluster
+    run: Run
+    number: str
+
+    def text(self) -> str:
+        return self.run.path.with_name(f"{self.run.path.name}.{self.number}.log").read_text()
+
+    def end(self) -> dict[str, str]:
+        return self.cluster.wait_for_state(self.number, *ENDED)
+
+    def must_succeed(self) -> dict[str, str]:
+        found = self.end()
+        assert found["JobState"] == "COMPLETED", f"{found}\n{self.text()[-6000:]}"
+        return found
+
+
+@dataclass
+class Recipe:
+    """A small job with dropout, long enough to be interrupted."""
+
+    folder: Path
+    cluster: SlurmCluster
+
+    def run(self, name: str) -> Run:
+        return Run(self.folder / name, (str(self.folder / "recipe.yaml"),))
+
+    def environment(self, slow: bool) -> dict[str, str]:
+        found = {**environment(), **self.cluster.environment}
+        found["PATH"] = f"{Path(sys.executable).parent}:{found['PATH']}"
+        if slow:
+            found["PYTHONPATH"] += f":{SLOW}"
+        return found
+
+    def sbatch(self, *arguments: str, slow: bool = False) -> str:
+        made = subprocess.run(
+            ["sbatch", "--parsable", *arguments], env=self.environment(slow), check=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, cwd=self.folder,
+        )  # fmt: skip
+        return made.stdout.strip()
+
+    def submit(self, name: str, *options: str, slow: bool = False) -> Submitted:
+        run = self.run(name)
+        argv = [sys.executable, "-m", "ptv2_scale", "launch", *run.arguments]
+        made = subprocess.run(
+            [*argv, "--slurm", "--nodes", "2", *options],
+            env=self.environment(slow), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            check=False, cwd=self.folder,
+        )  # fmt: skip
+        assert made.returncode == 0, made.stderr
+        return Submitted(self.cluster, run, made.stdout.split()[1].rstrip(":"))
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory, slurm: SlurmCluster) -> Recipe:
+    folder = tmp_path_factory.mktemp("a job")  # with a blank
+    write_recipe(
+        folder,
+        "bert",
+        prompt={"dropout": 0.2},
+        backbone={"dropout": 0.1},
+        train={"steps": STEPS},
+        evaluate={"every": 30},
+        watchdog={"silence": "20s", "stall": "90s"},
+    )
+    return Recipe(folder, slurm)
+
+
+@pytest.fixture(scope="module")
+def whole(recipe: Recipe) -> bytes:
+    """The result of two ranks of this host, without Slurm, never interrupted."""
+    run = recipe.run("whole")
+    run.here(2)
+    return run.result()
+
+
+def test_a_launcher_on_each_node_gives_the_same_bytes(recipe: Recipe, whole: bytes) -> None:
+    job = recipe.submit("nodes", "slurm.launcher=node")
+    job.must_succeed()
+    assert job.run.result() == whole
+
+
+def test_a_cancelled_job_comes_back_only_when_it_is_submitted_again(
+    recipe: Recipe, whole: bytes
+) -> None:
+    job = recipe.submit("cancelled", slow=True)
+    job.run.wait_for(20)
+    recipe.cluster.tell("scancel", job.number)
+    recipe.cluster.wait_until_gone(job.number)
+    assert job.run.status()["exit_code"] == 75
+    assert job.run.steps()[-1] < STEPS
+    found = job.end()
+    assert (found["JobState"], found["Restarts"]) == ("CANCELLED", "0")
+    again = recipe.submit("cancelled", "--resume", "auto", "slurm.requeues=1")
+    again.must_succeed()
+    assert "resumed from" in again.text()
+    assert again.run.result() == whole
+
+
+def test_an_array_makes_a_run_of_each_line(recipe: Recipe) -> None:
+    lines = recipe.folder / "sweep"
+    lines.write_text("train.seed=1\n# another one\ntrain.seed=2 'run=the second'\n")
+    job = recipe.submit("sweep", "train.steps=2", "--array", str(lines), "--nodes", "1")
+    for number in ("0", "1"):
+        found = recipe.cluster.wait_for_state(f"{job.number}_{number}", *ENDED)
+        assert found["JobState"] == "COMPLETED"
+    first = Run(recipe.folder / "sweep-0000").result()
+    assert first != Run(recipe.folder / "the second").result()
+
+
+def test_a_requeued_job_ends_with_the_same_bytes(recipe: Recipe, whole: bytes) -> None:
+    job = recipe.submit("requeued", slow=True)
+    job.run.wait_for(20)
+    recipe.cluster.tell("scontrol", "requeue", job.number)
+    assert job.must_succeed()["Restarts"] == "1"
+    assert "on 2 ranks" in job.text()
+    assert "stopped by SIGTERM after step" in job.text()
+    assert "resumed from" in job.text()
+    assert job.run.result() == whole
+
+
+def test_a_job_that_meets_its_time_limit_saves_and_comes_back(recipe: Recipe, whole: bytes) -> None:
+    job = recipe.submit("limited", "slurm.warning=30s", slow=True)
+    job.run.wait_for(20)
+    recipe.cluster.tell("scontrol", "update", f"JobId={job.number}", "TimeLimit=1")
+    recipe.cluster.wait_for_state(job.number, "PENDING")
+    recipe.cluster.tell("scontrol", "update", f"JobId={job.number}", "TimeLimit=10")
+    assert job.must_succeed()["Restarts"] == "1"
+    assert "stopped by SIGUSR1 after step" in job.text()
+    assert job.run.result() == whole
+
+
+@pytest.mark.parametrize("script", ["slurm-single-node.sh", "slurm-multi-node.sh"])
+def test_the_scripts_to_copy_run(script: str, recipe: Recipe) -> None:
+    name = script.removesuffix(".sh")
+    run = recipe.run(name)
+    nodes = ("--nodes=2", "--ntasks-per-node=1") if "multi" in name else ("--ntasks-per-node=2",)
+    number = recipe.sbatch(*nodes, str(LAUNCH / script), *run.arguments, "train.steps=2")
+    found = recipe.cluster.wait_for_state(number, *ENDED)
+    text = (recipe.folder / f"ptv2.{number}.log").read_text()
+    assert found["JobState"] == "COMPLETED", text
+    assert "on 2 ranks" in text
+    assert run.result()
+
+
+@pytest.mark.skipif("PTV2_SCALE_EVERYTHING" not in os.environ, reason="takes long")
+def test_the_script_with_requeue_comes_back(recipe: Recipe, whole: bytes) -> None:
+    run = recipe.run("copied")
+    script = LAUNCH / "slurm-multi-node.sh"
+    nodes = ("--nodes=2", "--ntasks-per-node=1")
+    number = recipe.sbatch(*nodes, str(script), *run.arguments, slow=True)
+    run.wait_for(20)
+    # What Slurm does before the time limit.
+    recipe.cluster.tell("scancel", "--batch", "--signal=USR1", number)
+    found = recipe.cluster.wait_for_state(number, *ENDED)
+    assert (found["JobState"], found["Restarts"]) == ("COMPLETED", "1")
+    assert run.result() == whole

@@ -1,0 +1,307 @@
+"""The script of a Slurm job: as it is kept in golden files, and run against fakes of Slurm."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ptv2_scale.config import Slurm
+from ptv2_scale.errors import UserError
+from ptv2_scale.launchers.slurm import SlurmJob, render, submit
+from ptv2_scale.launchers.trials import read_trials
+from ptv2_scale.launchers.variables import Variables
+
+GOLDEN = Path(__file__).with_name("golden")
+PLAIN = SlurmJob(
+    settings=Slurm(),
+    run=Path("runs/rte"),
+    folder=Path("/home/me/work"),
+    train=("train", "rte.yaml"),
+    resume="never",
+    variables=Variables({}),
+    python="/opt/python",
+)
+FULL = replace(
+    PLAIN,
+    settings=Slurm(
+        nodes=4, gpus_per_node=8, partition="gpu", account="nlp", qos="long", time="2-00:00:00",
+        constraint="a100&nvlink", mem="0", cpus_per_task=12, warning="5m", requeues=3,
+        setup=["module load cuda/12.4", "source ~/venv/bin/activate"],
+    ),
+    train=("train", "my recipes/rte.yaml", "train.lr=1e-2", "backbone.name=$(id)'s \"model\""),
+    resume="auto",
+    variables=Variables({"NCCL_DEBUG": "INFO", "HF_HOME": "/data/a b"}, {"HF_TOKEN": "hf_secret"}),
+    doctor=True,
+)  # fmt: skip
+JOBS = {
+    "plain": PLAIN,
+    "full": FULL,
+    "node": replace(
+        FULL, settings=FULL.settings.model_copy(update={"launcher": "node"}), doctor=False
+    ),
+    "array": replace(
+        PLAIN,
+        trials=(("train.lr=1e-2", "run=runs/rte-0000"), ("task.text=a b", "run=runs/rte-0001")),
+    ),
+}
+HOSTILE = ["a b", "it's", 'say "x"', "$(touch hit)", "`touch hit`", "two\nlines", "#SBATCH --x",
+           "*", "a\\b", "$HOME", "!!", "{}", "%j", "\u00e9", "-x", ";touch hit", "|"]  # fmt: skip
+# The user's own words may look like slips, and the user's own files are not there.
+SHELLCHECK = ("shellcheck", "--exclude=SC1090,SC2016")
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_scripts_are_as_they_are_kept(name: str) -> None:
+    assert render(JOBS[name]) == (GOLDEN / f"slurm-{name}.sbatch").read_text()
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_scripts_are_good_bash(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "script"
+    path.write_text(render(JOBS[name]))
+    subprocess.run(["bash", "-n", str(path)], check=True)
+    if shutil.which("shellcheck"):
+        checked = subprocess.run([*SHELLCHECK, str(path)], capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stdout
+
+
+def test_no_secret_is_in_the_script() -> None:
+    script = render(FULL)
+    assert "hf_secret" not in script
+    assert "#SBATCH --export=HF_TOKEN\n" in script
+
+
+FAKE = f"""#!{sys.executable}
+import json, os, signal, sys, time
+name = os.path.basename(sys.argv[0])
+with open("calls", "a") as file:
+    keys = ("MASTER_ADDR", "MASTER_PORT", "HF_HOME", "SLURM_ARRAY_TASK_ID")
+    found = {{key: os.environ.get(key) for key in keys}}
+    file.write(json.dumps([name, sys.argv[1:], found]) + "\\n")
+if name == "scontrol" and sys.argv[1] == "show":
+    print("node7\\nnode8")
+if name == "srun":
+    for number in (signal.SIGUSR1, signal.SIGTERM):
+        signal.signal(number, lambda heard, _: open(signal.Signals(heard).name, "a").write("x"))
+    open("ready", "w").close()
+    until = time.monotonic() + 30
+    while os.path.exists("hold") and not os.path.exists("SIGUSR1") and time.monotonic() < until:
+        time.sleep(0.01)
+    sys.exit(int(open("code").read()))
+"""
+
+
+@dataclass
+class Fakes:
+    """A folder in which a script finds a fake srun and scontrol, which write down their calls."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        for name in ("srun", "scontrol"):
+            path = self.folder / "bin" / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(FAKE)
+            path.chmod(0o755)
+
+    def start(self, job: SlurmJob, code: int = 0, **variables: str) -> subprocess.Popen[bytes]:
+        (self.folder / "code").write_text(str(code))
+        (self.folder / "script").write_text(render(job))
+        environment = {
+            "PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "SLURM_JOB_ID": "25001",
+            "SLURM_JOB_NODELIST": "node[7-8]", **variables,
+        }  # fmt: skip
+        return subprocess.Popen(["bash", "script"], cwd=self.folder, env=environment)
+
+    def run(self, job: SlurmJob, code: int = 0, **variables: str) -> int:
+        return self.start(job, code, **variables).wait(60)
+
+    def calls(self, name: str) -> list[Any]:
+        lines = (self.folder / "calls").read_text().splitlines()
+        return [call[1:] for call in map(json.loads, lines) if call[0] == name]
+
+    def trained(self) -> list[str]:
+        """What came behind `python -m ptv2_scale`."""
+        (argv, _), = self.calls("srun")  # fmt: skip
+        return list(argv[argv.index("ptv2_scale") + 1 :])
+
+    def requeued(self) -> bool:
+        return any(argv == ["requeue", "25001"] for argv, _ in self.calls("scontrol"))
+
+
+@pytest.fixture
+def fakes(tmp_path: Path) -> Fakes:
+    return Fakes(tmp_path)
+
+
+def test_words_and_variables_arrive_as_they_are(fakes: Fakes) -> None:
+    words = tuple(f"key={word}" for word in HOSTILE)
+    variables = Variables({"HF_HOME": "".join(HOSTILE)})
+    assert fakes.run(replace(PLAIN, train=("train", *words), variables=variables)) == 0
+    assert fakes.trained() == ["train", *words, "--resume", "never"]
+    assert fakes.calls("srun")[0][1] == {
+        "MASTER_ADDR": "node7", "MASTER_PORT": "21001", "HF_HOME": "".join(HOSTILE),
+        "SLURM_ARRAY_TASK_ID": None,
+    }  # fmt: skip
+    assert not (fakes.folder / "hit").exists()
+
+
+def test_each_job_of_an_array_gets_its_own_words(fakes: Fakes) -> None:
+    trials = tuple((f"key={word}", f"run=r{number}") for number, word in enumerate(HOSTILE))
+    assert fakes.run(replace(PLAIN, trials=trials), SLURM_ARRAY_TASK_ID="5") == 0
+    assert fakes.trained() == ["train", "rte.yaml", *trials[5], "--resume", "never"]
+
+
+def test_a_launcher_on_each_node_gets_words_as_they_are(fakes: Fakes) -> None:
+    words = tuple(f"key={word}" for word in HOSTILE)
+    job = replace(PLAIN, settings=Slurm(nodes=2, launcher="node"), train=("train", *words))
+    assert fakes.run(replace(job, python=f"{fakes.folder}/python", run=Path("it's $(id)"))) == 0
+    (argv, _), = fakes.calls("srun")  # fmt: skip
+    shown = fakes.folder / "python"
+    shown.write_text('#!/bin/sh\nprintf "%s\\0" "$@"\n')
+    shown.chmod(0o755)
+    environment = {"SLURM_JOB_ID": "25001", "SLURM_NODEID": "1", "MASTER_ADDR": "node7",
+                   "MASTER_PORT": "21001", "PATH": os.environ["PATH"]}  # fmt: skip
+    made = subprocess.run(argv[argv.index("bash") :], env=environment, capture_output=True)
+    told = made.stdout.decode().split("\0")[:-1]
+    assert told[:7] == ["-m", "ptv2_scale.launchers.host", "run", "slurm-25001-0", "1", "--run",
+                        "/home/me/work/it's $(id)"]  # fmt: skip
+    assert "--node_rank=1" in told
+    assert told[told.index("ptv2_scale") + 1 :] == ["train", *words, "--resume", "never"]
+
+
+@pytest.mark.parametrize(
+    ("code", "restarts", "comes_back"),
+    [(0, 0, False), (2, 0, False), (3, 0, False), (75, 0, True), (75, 2, True), (75, 3, False),
+     (138, 0, False)],
+)  # fmt: skip
+def test_a_job_comes_back_after_75_so_many_times(
+    code: int, restarts: int, comes_back: bool, fakes: Fakes
+) -> None:
+    job = replace(PLAIN, settings=Slurm(requeues=3))
+    count = {"SLURM_RESTART_COUNT": str(restarts)} if restarts else {}
+    assert fakes.run(job, code, **count) == code
+    assert fakes.requeued() == comes_back
+    assert fakes.trained()[-1] == ("auto" if restarts else "never")
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "comes_back"),
+    [(signal.SIGUSR1, 75, True), (signal.SIGUSR1, 138, True), (signal.SIGTERM, 75, False)],
+)
+def test_signals_reach_the_ranks_and_only_a_warning_brings_the_job_back(
+    number: signal.Signals, code: int, comes_back: bool, fakes: Fakes
+) -> None:
+    (fakes.folder / "hold").touch()
+    shell = fakes.start(PLAIN, code)
+    while not (fakes.folder / "ready").exists():
+        time.sleep(0.01)
+    shell.send_signal(number)
+    assert shell.wait(60) == code
+    # srun takes SIGTERM as an order to kill its ranks, so it is not passed on as such.
+    assert not (fakes.folder / "SIGTERM").exists()
+    assert fakes.requeued() == comes_back
+
+
+def test_a_warning_during_the_setup_is_not_lost(fakes: Fakes) -> None:
+    (fakes.folder / "hold").touch()
+    setup = ["touch setup; while [ -e wait ]; do sleep 0.05; done"]
+    (fakes.folder / "wait").touch()
+    shell = fakes.start(replace(PLAIN, settings=Slurm(setup=setup)), 75)
+    while not (fakes.folder / "setup").exists():
+        time.sleep(0.01)
+    shell.send_signal(signal.SIGUSR1)
+    (fakes.folder / "wait").unlink()
+    assert shell.wait(60) in (75, 138)  # 138: srun was not ready for signals yet
+    assert fakes.requeued()
+
+
+@pytest.mark.parametrize("code", [0, 2])
+def test_no_rank_starts_where_the_doctor_finds_something(code: int, fakes: Fakes) -> None:
+    python = fakes.folder / "python"
+    python.write_text(f'#!/bin/sh\necho "$@" > doctor; exit {code}\n')
+    python.chmod(0o755)
+    assert fakes.run(replace(PLAIN, doctor=True, python=str(python))) == code
+    assert (fakes.folder / "doctor").read_text() == "-m ptv2_scale doctor rte.yaml --slurm\n"
+    assert len(fakes.calls("srun")) == (code == 0)
+    assert not fakes.requeued()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"folder": Path('/home/"me"')}, {"folder": Path("/home/a\\b")}, {"run": Path("two\nlines")},
+     {"train": ("train", "a\0b")}, {"variables": Variables({"HF_A B": ""})},
+     {"variables": Variables({}, {"HF_KEY;x": ""})}],
+)  # fmt: skip
+def test_what_no_script_can_hold_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(UserError):
+        render(replace(PLAIN, **change))
+
+
+@pytest.mark.parametrize("key", ["partition", "account", "qos", "constraint", "time", "mem"])
+@pytest.mark.parametrize("value", ["", "a b", "a\n#SBATCH --x", "a'b", 'a"b', "$(id)", "-x", "\0"])
+def test_settings_cannot_leave_their_line(key: str, value: str) -> None:
+    with pytest.raises(ValueError, match=key):
+        Slurm.model_validate({key: value})
+
+
+def test_lines_of_a_sweep(tmp_path: Path) -> None:
+    path = tmp_path / "sweep"
+    path.write_text("# all\n\ntrain.lr=1 'task.text=a # b'  # one\nrun=mine\n")
+    assert read_trials(path, Path("runs/x")) == (
+        ("train.lr=1", "task.text=a # b", "run=runs/x-0000"),
+        ("run=mine",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("", "no run in it"), ("a=1\nb", ":2: found 'b', expected"), ("a='", ":1: no closing q"),
+     ("--resume=x", "expected key=value"), ("run=a\nrun=a", ":2: found run=a of line 1 again")],
+)  # fmt: skip
+def test_mistakes_in_a_sweep(text: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "sweep"
+    path.write_text(text)
+    with pytest.raises(UserError, match=told):
+        read_trials(path, Path("x"))
+
+
+def sbatch(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder / "sbatch"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
+def test_submitting_replaces_scripts_of_ours_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sbatch(tmp_path, 'echo "$HF_TOKEN $*" > "${0%/*}/seen"; echo "41;cluster"', monkeypatch)
+    path = tmp_path / "runs" / "rte.sbatch"
+    assert submit(render(PLAIN), path, {}) == "41"
+    assert submit(render(FULL), path, FULL.variables.secret) == "41"
+    assert path.read_text() == render(FULL)
+    assert (tmp_path / "seen").read_text() == f"hf_secret --parsable {path}\n"
+    path.write_text("#!/bin/sh\nmine\n")
+    with pytest.raises(UserError, match="no script of ours"):
+        submit(render(PLAIN), path, {})
+    assert path.read_text() == "#!/bin/sh\nmine\n"
+
+
+def test_what_sbatch_says_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sbatch(tmp_path, "echo 'sbatch: error: invalid partition' >&2; exit 1", monkeypatch)
+    with pytest.raises(UserError, match="invalid partition"):
+        submit(render(PLAIN), tmp_path / "x.sbatch", {})
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(UserError, match="not installed here"):
+        submit(render(PLAIN), tmp_path / "x.sbatch", {})
