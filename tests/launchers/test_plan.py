@@ -197,7 +197,8 @@ def test_secrets_are_kept_for_the_owner_alone_and_taken_once(tmp_path: Path) -> 
         assert folder.stat().st_mode & 0o777 == 0o700
         ran = subprocess.run(
             [sys.executable, "-m", "ptv2_scale.launchers.host", "run", name, "3", "--run",
-             str(tmp_path), "--until-eof", "--", "sh", "-c", "echo $HF_TOKEN; ls -A $PTV2_SCALE_RANKS; exit 75"],
+             str(tmp_path), "--until-eof", "--", "sh", "-c",
+             "echo $HF_TOKEN; ls -A $PTV2_SCALE_RANKS; exit 75"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert ran.stdout == "t\n"
