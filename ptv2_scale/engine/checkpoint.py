@@ -12,35 +12,30 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from ptv2_scale.engine.attempt import Attempt, building_path
 from ptv2_scale.engine.manifest import (
     TRAINER,
     Stamp,
-    damage,
     part_name,
     write_manifest,
     write_synced,
 )
 from ptv2_scale.engine.parts import part_bytes
-from ptv2_scale.engine.ranks import Ranks, gather
+from ptv2_scale.engine.ranks import gather
+from ptv2_scale.engine.sites import Sites
 from ptv2_scale.engine.state import LocalPart
 from ptv2_scale.errors import UserError
 from ptv2_scale.files import sync
 
-T = TypeVar("T")
-
 _SLACK = 1 << 20  # bytes of JSON, directories and a file system's own needs
 _logger = logging.getLogger(__name__)
-
-
-class CheckpointNotWrittenError(UserError):
-    """A checkpoint could not be written; older ones are untouched."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +59,7 @@ class TrainerState:
         recipe: the resolved recipe.
         fingerprint: of the backbone.
         world: ranks that wrote it.
+        hosts: name of each of these ranks' host; empty: not known.
         parameter_groups: lr and weight_decay of each group.
         versions: of the libraries whose arithmetic the bits depend on.
     """
@@ -76,6 +72,7 @@ class TrainerState:
     recipe: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
     world: int = 1
+    hosts: tuple[str, ...] = ()
     parameter_groups: list[dict[str, Any]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
 
@@ -93,85 +90,30 @@ def checkpoint_path(run: Path, step: int) -> Path:
     return run / "checkpoints" / f"step-{step:08d}"
 
 
-def save(run: Path, state: TrainerState, parts: list[LocalPart], ranks: Ranks) -> Path:
-    """Publish a checkpoint; every rank calls it.
+def save(run: Path, state: TrainerState, parts: list[LocalPart], sites: Sites) -> Path:
+    """Publish a checkpoint, on every site the parts of its ranks; every rank calls it.
 
     Args:
-        run: the run directory, on a file system that all ranks share.
+        run: the run directory.
         state: where the run stands.
         parts: this rank's parts of what is trained.
-        ranks: where this process stands.
+        sites: where this process stands.
 
     Raises:
         CheckpointNotWrittenError: on every rank, if one could not write; older checkpoints are
             untouched.
     """
     final = checkpoint_path(run, state.step)
-    building = final.with_name(f".{final.name}.building")
+    building, ranks = building_path(final), sites.ranks
     content, name = part_bytes(parts), part_name(ranks.rank, ranks.world)
-    needed = sum(gather(len(content), ranks)) + _SLACK
-    attempt = _Attempt(final, needed, ranks)
-    attempt.on_first(lambda: _begin(building, needed))
+    sizes = zip(gather(len(content), ranks), sites.leader_of, strict=True)
+    needed = sum(size for size, leader in sizes if leader == sites.leader) + _SLACK
+    attempt = Attempt(final, needed, sites)
+    attempt.on_leaders(lambda: _begin(building, needed))
     stamps = attempt.on_all(lambda: write_synced(building / name, content))
     files = {part_name(rank, ranks.world): stamp for rank, stamp in enumerate(stamps)}
-    attempt.on_first(lambda: _publish(building, final, state, files))
+    attempt.publish(lambda: _complete(building, state, files), lambda: _publish(building, final))
     return final
-
-
-@dataclass(frozen=True)
-class _Attempt:
-    """Writing one checkpoint: whatever rank it fails on, all ranks raise the same."""
-
-    final: Path
-    needed: int
-    ranks: Ranks
-
-    def on_first(self, action: Callable[[], None]) -> None:
-        self._raise_any(self._problems(action if self.ranks.first else _nothing)[1])
-
-    def on_all(self, action: Callable[[], T]) -> list[T]:
-        results, problems = self._problems(action)
-        self._raise_any(problems)
-        return results
-
-    def _problems(self, action: Callable[[], T]) -> tuple[list[T], list[str | None]]:
-        outcome: tuple[T | None, str | None]
-        try:
-            outcome = action(), None
-        except OSError as error:
-            outcome = None, f"{error.strerror or error}"
-        outcomes = gather(outcome, self.ranks)
-        return [result for result, _ in outcomes], [text for _, text in outcomes]  # type: ignore[misc]
-
-    def _raise_any(self, problems: list[str | None]) -> None:
-        found = [f"{text} (rank {rank})" for rank, text in enumerate(problems) if text]
-        if not found:
-            return
-        free = ""
-        if self.ranks.first:
-            free = _free_text(self.final.parent)
-            shutil.rmtree(self.final.with_name(f".{self.final.name}.building"), ignore_errors=True)
-        raise CheckpointNotWrittenError(
-            f"{self.final}: the checkpoint could not be written: {found[0]}. It needs"
-            f" {_size(self.needed)}{free}. Older checkpoints are untouched. Make room or mend the"
-            " file system and go on with --resume auto; with checkpoint.on_error: go_on a run"
-            " goes on without this checkpoint."
-        )
-
-
-def _nothing() -> None:
-    """What the other ranks do meanwhile."""
-
-
-def _free_text(folder: Path) -> str:
-    try:
-        return f", and {_size(shutil.disk_usage(folder).free)} are free"
-    except OSError:
-        return ""
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB ({count} bytes)"
 
 
 def _begin(building: Path, needed: int) -> None:
@@ -185,11 +127,14 @@ def _begin(building: Path, needed: int) -> None:
     building.mkdir()
 
 
-def _publish(building: Path, final: Path, state: TrainerState, files: dict[str, Stamp]) -> None:
+def _complete(building: Path, state: TrainerState, files: dict[str, Stamp]) -> None:
     text = json.dumps(asdict(state), indent=1)
     trainer = write_synced(building / TRAINER, text.encode())
     write_manifest(building, {**files, TRAINER: trainer})
     sync(building)
+
+
+def _publish(building: Path, final: Path) -> None:
     if final.exists():
         # The same step saved again, after a resume from an earlier one.
         final.rename(free_name(final.with_name(f"{final.name}.replaced")))
@@ -217,26 +162,7 @@ class Damaged:
         return f"{self.path}: {self.reason}"
 
 
-@dataclass(frozen=True)
-class Found:
-    """A checkpoint to resume from, and what was passed over on the way to it."""
-
-    path: Path | None
-    skipped: list[Damaged]
-
-
-def newest_valid(run: Path) -> Found:
-    """The newest undamaged checkpoint of a run."""
-    skipped: list[Damaged] = []
-    for folder in reversed(_published(run)):
-        wrong = damage(folder)
-        if wrong is None:
-            return Found(folder, skipped)
-        skipped.append(Damaged(folder, wrong))
-    return Found(None, skipped)
-
-
-def _published(run: Path) -> list[Path]:
+def published(run: Path) -> list[Path]:
     """All that is named like a checkpoint, oldest first."""
     return sorted((run / "checkpoints").glob("step-????????"))
 
@@ -263,7 +189,7 @@ def read_state(folder: Path) -> TrainerState:
 def prune(run: Path, keep: int, best: Best | None) -> None:
     """Delete all but the newest `keep` checkpoints and the best; call it after a save."""
     protected = set() if best is None else {checkpoint_path(run, best.step)}
-    for folder in _published(run)[:-keep]:
+    for folder in published(run)[:-keep]:
         if folder not in protected and not folder.is_symlink():
             # Renamed first, so that a kill half-way leaves nothing that looks like a checkpoint.
             _remove(folder, folder.with_name(f".{folder.name}.deleting"))

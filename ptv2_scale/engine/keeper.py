@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from ptv2_scale.config import Checkpoint
+from ptv2_scale.engine.attempt import CheckpointNotWrittenError
+from ptv2_scale.engine.bring import bring_together
 from ptv2_scale.engine.checkpoint import (
-    CheckpointNotWrittenError,
     TrainerState,
-    newest_valid,
     prune,
     read_state,
     save,
 )
+from ptv2_scale.engine.copies import newest
 from ptv2_scale.engine.parts import Parts
-from ptv2_scale.engine.ranks import Ranks, on_first_rank
 from ptv2_scale.engine.reporting import Reporter
+from ptv2_scale.engine.sites import Sites
 from ptv2_scale.engine.state import local_parts, restore
 from ptv2_scale.errors import UserError
 
@@ -31,15 +32,15 @@ class Keeper:
         engine: DeepSpeed's.
         run: the run directory.
         policy: the recipe's section.
-        ranks: where this process stands.
+        sites: where this process stands.
         reporter: to tell of a checkpoint that could not be written.
     """
 
     def __init__(
-        self, engine: Any, run: Path, policy: Checkpoint, ranks: Ranks, reporter: Reporter
+        self, engine: Any, run: Path, policy: Checkpoint, sites: Sites, reporter: Reporter
     ) -> None:
         self._engine, self._run, self._policy = engine, run, policy
-        self._ranks, self._reporter = ranks, reporter
+        self._sites, self._reporter = sites, reporter
         self._kept: int | None = None
 
     def save(self, state: TrainerState) -> bool:
@@ -57,21 +58,27 @@ class Keeper:
             {key: group[key] for key in _KEPT_OF_GROUPS}
             for group in self._engine.optimizer.param_groups
         ]
-        state = replace(state, parameter_groups=groups)
+        state = replace(state, parameter_groups=groups, hosts=self._sites.hosts)
         try:
-            save(self._run, state, list(local_parts(self._engine)), self._ranks)
+            save(self._run, state, list(local_parts(self._engine)), self._sites)
         except CheckpointNotWrittenError as error:
             if self._policy.on_error == "stop":
                 raise
             self._reporter.say(f"warning: {error}")
             return False
         self._kept = state.step
-        if self._ranks.first:
+        if self._sites.leads:
             prune(self._run, self._policy.keep, state.best)
         return True
 
     def restore(self, path: Path) -> TrainerState:
-        """Put an undamaged checkpoint into the engine; returns where it stands."""
+        """Put an undamaged checkpoint into the engine; returns where it stands.
+
+        Raises:
+            UserError: the sites do not have all of it.
+        """
+        if self._sites.several:
+            bring_together(path, self._sites)
         state = read_state(path)
         restore(self._engine, Parts(path).read, state.updates)
         self._kept = state.step
@@ -83,7 +90,7 @@ class Keeper:
         Raises:
             UserError: there is none yet.
         """
-        found = on_first_rank(self._ranks, lambda: newest_valid(self._run))
+        found = newest(self._run, self._sites)
         if found.path is None:
             raise UserError(
                 f"{self._run}: there is no checkpoint yet to go back to. Lower train.lr, or set"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ from ptv2_scale.backbones.fingerprint import sha256_of
 MANIFEST = "manifest.json"
 TRAINER = "trainer.json"
 FORMAT = 1
+MISSING = "is missing"
 
 _LARGEST = 16 << 20  # bytes; ten thousand parts need two million
 _STRICT = ConfigDict(strict=True, extra="forbid")
@@ -73,16 +75,31 @@ def write_manifest(folder: Path, files: dict[str, Stamp]) -> None:
 
 def damage(folder: Path) -> str | None:
     """What is wrong with a checkpoint, or None: every file is there, of its size and hash."""
+    manifest = usable_manifest(folder)
+    if isinstance(manifest, str):
+        return manifest
+    return next((f"{name} {wrong}" for name, wrong in differences(folder, manifest)), None)
+
+
+def usable_manifest(folder: Path) -> Manifest | str:
+    """The manifest of a folder, or why it cannot be used."""
     try:
         manifest = read_manifest(folder)
-        if not _is_complete(set(manifest.files)):
-            return f"{MANIFEST} does not name the files of a checkpoint"
-        wrong = (_difference(folder / name, stamp) for name, stamp in manifest.files.items())
-        return next((text for text in wrong if text), None)
     except ValidationError as error:
         return f"{MANIFEST} cannot be read ({error.errors()[0]['msg']})"
     except (OSError, ValueError) as error:
         return f"{MANIFEST} cannot be read ({error})"
+    if not _is_complete(set(manifest.files)):
+        return f"{MANIFEST} does not name the files of a checkpoint"
+    return manifest
+
+
+def differences(folder: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """Each file that is not as the manifest says, with what is wrong with it."""
+    for name, stamp in manifest.files.items():
+        wrong = _difference(folder / name, stamp)
+        if wrong is not None:
+            yield name, wrong
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -109,11 +126,14 @@ def _is_complete(names: set[str]) -> bool:
 
 
 def _difference(path: Path, stamp: Stamp) -> str | None:
-    if path.is_symlink() or not path.is_file():
-        return f"{path.name} is missing"
-    size = path.stat().st_size
-    if size != stamp.bytes:
-        return f"{path.name} has {size} bytes instead of {stamp.bytes}"
-    if sha256_of(path) != stamp.sha256:
-        return f"{path.name} has changed since it was written (sha256 differs)"
+    try:
+        if path.is_symlink() or not path.is_file():
+            return MISSING
+        size = path.stat().st_size
+        if size != stamp.bytes:
+            return f"has {size} bytes instead of {stamp.bytes}"
+        if sha256_of(path) != stamp.sha256:
+            return "has changed since it was written (sha256 differs)"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
     return None

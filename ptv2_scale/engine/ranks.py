@@ -119,6 +119,8 @@ def on_first_rank(ranks: Ranks, action: Callable[[], T]) -> T:
 
 def gather(value: T, ranks: Ranks) -> list[T]:
     """Every rank's value, in the order of ranks."""
+    if ranks.world == 1:
+        return [value]
     values: list[T] = [value] * ranks.world
     torch.distributed.all_gather_object(values, value)
     return values

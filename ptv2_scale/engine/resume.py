@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ptv2_scale.config import RunConfig
+from ptv2_scale.engine.bring import bring
 from ptv2_scale.engine.checkpoint import (
     Damaged,
-    Found,
     TrainerState,
     checkpoint_path,
-    newest_valid,
-    read_state,
     remove_unfinished,
     set_aside,
 )
-from ptv2_scale.engine.manifest import damage
+from ptv2_scale.engine.copies import Found, Whole, look, newest
+from ptv2_scale.engine.sites import Sites
 from ptv2_scale.errors import UserError
 
 # "auto", "never", or the path of a checkpoint.
@@ -54,8 +51,10 @@ MAY_DIFFER = frozenset(
 )
 
 
-def find_start(path: Path, resume: Resume, config: RunConfig, fingerprint: str) -> Found:
-    """Find what a run is to begin from; writes nothing.
+def find_start(
+    path: Path, resume: Resume, config: RunConfig, fingerprint: str, sites: Sites
+) -> Found:
+    """Find what a run is to begin from; writes nothing; every rank calls it.
 
     Args:
         path: the run directory.
@@ -63,31 +62,43 @@ def find_start(path: Path, resume: Resume, config: RunConfig, fingerprint: str) 
             checkpoint, if any; else the path of a checkpoint.
         config: the recipe.
         fingerprint: of the backbone.
+        sites: where this process stands.
 
     Raises:
         UserError: nothing may be overwritten, the checkpoint that was named is damaged, or it is
             of another backbone or recipe.
     """
-    found = _find(path, resume)
-    if found.path is not None:
-        check_resumable(read_state(found.path), config, fingerprint, found.path)
+    found = _find(path, resume, sites)
+    if found.path is not None and found.whole is not None:
+        check_resumable(found.whole.state, config, fingerprint, found.path)
     return found
 
 
-def open_run(path: Path, found: Found, recipe: str) -> Found:
-    """Make or reopen a run directory.
+def open_run(path: Path, found: Found, recipe: str, sites: Sites) -> Found:
+    """Make or reopen a run directory, on every site; every rank calls it.
 
     Args:
         path: the run directory.
         found: what to begin from, of this run or another.
         recipe: the resolved recipe, written to `recipe.yaml`.
+        sites: where this process stands.
 
     Returns:
-        What to begin from, of this run.
+        What to begin from, of this run, whole on every site.
 
     Raises:
         UserError: nothing can be written.
     """
+    skipped = sites.on_leaders(lambda: _open_here(path, found.skipped, recipe))[0]
+    if found.path is None or found.whole is None:
+        return Found(None, skipped)
+    own = path / "checkpoints" / found.path.name
+    bring(found.whole, found.path, own, sites)
+    _bring_best(found.whole.state, found.path.parent, path, sites)
+    return Found(own, skipped, found.whole)
+
+
+def _open_here(path: Path, skipped: list[Damaged], recipe: str) -> list[Damaged]:
     try:
         path.mkdir(parents=True, exist_ok=True)
         _refuse_links(path)
@@ -95,8 +106,7 @@ def open_run(path: Path, found: Found, recipe: str) -> Found:
         _lock(path)
         (path / "recipe.yaml").write_text(recipe)
         remove_unfinished(path)
-        found = replace(found, skipped=[_aside(damaged) for damaged in found.skipped])
-        return _adopt(found, path)
+        return [_aside(damaged) for damaged in skipped]
     except OSError as error:
         raise UserError(
             f"{path}: the run directory cannot be written ({error.strerror})."
@@ -138,27 +148,33 @@ def _lock(path: Path) -> None:
 
 
 def _aside(damaged: Damaged) -> Damaged:
+    if not os.path.lexists(damaged.path):  # another site has it
+        return damaged
     return Damaged(set_aside(damaged), damaged.reason)
 
 
-def _find(path: Path, resume: Resume) -> Found:
+def _find(path: Path, resume: Resume, sites: Sites) -> Found:
     if resume == "never":
-        _must_be_new(path, "--resume auto")
+        sites.on_leaders(lambda: _must_be_new(path, "--resume auto"))
         return Found(None, [])
     if resume == "auto":
-        found = newest_valid(path)
+        found = newest(path, sites)
         if found.path is None and found.skipped:
             raise UserError(
                 "no checkpoint is left to resume from: " + "; ".join(map(str, found.skipped))
             )
         return found
     named = Path(resume)
-    wrong = damage(named)
-    if wrong is not None:
-        raise UserError(f"--resume {resume}: not a valid checkpoint: {wrong}.")
+    whole = look(named, sites)
+    if isinstance(whole, str):
+        raise UserError(f"--resume {resume}: not a valid checkpoint: {whole}.")
+    sites.on_leaders(lambda: _must_be_own_or_new(path, named))
+    return Found(named, [], whole)
+
+
+def _must_be_own_or_new(path: Path, named: Path) -> None:
     if named.resolve().parent != (path / "checkpoints").resolve():
         _must_be_new(path, "--resume with the path of one of its own checkpoints")
-    return Found(named, [])
 
 
 def _must_be_new(path: Path, way_on: str) -> None:
@@ -169,17 +185,14 @@ def _must_be_new(path: Path, way_on: str) -> None:
         )
 
 
-def _adopt(found: Found, run: Path) -> Found:
-    """Copy a checkpoint of another run, and the best one beside it, into this run."""
-    own = run / "checkpoints"
-    if found.path is None or found.path.resolve().parent == own.resolve():
-        return found
-    state = read_state(found.path)
-    step = state.step if state.best is None else state.best.step
-    for source in {found.path, found.path.parent / checkpoint_path(run, step).name}:
-        if damage(source) is None:
-            shutil.copytree(source, own / source.name)
-    return Found(own / found.path.name, found.skipped)
+def _bring_best(state: TrainerState, checkpoints: Path, run: Path, sites: Sites) -> None:
+    """Bring the best checkpoint too, where it can be had."""
+    if state.best is None or state.best.step == state.step:
+        return
+    target = checkpoint_path(run, state.best.step)
+    whole = look(checkpoints / target.name, sites)
+    if isinstance(whole, Whole):
+        bring(whole, checkpoints / target.name, target, sites)
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -22,10 +22,10 @@ from ptv2_scale.engine.build import (
 )
 from ptv2_scale.engine.checkpoint import (
     Best,
-    Found,
     TrainerState,
     checkpoint_path,
 )
+from ptv2_scale.engine.copies import Found
 from ptv2_scale.engine.evaluate import forward_all, model_inputs
 from ptv2_scale.engine.guard import check_prefix
 from ptv2_scale.engine.head_only import score_head_alone
@@ -35,6 +35,7 @@ from ptv2_scale.engine.ranks import Ranks, gather, on_first_rank, sum_over_ranks
 from ptv2_scale.engine.reporting import NOT_FINITE, Reporter
 from ptv2_scale.engine.result import Result, peak_memory
 from ptv2_scale.engine.resume import Resume, find_start, open_run
+from ptv2_scale.engine.sites import find_sites
 from ptv2_scale.engine.spike import SpikeAlarm
 from ptv2_scale.engine.state import full_values
 from ptv2_scale.engine.train import Attempt, Trainer
@@ -104,9 +105,13 @@ class Run:
         # A recipe that cannot work on these ranks leaves no run directory behind.
         model = build_model(self._setup)
         settings = deepspeed_config(self._setup, model, ranks)
-        self._found = on_first_rank(ranks, lambda: self._open(resume))
+        self._sites = find_sites(path, ranks)
+        self._found = self._open(resume)
         watch.attach(path)
         self._reporter = Reporter(path, ranks.first, config.trackers)
+        if self._sites.several:
+            names = ", ".join(self._sites.names)
+            self._reporter.say(f"no shared run directory: each of {names} keeps its ranks' parts")
         for damaged in self._found.skipped:
             self._reporter.say(f"set aside a damaged checkpoint: {damaged}")
         reached("loading the backbone")
@@ -120,13 +125,14 @@ class Run:
             ranks,
         )
         self._spikes = SpikeAlarm(config.train.spike)
-        self._keeper = Keeper(self._engine, path, config.checkpoint, ranks, self._reporter)
+        self._keeper = Keeper(self._engine, path, config.checkpoint, self._sites, self._reporter)
 
     def _open(self, resume: Resume) -> Found:
-        found = find_start(self._path, resume, self._config, self._setup.fingerprint)
+        config, fingerprint = self._config, self._setup.fingerprint
+        found = find_start(self._path, resume, config, fingerprint, self._sites)
         if found.path is None:
-            check_warm_start(self._setup)
-        return open_run(self._path, found, dump_recipe(self._config))
+            self._sites.on_leaders(lambda: check_warm_start(self._setup))
+        return open_run(self._path, found, dump_recipe(config), self._sites)
 
     def train(self) -> Result:
         """Train to the end, and keep the best.

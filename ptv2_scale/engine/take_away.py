@@ -7,10 +7,12 @@ from pathlib import Path
 
 from ptv2_scale.config import load_recipe
 from ptv2_scale.engine.build import open_setup
-from ptv2_scale.engine.checkpoint import Best, checkpoint_path, newest_valid, read_state
+from ptv2_scale.engine.checkpoint import Best, checkpoint_path, read_state
+from ptv2_scale.engine.copies import newest
 from ptv2_scale.engine.manifest import damage
 from ptv2_scale.engine.parts import Parts
 from ptv2_scale.engine.resume import check_resumable
+from ptv2_scale.engine.sites import alone
 from ptv2_scale.errors import UserError
 from ptv2_scale.export import CARD_FILE, Card, read_card, read_values, write_export
 from ptv2_scale.files import read_json
@@ -31,32 +33,32 @@ def export_run(source: Path, target: Path) -> None:
     if (source / CARD_FILE).is_file():
         write_export(target, read_card(source), read_values(source))
         return
-    newest = _newest(source)
-    state = read_state(newest)
+    last = _newest(source)
+    state = read_state(last)
     setup = open_setup(load_recipe(source / "recipe.yaml", []))
-    check_resumable(state, setup.config, setup.fingerprint, newest)
-    parts = Parts(_best(source, state.best, newest))
+    check_resumable(state, setup.config, setup.fingerprint, last)
+    parts = Parts(_best(source, state.best, last))
     values = {name: parts.whole(name) for name in parts.shapes()}
     write_export(target, Card.of(setup, _result(source / "result.json")), values)
 
 
 def _newest(run: Path) -> Path:
-    found = newest_valid(run)
+    found = newest(run, alone())
     if found.path is None:
         why = "; ".join(map(str, found.skipped)) or f"no checkpoint in {run / 'checkpoints'}"
         raise UserError(f"{run}: nothing to export: {why}.")
     return found.path
 
 
-def _best(run: Path, best: Best | None, newest: Path) -> Path:
+def _best(run: Path, best: Best | None, last: Path) -> Path:
     if best is None:
-        return newest
+        return last
     path = checkpoint_path(run, best.step)
     wrong = damage(path)
     if wrong is None:
         return path
-    _logger.warning(f"{path}, the best checkpoint: {wrong}; the newest is exported, {newest}")
-    return newest
+    _logger.warning(f"{path}, the best checkpoint: {wrong}; the newest is exported, {last}")
+    return last
 
 
 def _result(path: Path) -> dict[str, object]:

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from ptv2_scale.engine import checkpoint
-from ptv2_scale.engine.checkpoint import Best, CheckpointNotWrittenError, Found, TrainerState
+from ptv2_scale.engine.attempt import CheckpointNotWrittenError
+from ptv2_scale.engine.checkpoint import Best, TrainerState
+from ptv2_scale.engine.copies import Found, newest
 from ptv2_scale.engine.manifest import Stamp, damage, write_manifest
 from ptv2_scale.engine.parts import Parts
-from ptv2_scale.engine.ranks import Ranks
 from ptv2_scale.engine.resume import open_run
+from ptv2_scale.engine.sites import alone
 from ptv2_scale.engine.state import KINDS, LocalPart
 from ptv2_scale.errors import UserError
-
-ALONE = Ranks(0, 1, 0, 1, torch.device("cpu"))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    store = torch.distributed.FileStore(str(tmp_path_factory.mktemp("store") / "file"), 1)
-    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
-    yield
-    torch.distributed.destroy_process_group()
 
 
 def parts(seed: int = 0) -> list[LocalPart]:
@@ -45,7 +35,7 @@ def parts(seed: int = 0) -> list[LocalPart]:
 
 def save(run: Path, step: int, best: Best | None = None) -> Path:
     (run / "checkpoints").mkdir(exist_ok=True)
-    return checkpoint.save(run, TrainerState(step=step, best=best), parts(step), ALONE)
+    return checkpoint.save(run, TrainerState(step=step, best=best), parts(step), alone())
 
 
 def test_what_was_saved_is_read_back(tmp_path: Path) -> None:
@@ -67,7 +57,7 @@ def test_nothing_half_written_counts(tmp_path: Path) -> None:
         half = whole.with_name("step-00000009")
         shutil.copytree(whole, half)
         (half / path.name).unlink()
-        assert checkpoint.newest_valid(tmp_path).path == whole
+        assert newest(tmp_path, alone()).path == whole
         shutil.rmtree(half)
 
 
@@ -86,7 +76,7 @@ def test_saving_a_step_again_keeps_the_other_one(tmp_path: Path) -> None:
     assert (
         tmp_path / "checkpoints" / "step-00000007.replaced" / "trainer.json"
     ).read_bytes() == first
-    found = checkpoint.newest_valid(tmp_path)
+    found = newest(tmp_path, alone())
     assert found.path is not None
     assert checkpoint.read_state(found.path).best == Best(7, 0.5)
 
@@ -96,7 +86,7 @@ def test_a_file_in_the_way_is_a_message_and_older_checkpoints_stay(tmp_path: Pat
     (tmp_path / "checkpoints" / ".step-00000002.building").write_text("in the way")
     with pytest.raises(CheckpointNotWrittenError, match="could not be written: Not a directory"):
         save(tmp_path, 2)
-    assert checkpoint.newest_valid(tmp_path).path == older
+    assert newest(tmp_path, alone()).path == older
 
 
 def vouch_for(folder: Path) -> None:
@@ -143,6 +133,6 @@ def test_a_run_does_not_write_through_links(name: str, tmp_path: Path) -> None:
     run.mkdir()
     (run / name).symlink_to(elsewhere)
     with pytest.raises(UserError, match=f"{name}: is a link"):
-        open_run(run, Found(None, []), "recipe")
+        open_run(run, Found(None, []), "recipe", alone())
     assert elsewhere.read_text() == "mine"
     assert [path.name for path in run.iterdir()] == [name]

@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from strategies import damaged, json_bytes, mutated, trials
 
-from ptv2_scale.engine.checkpoint import newest_valid, read_state
+from ptv2_scale.engine.checkpoint import read_state
+from ptv2_scale.engine.copies import newest
 from ptv2_scale.engine.manifest import damage
 from ptv2_scale.engine.parts import Parts
+from ptv2_scale.engine.sites import alone
 
 PART = "part-00000-of-00001.safetensors"
 WHERE: dict[str, Any] = {"head.w": {"start": 0, "shape": [2, 3]}}
@@ -58,7 +60,7 @@ def manifest_of(trainer: bytes, tensors: bytes) -> bytes:
 
 def use(folder: Path) -> None:
     """What `--resume auto` and `export` do with a run."""
-    found = newest_valid(folder.parents[1])
+    found = newest(folder.parents[1], alone())
     assert (found.path is None) == (damage(folder) is not None)
     if found.path is None:
         assert len(found.skipped) == 1
@@ -142,4 +144,4 @@ def test_a_link_is_no_file_of_a_checkpoint(arena: Arena, name: str) -> None:
 def test_a_good_one_is_accepted(arena: Arena) -> None:
     folder = checkpoint(arena, TRAINER, part())
     assert arena.attempt("control", lambda: use(folder)) is None
-    assert newest_valid(arena.inside / "run").path == folder
+    assert newest(arena.inside / "run", alone()).path == folder

@@ -14,6 +14,7 @@ from points import EVERYTHING
 from ptv2_scale.config import dump_recipe, load_recipe
 from ptv2_scale.engine.checkpoint import read_state
 from ptv2_scale.engine.resume import find_start, open_run
+from ptv2_scale.engine.sites import alone
 from ptv2_scale.errors import UserError
 
 FILES = ("part-00000-of-00002.safetensors", "part-00001-of-00002.safetensors",
@@ -53,8 +54,8 @@ def resume(job: Job) -> tuple[str, list[str]]:
     """What a resumed run begins from, and what it has set aside."""
     config = load_recipe(job.run / "recipe.yaml", [])
     state = read_state(job.run / "checkpoints" / "step-00000004")
-    found = find_start(job.run, "auto", config, state.fingerprint)
-    opened = open_run(job.run, found, dump_recipe(config))
+    found = find_start(job.run, "auto", config, state.fingerprint, alone())
+    opened = open_run(job.run, found, dump_recipe(config), alone())
     assert opened.path is not None
     return opened.path.name, [str(one.path.name) for one in opened.skipped]
 
@@ -67,7 +68,9 @@ def test_harm_is_found_and_the_previous_checkpoint_taken(
     newest = copied.run / "checkpoints" / "step-00000008"
     harm(newest / name, newest.with_name("step-00000004"))
     with pytest.raises(UserError, match="not a valid checkpoint"):
-        find_start(copied.run, str(newest), load_recipe(copied.run / "recipe.yaml", []), "")
+        find_start(
+            copied.run, str(newest), load_recipe(copied.run / "recipe.yaml", []), "", alone()
+        )
     assert resume(copied) == ("step-00000004", ["step-00000008.damaged"])
     assert (newest.with_name("step-00000008.damaged") / name).exists() or harm is deleted
     record("damage", file=name, harm=harm.__name__.replace("_", " "), found=1, of=1)
