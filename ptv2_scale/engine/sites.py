@@ -18,6 +18,7 @@ import torch
 
 from ptv2_scale.engine.ranks import Ranks, gather
 from ptv2_scale.errors import UserError
+from ptv2_scale.launchers.environment import host_name
 
 T = TypeVar("T")
 
@@ -93,7 +94,7 @@ class Sites:
 
 def alone() -> Sites:
     """This process by itself, where nothing is being run."""
-    return Sites(Ranks(0, 1, 0, 1, torch.device("cpu")), (0,), (os.uname().nodename,))
+    return Sites(Ranks(0, 1, 0, 1, torch.device("cpu")), (0,), (host_name(),))
 
 
 def find_sites(run: Path, ranks: Ranks) -> Sites:
@@ -106,7 +107,7 @@ def find_sites(run: Path, ranks: Ranks) -> Sites:
     Raises:
         UserError: nothing can be written there; names the host.
     """
-    views = gather((os.uname().nodename, _view()), ranks)
+    views = gather((host_name(), _view()), ranks)
     hosts = tuple(name for name, _ in views)
     apart = Sites(ranks, tuple(map(views.index, views)), hosts)
     if not apart.several:

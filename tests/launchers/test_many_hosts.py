@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +54,16 @@ def test_the_same_bits_as_on_one_host(
     assert f"on {count} ranks" in text
     assert "Traceback" not in text
     assert run.result() == on_one_host(count)
+
+
+def test_the_script_to_copy(cluster: Hosts, tmp_path: Path) -> None:
+    hosts = cluster(2)
+    script = Path(__file__).parents[2] / "launch" / "hostfile.sh"
+    run = Run(tmp_path / "run")
+    words = (*run.arguments, "train.steps=2", "evaluate.every=2", "--ssh-config", hosts.ssh_config)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    ended = run.start([str(word) for word in (script, hosts.hostfile, *words)], {"PATH": path})
+    assert "on 2 ranks" in ended.must_succeed()
 
 
 def cmdline(process: psutil.Process) -> list[str]:
