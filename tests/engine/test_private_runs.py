@@ -117,7 +117,7 @@ def test_killed_and_resumed_it_ends_with_the_same_bytes(
     ]
     assert kept[0] == kept[1]
     own = sorted(path.name for path in (job.hosts.disk(2) / "run").iterdir())
-    assert own == [".lock", "checkpoints", "recipe.yaml"]
+    assert own == [".lock", "checkpoints", "logs", "recipe.yaml"]
 
 
 def test_without_a_part_the_step_before_is_taken_and_the_host_named(
