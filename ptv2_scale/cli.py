@@ -22,7 +22,7 @@ from ptv2_scale.config import RunConfig, load_recipe
 from ptv2_scale.demo import RECIPE as DEMO_RECIPE
 from ptv2_scale.errors import UserError
 from ptv2_scale.launchers import output
-from ptv2_scale.launchers.membership import adopt
+from ptv2_scale.launchers.membership import become
 from ptv2_scale.launchers.options import add_options
 
 if TYPE_CHECKING:
@@ -60,15 +60,17 @@ def _load(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
 
 def train(arguments: argparse.Namespace) -> int:
     """Train a recipe's prompt, evaluate it, export it."""
-    adopt()
     output.start(int(os.environ.get("RANK", "0")))
     config, path = _load(arguments)
     from ptv2_scale.engine.run import Opened, Run, open_recipe
     from ptv2_scale.engine.session import together
+    from ptv2_scale.launchers.restarts import resume_of
     from ptv2_scale.summary import summary
 
+    resume = resume_of(arguments.resume, os.environ)
+
     def action(ranks: Ranks, opened: Opened, watch: Watch) -> None:
-        result = Run(opened, path, arguments.resume, ranks, watch).train()
+        result = Run(opened, path, resume, ranks, watch).train()
         if ranks.first:
             print(summary(result, path))
 
@@ -78,8 +80,10 @@ def train(arguments: argparse.Namespace) -> int:
 def launch(arguments: argparse.Namespace) -> int:
     """Train on the ranks of one host or many; restart after failures."""
     from ptv2_scale.config.values import seconds
+    from ptv2_scale.files import replace_own
     from ptv2_scale.launchers.environment import new_name
-    from ptv2_scale.launchers.options import plan_of, slurm_overrides
+    from ptv2_scale.launchers.node import CONFIG_MADE_BY
+    from ptv2_scale.launchers.options import plan_of, slurm_overrides, torchrun_restarts
     from ptv2_scale.launchers.supervise import Supervisor
 
     train = ("train", arguments.recipe, *arguments.overrides)
@@ -92,9 +96,10 @@ def launch(arguments: argparse.Namespace) -> int:
         print(plan.resumed(arguments.resume).describe(new_name()))
         return 0
     patience = seconds(config.watchdog.silence) + _END_S
-    supervisor = Supervisor(
-        plan, arguments.resume, arguments.max_restarts, arguments.backoff, patience
-    )
+    for file, content in plan.files.items():
+        replace_own(file, content, CONFIG_MADE_BY)
+    restarts = arguments.max_restarts - torchrun_restarts(arguments)
+    supervisor = Supervisor(plan, arguments.resume, restarts, arguments.backoff, patience)
     return supervisor.stay()
 
 
@@ -297,6 +302,13 @@ def _parse(argv: Sequence[str] | None) -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     arguments = _parse(argv)
+    try:
+        if arguments.action in (train, evaluate, predict):
+            become(os.environ)
+    except UserError as error:
+        # Every rank says it: which one this is, is what it does not know.
+        print(f"ptv2-scale: {error}", file=sys.stderr)
+        return 2
     _quieten()
     if arguments.action not in (schema, launch):
         _choose_accelerator()

@@ -17,6 +17,7 @@ import torch.distributed
 from deepspeed.accelerator import get_accelerator
 
 from ptv2_scale.engine.jit import prepare_extensions
+from ptv2_scale.engine.rendezvous import init_method
 from ptv2_scale.errors import UserError
 from ptv2_scale.launchers import interfaces
 
@@ -69,10 +70,12 @@ def start(cpu_threads: int, timeout: float = 1800.0) -> Ranks:
     if "RANK" not in os.environ:
         _stand_alone()
     prepare_extensions()
-    per_host = int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1)
+    per_host = int(os.environ["LOCAL_WORLD_SIZE"])
     os.environ.update(interfaces.choose(os.environ, world_from_environment() > per_host))
     with redirect_stdout(StringIO()):  # DeepSpeed prints a line on every rank
-        deepspeed.init_distributed(verbose=False, timeout=timedelta(seconds=timeout))
+        deepspeed.init_distributed(
+            verbose=False, timeout=timedelta(seconds=timeout), init_method=init_method()
+        )
     local = int(os.environ["LOCAL_RANK"])
     accelerator = get_accelerator()
     return Ranks(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -12,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ptv2_scale.errors import UserError
-from ptv2_scale.processes import Process
+from ptv2_scale.processes import Process, host_identity
 
 HOST = "PTV2_SCALE_HOST"  # the name that the user knows this host by
 _LAUNCH = "PTV2_SCALE_LAUNCH"  # another value each time, so that an old status is not taken for new
@@ -69,9 +70,23 @@ class Launch:
         process = Process.here(os.getpid())
         if process is None or process.host != self.launcher.host:
             return
+        self._code_of(rank).unlink(missing_ok=True)  # of the one that this one stands in for
         unfinished = self.folder / f".{rank}"
         unfinished.write_text(json.dumps(asdict(process)))
         unfinished.replace(self.folder / f"{rank}.json")
+
+    def leave(self, rank: int, code: int) -> None:
+        """Say what a rank of the launcher's host ends with; launchers of ranks do not all tell."""
+        if self.launcher.host == host_identity():
+            with contextlib.suppress(OSError):  # the launch may have ended before
+                self._code_of(rank).write_text(str(code))
+
+    def codes(self) -> set[int]:
+        """What the ranks of this host have ended with, so far."""
+        return {int(path.read_text() or -1) for path in self.folder.glob("*.code")}
+
+    def _code_of(self, rank: int) -> Path:
+        return self.folder / f"{rank}.code"
 
     def registered(self) -> Iterator[Process]:
         """The ranks of this host that have said who they are."""

@@ -34,6 +34,8 @@ FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 REPORT = "\x1eptv2-scale "  # begins a line of standard error that is no text for people
 
 _LOOK_S = 0.1
+_FINAL = frozenset({REFUSED, SAVED})  # codes after which ranks are not started again
+_GRACE_S = 2.0
 # DeepSpeed's launcher itself gives its ranks 30 s to end.
 _END_S = 40.0
 _SECRETS = "secrets"
@@ -119,13 +121,24 @@ class Agent:
     def _forward(self, runner: subprocess.Popen[bytes]) -> None:
         """Pass signals on until the runner ends; a rank that is not there yet gets them later."""
         told: dict[int, int] = {}
+        ending = threading.Timer(_GRACE_S, runner.terminate)
+        ending.daemon = True
         while runner.poll() is None:
             self._hear_sent()
+            if ending.ident is None and self._over():
+                # torchrun starts ranks again whatever they ended with.
+                ending.start()
             for process in self.launch.registered():
                 for number in self._heard[told.get(process.pid, 0) :]:
                     process.signal(number)
                 told[process.pid] = len(self._heard)
             time.sleep(_LOOK_S)
+
+    def _over(self) -> bool:
+        """Whether the ranks have ended, and are not to be started again."""
+        codes = self.launch.codes()
+        alive = any(process.alive() for process in self.launch.registered())
+        return bool(codes & _FINAL) and FAILED not in codes and not alive
 
     def _hear_sent(self) -> None:
         path = self.launch.folder / _SIGNALS
@@ -137,6 +150,9 @@ class Agent:
         """Exit code where the ranks' own is not known."""
         if returned in (DONE, REFUSED, SAVED):
             return returned
+        codes = self.launch.codes()
+        if codes:
+            return next((code for code in (FAILED, REFUSED, SAVED) if code in codes), FAILED)
         began = any(True for _ in self.launch.registered())
         return SAVED if self._heard and not began else FAILED
 

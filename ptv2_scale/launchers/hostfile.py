@@ -67,10 +67,15 @@ def read_hostfile(path: Path) -> tuple[Host, ...]:
     return tuple(hosts)
 
 
+def is_host_name(name: str) -> bool:
+    """Whether a word can be a host's name, and nothing that a shell or an option could be."""
+    return len(name) <= MAX_NAME and _NAME.fullmatch(name) is not None
+
+
 def _host(words: list[str], place: str) -> Host:
     slots = _SLOTS.fullmatch(words[-1])
     name = words[0]
-    if len(words) != 2 or slots is None or len(name) > MAX_NAME or not _NAME.fullmatch(name):
+    if len(words) != 2 or slots is None or not is_host_name(name):
         raise UserError(f"{place}: found '{' '.join(words)[:100]}', {_GRAMMAR}.")
     count = int(slots.group(1))
     if not 1 <= count <= MAX_SLOTS:

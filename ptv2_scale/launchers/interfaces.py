@@ -83,6 +83,15 @@ def between_hosts(master: str) -> Interface | None:
     return next((one for one in routes if one is not None and not one.loopback), None)
 
 
+def is_own(address: str) -> bool:
+    """Whether an address is one of this host's own."""
+    found = toward(address)
+    if found is None:
+        return False
+    known = socket.getaddrinfo(address, _ANY_PORT, type=socket.SOCK_DGRAM)
+    return found.loopback or found.address in {str(one[4][0]).partition("%")[0] for one in known}
+
+
 def choose(environ: Mapping[str, str], several_hosts: bool) -> dict[str, str]:
     """The variables that tell gloo and NCCL their interface, as far as the user has not.
 

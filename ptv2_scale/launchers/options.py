@@ -14,8 +14,9 @@ from pathlib import Path
 from ptv2_scale.config import Slurm
 from ptv2_scale.errors import UserError
 from ptv2_scale.launchers import node
+from ptv2_scale.launchers.here import Share, node_number
 from ptv2_scale.launchers.hostfile import Host, read_hostfile
-from ptv2_scale.launchers.plan import Plan, local
+from ptv2_scale.launchers.plan import Plan
 from ptv2_scale.launchers.remote import Ssh
 from ptv2_scale.launchers.slurm import SlurmJob
 from ptv2_scale.launchers.trials import read_trials
@@ -47,8 +48,16 @@ def add_options(launch: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--master", metavar="ADDRESS[:PORT]", help="where ranks meet; default: the first host"
     )
+    where.add_argument(
+        "--nodes",
+        type=count,
+        metavar="N",
+        help="nodes of a Slurm job; without Slurm this command is given on each of them",
+    )
+    where.add_argument(
+        "--node-rank", type=number, metavar="I", help="number of this host among them, from 0 on"
+    )
     slurm = launch.add_argument_group("Slurm, instead of the recipe's own")
-    slurm.add_argument("--nodes", type=count, metavar="N", help="nodes of a job")
     slurm.add_argument("--gpus-per-node", type=count, metavar="N", help="GPUs of a node")
     for option, what in _SLURM_WORDS.items():
         slurm.add_argument(f"--{option}", metavar=option.upper(), help=what)
@@ -56,6 +65,12 @@ def add_options(launch: argparse.ArgumentParser) -> None:
         "--array", type=Path, metavar="FILE", help="a job for each line of key=value words"
     )
     how = launch.add_argument_group("how")
+    how.add_argument(
+        "--backend",
+        choices=("deepspeed", "torchrun", "accelerate"),
+        default="deepspeed",
+        help="what starts a host's ranks",
+    )
     how.add_argument(
         "--transport", choices=("pdsh", "ssh"), help="to hosts; default: pdsh where it is installed"
     )
@@ -77,14 +92,14 @@ def slurm_overrides(options: argparse.Namespace) -> list[str]:
     Raises:
         UserError: an option of Slurm's is given without --slurm.
     """
-    keys = {"nodes": "nodes", "gpus-per-node": "gpus_per_node"}
-    keys |= {option: option for option in _SLURM_WORDS}
-    given = {option: getattr(options, key) for option, key in keys.items()}
+    given = {"gpus-per-node": options.gpus_per_node}
+    given |= {option: getattr(options, option) for option in _SLURM_WORDS}
     for option, value in (*given.items(), ("array", options.array)):
         if value is not None and not options.slurm:
             raise UserError(f"--{option}: is for Slurm. Add --slurm, or leave it out.")
-    if options.slurm and options.nproc is not None:
-        given["ranks-per-node"] = options.nproc
+    if not options.slurm:
+        return []
+    given |= {"nodes": options.nodes, "ranks-per-node": options.nproc}
     return [
         # Quoted as YAML has it, so that a word stays one.
         f"slurm.{option.replace('-', '_')}={json.dumps(value)}"
@@ -101,9 +116,11 @@ def slurm_job_of(
     Raises:
         UserError: options do not go together, or a file cannot be read.
     """
-    for option in ("transport", "ssh_config", "master"):
+    for option in ("transport", "ssh_config", "master", "node_rank"):
         if getattr(options, option) is not None:
-            raise UserError(f"--{option.replace('_', '-')}: is for hostfiles. Leave it out.")
+            raise UserError(f"--{option.replace('_', '-')}: not with --slurm. Leave it out.")
+    if options.backend != "deepspeed":
+        raise UserError(f"--backend {options.backend}: not with --slurm; see slurm.launcher.")
     if options.max_restarts:
         raise UserError("--max-restarts: not with --slurm. A job that was stopped comes back by"
                         " itself (slurm.requeues); one that failed stays where it is.")  # fmt: skip
@@ -133,26 +150,55 @@ def plan_of(
         UserError: options do not go together, or a file cannot be read.
     """
     if options.hostfile is None:
-        here = Host(os.uname().nodename, options.nproc or devices())
-        group = node.Group((here,), "127.0.0.1", free_port(), train)
-        return local(group, run, node.deepspeed)
-    if options.nproc is not None:
-        raise UserError("--nproc: a hostfile says itself how many ranks a host has (slots=N).")
+        return _share(options, train, run, devices).plan(
+            options.backend, torchrun_restarts(options)
+        )
+    for option in ("nproc", "nodes", "node_rank"):
+        if getattr(options, option) is not None:
+            name = option.replace("_", "-")
+            raise UserError(f"--{name}: not with --hostfile, whose lines say it (NAME slots=N).")
+    if options.backend == "accelerate":
+        raise UserError(
+            "--backend accelerate: not with --hostfile. Give the command on each node (--nodes N"
+            " --node-rank I --master HOST:PORT), or leave --backend out."
+        )
     hosts = read_hostfile(options.hostfile)
-    master, port = _meeting_place(options.master, hosts)
+    master, port = _meeting_place(options.master, hosts[0].name)
     return Plan(
         group=node.Group(hosts, master, port, train),
         run=run,
         folder=Path.cwd(),
         variables=travelling(os.environ, Path.home(), Path.cwd()),
-        node_launcher=node.deepspeed,
+        node_launcher=node.deepspeed if options.backend == "deepspeed" else node.torchrun,
         remote=_ssh(options),
         fan_out=_fan_out(options),
     )
 
 
-def _meeting_place(given: str | None, hosts: tuple[Host, ...]) -> tuple[str, int]:
-    address, colon, port = (given or hosts[0].name).rpartition(":")
+def torchrun_restarts(options: argparse.Namespace) -> int:
+    """How often torchrun is to start ranks again, where the launch does not."""
+    elsewhere = options.backend != "torchrun" or options.hostfile is not None
+    return 0 if elsewhere else int(options.max_restarts)
+
+
+def _share(
+    options: argparse.Namespace, train: tuple[str, ...], run: Path, devices: Callable[[], int]
+) -> Share:
+    number, nodes = node_number(options), options.nodes or 1
+    if nodes > 1 and (options.master is None or ":" not in options.master):
+        raise UserError(
+            f"--nodes {nodes}: say where they meet, the same on each: --master HOST:PORT, HOST the"
+            " first one's address."
+        )
+    local = f"127.0.0.1:{free_port()}"
+    master, port = _meeting_place(options.master if nodes > 1 else local, "")
+    slots = options.nproc or devices()
+    hosts = tuple(Host(f"node{one}", slots) for one in range(nodes))
+    return Share(node.Group(hosts, master, port, train), number, run)
+
+
+def _meeting_place(given: str | None, first: str) -> tuple[str, int]:
+    address, colon, port = (given or first).rpartition(":")
     if not colon:
         return port, random.choice(_PORTS)
     if not port.isdecimal() or not 1 <= int(port) <= 65535:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ptv2_scale.launchers.environment import HOST
-from ptv2_scale.launchers.hostfile import Host
 from ptv2_scale.launchers.node import Group
-from ptv2_scale.launchers.remote import Here, Remote, Ssh
+from ptv2_scale.launchers.remote import Remote, Ssh
 from ptv2_scale.launchers.variables import Variables
 
 AGENT = "ptv2_scale.launchers.host"
@@ -47,6 +46,8 @@ class Plan:
         node_launcher: starts one host's ranks.
         remote: how hosts are reached.
         fan_out: reach all through one pdsh instead of one process each.
+        first: number of the first rank; None: torchrun will say.
+        files: that are written before the start.
     """
 
     group: Group
@@ -56,6 +57,8 @@ class Plan:
     node_launcher: NodeLauncher
     remote: Remote
     fan_out: bool = False
+    first: int | None = 0
+    files: Mapping[Path, str] = field(default_factory=dict)
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -101,18 +104,15 @@ class Plan:
 
     def describe(self, name: str) -> str:
         """The same for people: hosts, variables and commands, nothing of them started."""
-        lines = [f"# {host.name}: {_ranks(self.group.hosts, n)}" for n, host in _numbered(self)]
+        lines = [f"# {host.name}: {_ranks(self, n)}" for n, host in enumerate(self.group.hosts)]
         secret = ", ".join(sorted(self.variables.secret)) or "none"
         lines += [f"# run directory: {self.run}", f"# secrets, by a file of mode 0600: {secret}"]
+        for path, content in self.files.items():
+            lines += [f"# {path}:", *(f"#   {line}" for line in content.splitlines())]
         for channel in self.channels(name):
             own = [f"{key}={shlex.quote(value)}" for key, value in channel.environment.items()]
             lines.append(" ".join([*own, shlex.join(channel.argv)]))
         return "\n".join(lines)
-
-
-def local(group: Group, run: Path, node_launcher: NodeLauncher) -> Plan:
-    """All ranks on this host, in this environment."""
-    return Plan(group, run, Path.cwd(), Variables({}), node_launcher, Here())
 
 
 def _pdsh(plan: Plan, name: str, ssh: Ssh) -> Channel:
@@ -122,11 +122,10 @@ def _pdsh(plan: Plan, name: str, ssh: Ssh) -> Channel:
     return Channel(plan.hosts, argv, {"PDSH_SSH_ARGS_APPEND": " ".join(ssh.options)})
 
 
-def _numbered(plan: Plan) -> list[tuple[int, Host]]:
-    return list(enumerate(plan.group.hosts))
-
-
-def _ranks(hosts: Sequence[Host], node: int) -> str:
-    first = sum(host.slots for host in hosts[:node])
+def _ranks(plan: Plan, node: int) -> str:
+    hosts = plan.group.hosts
+    if plan.first is None:
+        return f"{hosts[node].slots} ranks, numbered by torchrun"
+    first = plan.first + sum(host.slots for host in hosts[:node])
     last = first + hosts[node].slots - 1
     return f"rank {first}" if first == last else f"ranks {first} to {last}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 LONGEST_WAIT_S = 300.0
@@ -43,3 +43,14 @@ def after_failures(steps: Sequence[int], most: int, wait: float) -> Again | Give
     if len(steps) > 1 and steps[-1] == steps[-2]:
         return GiveUp(f"it failed twice after step {steps[-1]}, so it will again")
     return Again(min(wait * 2 ** (len(steps) - 1), LONGEST_WAIT_S))
+
+
+def resume_of(asked: str, environ: Mapping[str, str]) -> str:
+    """What `--resume` means to a rank that torchrun may have started again after a failure.
+
+    Args:
+        asked: "auto", "never" or a checkpoint.
+        environ: of this process.
+    """
+    again = environ.get("TORCHELASTIC_RESTART_COUNT", "0") not in ("", "0")
+    return "auto" if again and asked == "never" else asked

@@ -15,6 +15,7 @@ from pathlib import Path
 from ptv2_scale.config import Slurm
 from ptv2_scale.config.values import seconds
 from ptv2_scale.errors import UserError
+from ptv2_scale.files import replace_own
 from ptv2_scale.launchers import slurm_text as text
 from ptv2_scale.launchers.variables import Variables
 
@@ -197,7 +198,7 @@ def submit(script: str, path: Path, secret: Mapping[str, str]) -> str:
     Raises:
         UserError: something else lies there, sbatch is not installed, or it refuses the job.
     """
-    _write(script, path)
+    replace_own(path, script, text.MADE_BY)
     try:
         made = subprocess.run(
             ["sbatch", "--parsable", str(path)],
@@ -216,15 +217,3 @@ def submit(script: str, path: Path, secret: Mapping[str, str]) -> str:
     if made.returncode != 0:
         raise UserError(f"sbatch refused {path}:\n{made.stderr.strip()}")
     return made.stdout.strip().partition(";")[0]
-
-
-def _write(script: str, path: Path) -> None:
-    try:
-        if path.is_symlink() or (path.exists() and text.MADE_BY not in path.read_text()[:4000]):
-            raise UserError(f"{path}: is there already, and is no script of ours. Move it away.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-        unfinished.write_bytes(os.fsencode(script))
-        unfinished.replace(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be written: {error}.") from None

@@ -293,7 +293,7 @@ def test_submitting_replaces_scripts_of_ours_alone(
     assert path.read_text() == render(FULL)
     assert (tmp_path / "seen").read_text() == f"hf_secret --parsable {path}\n"
     path.write_text("#!/bin/sh\nmine\n")
-    with pytest.raises(UserError, match="no script of ours"):
+    with pytest.raises(UserError, match="was not made here"):
         submit(render(PLAIN), path, {})
     assert path.read_text() == "#!/bin/sh\nmine\n"
 

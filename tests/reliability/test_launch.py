@@ -110,8 +110,8 @@ def test_a_crash_that_repeats_ends_the_restarts(job: Job, tmp_path: Path) -> Non
     )
     code = (
         "from ptv2_scale.launchers import node; real = node.deepspeed\n"
-        "node.deepspeed = lambda *a: [w.replace('ptv2_scale', 'ptv2_scale_faulty')"
-        " if w == 'ptv2_scale' else w for w in real(*a)]\n"
+        "node.deepspeed = lambda *a, **k: [w.replace('ptv2_scale', 'ptv2_scale_faulty')"
+        " if w == 'ptv2_scale' else w for w in real(*a, **k)]\n"
         "from ptv2_scale.cli import run; run()"
     )
     environment = without_rank()

@@ -133,6 +133,7 @@ class Watch:
             signal.signal(number, handler)
         if self._run is not None and self._rank == 0:
             self._write(state, code, reason)
+        self._leave(code)
 
     def _watch(self) -> None:
         try:
@@ -173,8 +174,13 @@ class Watch:
             sys.stderr.flush()
         if self._run is not None and verdict.status:
             self._write("failed", verdict.code, verdict.status, verdict.rank)
+        self._leave(verdict.code)
         output.finish()
         os._exit(verdict.code)
+
+    def _leave(self, code: int) -> None:
+        if self._launch is not None:
+            self._launch.leave(self._rank, code)
 
     def _write(self, state: State, code: int | None, reason: str, rank: int | None = None) -> None:
         assert self._run is not None
