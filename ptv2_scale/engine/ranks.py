@@ -70,7 +70,7 @@ def start(cpu_threads: int, timeout: float = 1800.0) -> Ranks:
     if "RANK" not in os.environ:
         _stand_alone()
     prepare_extensions()
-    per_host = int(os.environ["LOCAL_WORLD_SIZE"])
+    per_host = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
     os.environ.update(interfaces.choose(os.environ, world_from_environment() > per_host))
     with redirect_stdout(StringIO()):  # DeepSpeed prints a line on every rank
         deepspeed.init_distributed(
