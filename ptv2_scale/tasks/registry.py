@@ -38,12 +38,50 @@ def build_task(config: TaskConfig) -> Task:
         return _own(config)
     if config.name == DEMO:
         return _demo(config)
-    if config.name in PUBLISHED:
-        return _published(config, PUBLISHED[config.name])
-    raise UserError(
-        f"task.name: found '{config.name}', allowed: {', '.join(TASK_NAMES)}."
-        + did_you_mean(config.name, TASK_NAMES)
-    )
+    return _published(config, _published_named(config.name))
+
+
+def splits_of(config: TaskConfig) -> Splits:
+    """Where a recipe's task reads its rows; nothing is read here.
+
+    Raises:
+        UserError: see `build_task`.
+    """
+    if config.name == OWN:
+        return _own_splits(config)
+    if config.name == DEMO:
+        return _demo_splits(config)
+    return _published_splits(config, _published_named(config.name))
+
+
+def _published_named(name: str) -> Published:
+    if name not in PUBLISHED:
+        raise UserError(
+            f"task.name: found '{name}', allowed: {', '.join(TASK_NAMES)}."
+            + did_you_mean(name, TASK_NAMES)
+        )
+    return PUBLISHED[name]
+
+
+def _published_splits(config: TaskConfig, task: Published) -> Splits:
+    files = {**task.files, **_named_files(config)}
+    if config.path is None:
+        return HubSplits(task.dataset, task.subset)
+    return LocalSplits(Path(config.path), files, task.header, task.rename)
+
+
+def _demo_splits(config: TaskConfig) -> Splits:
+    folder = DEMO_FOLDER if config.path is None else Path(config.path)
+    return LocalSplits(folder, {**DEMO_FILES, **_named_files(config)})
+
+
+def _own_splits(config: TaskConfig) -> Splits:
+    if config.path is None:
+        raise UserError(
+            f"task.path: missing, but task.name: {OWN} reads local files. Set task.path=FOLDER, "
+            "and task.train=FILE and task.validation=FILE inside it"
+        )
+    return LocalSplits(Path(config.path), _named_files(config))
 
 
 def _published(config: TaskConfig, task: Published) -> Task:
@@ -51,35 +89,26 @@ def _published(config: TaskConfig, task: Published) -> Task:
         raise UserError(
             f"task.labels: {task.name} has the labels {', '.join(task.labels)}; leave the key out"
         )
-    files = {**task.files, **_named_files(config)}
     return _task(
         config,
         TextFormat(task.columns, task.template),
         LabelFormat(aliases=dict(zip(task.hub_labels, task.labels, strict=False))),
         task.labels,
-        HubSplits(task.dataset, task.subset)
-        if config.path is None
-        else LocalSplits(Path(config.path), files, task.header, task.rename),
+        _published_splits(config, task),
         (config.metric or task.metric, task.metric, *task.also),
     )
 
 
 def _demo(config: TaskConfig) -> Task:
-    folder = DEMO_FOLDER if config.path is None else Path(config.path)
-    splits = LocalSplits(folder, {**DEMO_FILES, **_named_files(config)})
+    splits = _demo_splits(config)
     return _with_found_labels(config, TextFormat(("text",)), LabelFormat(), splits)
 
 
 def _own(config: TaskConfig) -> Task:
-    if config.path is None:
-        raise UserError(
-            f"task.path: missing, but task.name: {OWN} reads local files. Set task.path=FOLDER, "
-            "and task.train=FILE and task.validation=FILE inside it"
-        )
+    splits = _own_splits(config)
     assert config.text is not None  # the recipe's own rule
     assert config.label is not None
     columns = (config.text,) if config.text_pair is None else (config.text, config.text_pair)
-    splits = LocalSplits(Path(config.path), _named_files(config))
     return _with_found_labels(config, TextFormat(columns), LabelFormat(config.label), splits)
 
 
