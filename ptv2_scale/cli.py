@@ -23,16 +23,19 @@ from ptv2_scale.demo import RECIPE as DEMO_RECIPE
 from ptv2_scale.errors import UserError
 from ptv2_scale.launchers import output
 from ptv2_scale.launchers.membership import become
-from ptv2_scale.launchers.options import add_options
+from ptv2_scale.launchers.options import add_hosts, add_options
 
 if TYPE_CHECKING:
     from ptv2_scale.engine.ranks import Ranks
     from ptv2_scale.engine.watch.thread import Watch
+    from ptv2_scale.inputs import Inputs
+    from ptv2_scale.launchers.plan import Plan
 
 _EXAMPLES = """examples:
   ptv2-scale train demo
   ptv2-scale train recipes/rte.yaml backbone.name=./t5-large train.lr=5e-3
   ptv2-scale launch recipes/rte.yaml --nproc 8 --max-restarts 3 --resume auto
+  ptv2-scale doctor recipes/rte.yaml --hostfile hosts
   deepspeed --num_gpus 8 --module ptv2_scale train recipes/rte.yaml --resume auto
   ptv2-scale predict runs/rte --input new.jsonl --output labelled.jsonl
   ptv2-scale export runs/rte ./rte-peft --format peft
@@ -95,12 +98,27 @@ def launch(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         print(plan.resumed(arguments.resume).describe(new_name()))
         return 0
+    if len(plan.hosts) > 1 and not arguments.no_doctor:
+        code = _preflight(plan, config, arguments.recipe)
+        if code:
+            return code
     patience = seconds(config.watchdog.silence) + _END_S
     for file, content in plan.files.items():
         replace_own(file, content, CONFIG_MADE_BY)
     restarts = arguments.max_restarts - torchrun_restarts(arguments)
     supervisor = Supervisor(plan, arguments.resume, restarts, arguments.backoff, patience)
     return supervisor.stay()
+
+
+def _preflight(plan: Plan, config: RunConfig, recipe: str) -> int:
+    from ptv2_scale.launchers.doctor.report import preflight
+    from ptv2_scale.launchers.doctor.visit import Visit
+    from ptv2_scale.launchers.reach import Hosts
+
+    slots = {host.name: host.slots for host in plan.group.hosts}
+    hosts = Hosts(plan.remote, slots, plan.variables, plan.group.master)
+    visit = Visit(hosts, plan.group.master, plan.group.port, _inputs(config, recipe), plan.run)
+    return preflight(visit)
 
 
 def _launch_by_slurm(
@@ -118,6 +136,30 @@ def _launch_by_slurm(
     print(f"job {number}: {job.script}\nits output: {job.shown_log(number)}")
     print(f"watch: squeue --jobs={number}\ncancel: scancel {number}")
     return 0
+
+
+def _inputs(config: RunConfig, recipe: str) -> Inputs:
+    from ptv2_scale.inputs import inputs_of
+
+    return inputs_of(config, recipe_path(recipe))
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Look at all hosts of a launch, and say what ranks would stumble over."""
+    from ptv2_scale.launchers.doctor.judge import judge
+    from ptv2_scale.launchers.doctor.report import exit_code, table
+    from ptv2_scale.launchers.doctor.visit import Visit
+    from ptv2_scale.launchers.options import meeting_place, ssh_of
+    from ptv2_scale.launchers.reach import hosts_of
+
+    config, run = (None, None) if arguments.recipe is None else _load(arguments)
+    ranks = None if not arguments.slurm else config.slurm.ranks if config else 1
+    hosts = hosts_of(arguments.hostfile, ssh_of(arguments), ranks, os.environ)
+    master, port = meeting_place(arguments.master, hosts.master)
+    inputs = None if config is None else _inputs(config, arguments.recipe)
+    findings = judge(Visit(hosts, master, port, inputs, run).survey())
+    print(table(findings))
+    return exit_code(findings)
 
 
 def _devices() -> int:
@@ -235,17 +277,25 @@ def parser() -> argparse.ArgumentParser:
         made.set_defaults(action=action)
         return made
 
-    for action in (train, launch, inspect):
+    for action in (train, launch, inspect, doctor):
         one = command(action)
-        one.add_argument("recipe", metavar="RECIPE", help="YAML file, or `demo`")
+        one.add_argument(
+            "recipe", metavar="RECIPE", help="YAML file, or `demo`",
+            nargs="?" if action is doctor else None,
+        )  # fmt: skip
         one.add_argument("overrides", nargs="*", metavar="key=value", help="train.lr=5e-3 ...")
-        if action is not inspect:
+        if action in (train, launch):
             one.add_argument(
                 "--resume", default="never", metavar="auto|never|PATH",
                 help="continue from the newest valid checkpoint, or from this one",
             )  # fmt: skip
         if action is launch:
             add_options(one)
+        if action is doctor:
+            add_hosts(one)
+            one.add_argument(
+                "--master", metavar="ADDRESS[:PORT]", help="where ranks meet; default: first host"
+            )
     one = command(evaluate)
     one.add_argument("source", metavar="EXPORT", help="folder of an export or a finished run")
     one.add_argument("overrides", nargs="*", metavar="task.key=value", help="task.path=... ...")
@@ -310,7 +360,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"ptv2-scale: {error}", file=sys.stderr)
         return 2
     _quieten()
-    if arguments.action not in (schema, launch):
+    if arguments.action not in (schema, launch, doctor):
         _choose_accelerator()
     try:
         return int(arguments.action(arguments))

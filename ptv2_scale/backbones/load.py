@@ -125,10 +125,14 @@ def open_backbone(
     return BackboneFiles(folder, config, family, opened(), trust_remote_code)
 
 
-def local_folder(name: str, revision: str | None = None) -> Path:
-    """The folder of a backbone or tokenizer; a hub name is downloaded, or found in the cache.
+def named_folder(name: str) -> Path | None:
+    """The folder that a backbone's or tokenizer's name stands for; None: it is a name on the hub.
 
-    "demo" is the embedded backbone, unless there is a folder of that name.
+    "demo" is the embedded backbone, unless there is a folder of that name. Whether the folder is
+    there is not looked at.
+
+    Raises:
+        UserError: the name is a preset's.
     """
     folder = Path(os.path.expanduser(name))  # unlike Path's own: `~nobody` stays as it is
     if os.path.isdir(folder):
@@ -140,8 +144,20 @@ def local_folder(name: str, revision: str | None = None) -> Path:
             f"backbone.name: '{name}' is a preset: a shape without weights and tokenizer, which"
             " only `ptv2-scale inspect` takes. Give the folder of the published model."
         )
-    if name.count("/") > 1 or name.startswith((".", "/", "~")):
+    return folder if name.count("/") > 1 or name.startswith((".", "/", "~")) else None
+
+
+def local_folder(name: str, revision: str | None = None) -> Path:
+    """The folder of a backbone or tokenizer; a hub name is downloaded, or found in the cache.
+
+    Raises:
+        UserError: there is no such folder, or the hub cannot be reached.
+    """
+    folder = named_folder(name)
+    if folder is not None and not os.path.isdir(folder):
         raise UserError(f"backbone.name: no folder '{name}'.")
+    if folder is not None:
+        return folder
     patterns = ["*.json", "*.safetensors", "*.bin", "*.model", "*.txt"]
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))

@@ -7,7 +7,6 @@ first rank does there what rank 0 does on a shared one.
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import torch
 from ptv2_scale.engine.ranks import Ranks, gather
 from ptv2_scale.errors import UserError
 from ptv2_scale.launchers.environment import host_name
+from ptv2_scale.launchers.marks import nearest_folder, new_mark, set_mark
 
 T = TypeVar("T")
 
@@ -130,8 +130,7 @@ def _group(apart: Sites, seen: Sequence[tuple[bool, ...]]) -> tuple[int, ...]:
 
 def _look(run: Path, apart: Sites) -> list[tuple[bool, ...]]:
     """For each host, which hosts' marks it sees, in the order of hosts."""
-    # A name that no host has asked for before: network file systems remember what was not there.
-    mark = _nearest_folder(run) / f".ptv2-scale-{secrets.token_hex(8)}"
+    mark = nearest_folder(run) / new_mark()
     try:
         marks = apart.on_leaders(lambda: _set(mark))
         # Not Path.exists, which raises where a folder may not be read.
@@ -145,14 +144,9 @@ def _look(run: Path, apart: Sites) -> list[tuple[bool, ...]]:
     return seen
 
 
-def _nearest_folder(path: Path) -> Path:
-    path = path.absolute()
-    return next(folder for folder in (path, *path.parents) if folder.is_dir())
-
-
 def _set(mark: Path) -> Path:
     try:
-        mark.touch()
+        set_mark(mark)
     except OSError as error:
         raise UserError(f"{mark.parent}: cannot be written ({error.strerror}).") from None
     return mark

@@ -69,6 +69,14 @@ def _with_address(own: str) -> Interface | None:
     return None
 
 
+def address_of(name: str) -> str | None:
+    """The address of an interface, IPv4 where it has one; None: it has none, or is not there."""
+    inet = (socket.AF_INET, socket.AF_INET6)
+    found = [one for one in psutil.net_if_addrs().get(name, ()) if one.family in inet]
+    found.sort(key=lambda one: inet.index(one.family))
+    return found[0].address.partition("%")[0] if found else None
+
+
 def between_hosts(master: str) -> Interface | None:
     """The interface to talk to other hosts over; None: there is none to be found.
 

@@ -121,9 +121,18 @@ def _of_mpi(environ: Mapping[str, str], names: _Names) -> Membership:
 
 def _of_slurm(environ: Mapping[str, str]) -> Membership:
     master = environ.get("MASTER_ADDR") or expand(_text(environ, "SLURM_STEP_NODELIST"))[0]
-    given = environ.get("MASTER_PORT")
-    port = _port(environ) if given else _FIRST_PORT + _number(environ, "SLURM_JOB_ID") % _PORTS
-    return _place(environ, _SLURM, _tasks_here(environ), master, port)
+    return _place(environ, _SLURM, _tasks_here(environ), master, slurm_port(environ))
+
+
+def slurm_port(environ: Mapping[str, str]) -> int:
+    """The port at which ranks of a Slurm job meet: one that no other job of its nodes has.
+
+    Raises:
+        UserError: MASTER_PORT is no port, or there is no job.
+    """
+    if environ.get("MASTER_PORT"):
+        return _port(environ)
+    return _FIRST_PORT + _number(environ, "SLURM_JOB_ID") % _PORTS
 
 
 def _tasks_here(environ: Mapping[str, str]) -> int:

@@ -82,8 +82,21 @@ def add_options(launch: argparse.ArgumentParser) -> None:
         "--backoff", type=float, default=10.0, metavar="SECONDS", help="before the first restart"
     )
     how.add_argument(
+        "--no-doctor", action="store_true", help="start without a look at the hosts before"
+    )
+    how.add_argument(
         "--dry-run", action="store_true", help="print what would run, and start nothing"
     )
+
+
+def add_hosts(command: argparse.ArgumentParser) -> None:
+    """Give a command that is for all hosts its options; without them it is for this one."""
+    one = command.add_mutually_exclusive_group()
+    one.add_argument(
+        "--hostfile", type=Path, metavar="FILE", help="on all its hosts, NAME slots=N a line"
+    )
+    one.add_argument("--slurm", action="store_true", help="on all nodes of the allocation")
+    command.add_argument("--ssh-config", type=Path, metavar="FILE", help="instead of ~/.ssh/config")
 
 
 def slurm_overrides(options: argparse.Namespace) -> list[str]:
@@ -132,6 +145,7 @@ def slurm_job_of(
         resume=options.resume,
         variables=travelling(os.environ, Path.home(), Path.cwd()),
         trials=() if options.array is None else read_trials(options.array, run),
+        doctor=settings.nodes > 1 and not options.no_doctor,
     )
 
 
@@ -163,14 +177,14 @@ def plan_of(
             " --node-rank I --master HOST:PORT), or leave --backend out."
         )
     hosts = read_hostfile(options.hostfile)
-    master, port = _meeting_place(options.master, hosts[0].name)
+    master, port = meeting_place(options.master, hosts[0].name)
     return Plan(
         group=node.Group(hosts, master, port, train),
         run=run,
         folder=Path.cwd(),
         variables=travelling(os.environ, Path.home(), Path.cwd()),
         node_launcher=node.deepspeed if options.backend == "deepspeed" else node.torchrun,
-        remote=_ssh(options),
+        remote=ssh_of(options),
         fan_out=_fan_out(options),
     )
 
@@ -191,13 +205,22 @@ def _share(
             " first one's address."
         )
     local = f"127.0.0.1:{free_port()}"
-    master, port = _meeting_place(options.master if nodes > 1 else local, "")
+    master, port = meeting_place(options.master if nodes > 1 else local, "")
     slots = options.nproc or devices()
     hosts = tuple(Host(f"node{one}", slots) for one in range(nodes))
     return Share(node.Group(hosts, master, port, train), number, run)
 
 
-def _meeting_place(given: str | None, first: str) -> tuple[str, int]:
+def meeting_place(given: str | None, first: str) -> tuple[str, int]:
+    """Address and port at which ranks meet.
+
+    Args:
+        given: by --master; the port may be left out.
+        first: address of the first host, where nothing was given.
+
+    Raises:
+        UserError: the port is none.
+    """
     address, colon, port = (given or first).rpartition(":")
     if not colon:
         return port, random.choice(_PORTS)
@@ -206,7 +229,12 @@ def _meeting_place(given: str | None, first: str) -> tuple[str, int]:
     return address, int(port)
 
 
-def _ssh(options: argparse.Namespace) -> Ssh:
+def ssh_of(options: argparse.Namespace) -> Ssh:
+    """The ssh of --ssh-config.
+
+    Raises:
+        UserError: there is no such file.
+    """
     path: Path | None = options.ssh_config
     if path is not None and not path.is_file():
         raise UserError(f"--ssh-config {path}: no such file.")

@@ -57,7 +57,9 @@ class Srun:
 
     def argv(self, host: str, command: Sequence[str]) -> list[str]:
         """See `Remote`."""
-        return ["srun", "--nodes=1", "--ntasks=1", f"--nodelist={host}", "--overlap", *command]
+        # --export: else srun passes on no more than sbatch was told to.
+        step = ("--nodes=1", "--ntasks=1", f"--nodelist={host}", "--overlap", "--export=ALL")
+        return ["srun", *step, *command]
 
 
 @dataclass(frozen=True)

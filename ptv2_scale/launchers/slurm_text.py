@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shlex
 
 MADE_BY = "# Made by `ptv2-scale launch --slurm`."
 
@@ -102,7 +101,10 @@ def nodes(count: int, ranks: int, options: str, python: str, run: str) -> str:
     return _NODES.format(options=options, python=python, run=run, world=coded)
 
 
-def doctor(python: str, recipe: str) -> str:
-    """The check of all nodes before the ranks start; what it finds ends the job."""
-    command = shlex.join([python, "-m", "ptv2_scale", "doctor", recipe, "--slurm"])
-    return f"follow {command} || finish $?"
+def doctor(python: str) -> str:
+    """The look at all nodes before the ranks start; what is in their way ends the job.
+
+    Args:
+        python: quoted.
+    """
+    return f'follow {python} -m ptv2_scale doctor "${{train[@]:1}}" --slurm || finish $?'

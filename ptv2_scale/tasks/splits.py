@@ -42,15 +42,22 @@ class LocalSplits:
 
     def rows(self, split: Split, columns: Sequence[str]) -> list[Row]:
         """See `Splits`."""
-        path = self._path(split)
+        path = self.path(split)
+        if not os.path.isdir(self.folder):
+            raise UserError(f"task.path: found '{self.folder}', which is not a folder")
         header = self.header if self.header and not has_header(path, columns) else None
         return read_rows(path, columns, header, self.rename)
 
     def place(self, split: Split) -> str:
         """See `Splits`."""
-        return str(self._path(split))
+        return str(self.path(split))
 
-    def _path(self, split: Split) -> Path:
+    def path(self, split: Split) -> Path:
+        """The split's file; whether it is there is not looked at.
+
+        Raises:
+            UserError: the split has no file, or one outside the folder.
+        """
         if split not in self.files:
             raise UserError(
                 f"the {split} split has no file; name one inside {self.folder} with "
@@ -62,8 +69,6 @@ class LocalSplits:
                 f"task.{split}: found '{file}', expected the name of a file inside task.path,"
                 " without '..'"
             )
-        if not os.path.isdir(self.folder):
-            raise UserError(f"task.path: found '{self.folder}', which is not a folder")
         return self.folder / file
 
 

@@ -1,0 +1,67 @@
+"""Whether hosts have the same files: whole where they are small, by samples where they are not."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ptv2_scale.hub import is_model_file
+from ptv2_scale.launchers.doctor.facts import Seen
+
+_BLOCK = 1 << 16
+_SAMPLES = 64  # of a large file, one after the other at equal distances, its ends among them
+_WHOLE = _SAMPLES * _BLOCK
+
+
+def seen(path: Path) -> Seen:
+    """A file, read whole; or a folder with the files of a model, large ones by samples."""
+    try:
+        if path.is_dir():
+            files = sorted(one for one in path.iterdir() if is_model_file(one.name))
+            return seen_files(path, files)
+        return _file(path)
+    except OSError as error:
+        return Seen(problem=error.strerror or str(error))
+
+
+def _file(path: Path) -> Seen:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return Seen(digest.hexdigest(), path.stat().st_size, _identity([path]))
+
+
+def seen_files(folder: Path, files: Sequence[Path]) -> Seen:
+    """Files of a folder.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    digest, size = hashlib.sha256(), 0
+    for path in files:
+        size += path.stat().st_size
+        digest.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode())
+        for block in _samples(path):
+            digest.update(block)
+    return Seen(digest.hexdigest(), size, _identity(files))
+
+
+def _samples(path: Path) -> Iterator[bytes]:
+    """The whole of a small file; of a large one so much that a copy cut short would show."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size <= _WHOLE:
+            yield file.read()
+            return
+        for number in range(_SAMPLES):
+            file.seek((size - _BLOCK) * number // (_SAMPLES - 1))
+            yield file.read(_BLOCK)
+
+
+def _identity(files: Sequence[Path]) -> str:
+    """Copies on disks of their own have other numbers and times; a shared file has one of each."""
+    found = [(one.st_ino, one.st_ctime_ns) for one in map(os.stat, files)]
+    return hashlib.sha256(repr(found).encode()).hexdigest()

@@ -1,0 +1,223 @@
+"""What hosts are asked, and what they answer: plain values that travel as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from ptv2_scale.hub import HubItem
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a host is asked about itself.
+
+    Attributes:
+        run: the run directory; None: no recipe was given.
+        mark: beginning of the names of files that hosts leave beside it, for others to see.
+        master: address of the first host.
+        paths: files and folders that ranks read, by what they are.
+        hub: what ranks need from the hub's cache.
+    """
+
+    run: str | None
+    mark: str
+    master: str
+    paths: dict[str, str] = field(default_factory=dict)
+    hub: list[HubItem] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A file, or a folder with its files.
+
+    Attributes:
+        digest: over the contents; of large files in a folder, over samples.
+        size: bytes of all files.
+        identity: equal on two hosts that see the very same files.
+        problem: why it cannot be read; then nothing else counts.
+    """
+
+    digest: str = ""
+    size: int = 0
+    identity: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Where the run directory is, or is to be made.
+
+    Attributes:
+        nearest: the deepest folder of it that is there.
+        problem: why nothing can be written there.
+        free: bytes.
+        files_free: how many more files the file system takes; None: it does not say.
+    """
+
+    nearest: str
+    problem: str
+    free: int
+    files_free: int | None
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """An accelerator as ranks would see it.
+
+    Attributes:
+        name: of the model.
+        total: bytes of its memory.
+        free: bytes that nobody uses.
+    """
+
+    name: str
+    total: int
+    free: int
+
+
+@dataclass(frozen=True)
+class Link:
+    """The interface over which a host would talk to the others.
+
+    Attributes:
+        name: as `ip link` has it.
+        address: of this host on it.
+        chosen_by: the variable by which the user has chosen it; empty: it was found.
+        problem: why there is none; names those that there are.
+    """
+
+    name: str = ""
+    address: str = ""
+    chosen_by: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the system grants a process.
+
+    Attributes:
+        open_files: soft limit.
+        locked_memory: bytes, soft limit; None: unlimited.
+        shared_memory: bytes free in /dev/shm; None: there is none.
+        infiniband: whether the host has InfiniBand or RoCE adapters.
+        temporary: bytes free where temporary files go; None: nothing can be written there.
+    """
+
+    open_files: int
+    locked_memory: int | None
+    shared_memory: int | None
+    infiniband: bool
+    temporary: int | None
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a host says of itself.
+
+    Attributes:
+        machine: equal for two hosts that are one machine.
+        system: its name: Linux x86_64.
+        python: version.
+        packages: versions of what this package needs, and of its own code.
+        paths: of `Question.paths`.
+        hub: commit of each of `Question.hub`; None: it is not in the cache, or not whole.
+        run: of `Question.run`.
+        memory: bytes that can still be used.
+        gpus: accelerators.
+        link: to the other hosts.
+        limits: of its processes.
+    """
+
+    machine: str
+    system: str
+    python: str
+    packages: dict[str, str]
+    paths: dict[str, Seen]
+    hub: list[str | None]
+    run: RunFolder | None
+    memory: int
+    gpus: list[Gpu]
+    link: Link
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A host as others reach it.
+
+    Attributes:
+        host: its name.
+        address: on its interface; empty: it has none, and takes no part but by its mark.
+        port: at which it listens for the others.
+    """
+
+    host: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """What a host is to do with the others.
+
+    Attributes:
+        peers: all hosts, the same list everywhere.
+        master: where ranks meet, as the first host is called.
+        token: that hosts of this meeting know each other by.
+        mark: see `Question`.
+        run: see `Question`.
+        patience: seconds to wait for others.
+        stream: seconds of sending at full speed.
+    """
+
+    peers: list[Peer]
+    master: str
+    token: str
+    mark: str
+    run: str | None
+    patience: float = 10.0
+    stream: float = 0.5
+
+
+@dataclass(frozen=True)
+class Met:
+    """What a host found with the others, which are called by name.
+
+    Attributes:
+        unreached: why hosts could not be connected to.
+        no_meeting_place: why ranks could not meet at `Meeting.master`; empty: they can.
+        clock: seconds that each reached host's clock is ahead.
+        bandwidth: bytes a second to the next host while all send to theirs; None: not measured.
+        marks: hosts whose marks this one sees.
+    """
+
+    unreached: dict[str, str]
+    no_meeting_place: str
+    clock: dict[str, float]
+    bandwidth: float | None
+    marks: list[str]
+
+
+def dump(value: object) -> bytes:
+    """A value as JSON, on one line."""
+    return TypeAdapter(type(value)).dump_json(value)
+
+
+def parse(kind: type[T], text: bytes) -> T | None:
+    """The value that the last line of an answer holds; None: it holds none.
+
+    Args:
+        kind: of the value.
+        text: an answer; a host's start-up files may have printed something before.
+    """
+    lines = text.strip().splitlines()
+    try:
+        return TypeAdapter(kind).validate_json(lines[-1] if lines else b"")
+    except ValidationError:
+        return None

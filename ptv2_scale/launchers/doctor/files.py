@@ -1,0 +1,110 @@
+"""Checks of what ranks read and write."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ptv2_scale.launchers.doctor.finding import Finding, Survey, amount, hosts_with, named, others
+
+_LEAST_FREE = 64 << 20  # bytes: the demo's checkpoints and logs would just fit
+_LITTLE_FREE = 5 << 30  # bytes: three checkpoints of 100 tokens in each layer of a 10B model
+_FETCH = "Run: ptv2-scale fetch RECIPE, with the same hosts."
+
+
+def check_inputs(survey: Survey) -> Iterator[Finding]:
+    """Files and folders are there on all hosts, and the same."""
+    for what, path in survey.paths.items():
+        yield from _check_path(survey, what, path)
+
+
+def _check_path(survey: Survey, what: str, path: str) -> Iterator[Finding]:
+    found = {host: one.paths[what] for host, one in survey.facts.items()}
+    missing = {host: seen.problem for host, seen in found.items() if seen.problem}
+    for problem, hosts in hosts_with(missing):
+        yield Finding(what, "FAIL", f"{hosts}: {path}: {problem}", _bring(path, missing))
+    there = {host: seen for host, seen in found.items() if not seen.problem}
+    if not there:
+        return
+    usual, odd = others({host: seen.digest for host, seen in there.items()})
+    if odd:
+        sizes = {host: amount(there[host].size) for host in odd}
+        usual_size = amount(next(one.size for one in there.values() if one.digest == usual))
+        for size, hosts in hosts_with(sizes):
+            text = f"{hosts}: {path}: other contents ({size}) than elsewhere ({usual_size})"
+            yield Finding(what, "FAIL", text, _bring(path, odd))
+    elif survey.here.get(what, usual) != usual:
+        text = f"{path}: other contents on the hosts than here, where the launch was checked"
+        yield Finding(what, "FAIL", text, _bring(path, there))
+    elif not missing:
+        copies = len({seen.identity for seen in there.values()}) > 1
+        size = amount(next(iter(there.values())).size)
+        how = "the same contents, each host reads its own copy" if copies else "the same on all"
+        yield Finding(what, "note" if copies else "ok", f"{path}: {size}, {how}")
+
+
+def _bring(path: str, hosts: Iterable[str]) -> str:
+    absolute = shlex.quote(str(Path(path).absolute()))
+    return (
+        f"Bring it to {named(hosts)} as {absolute} (rsync -a --relative), or keep it where all"
+        " hosts see it."
+    )
+
+
+def check_hub(survey: Survey) -> Iterator[Finding]:
+    """What comes from the hub is in each host's cache, at one commit."""
+    for number, item in enumerate(survey.hub):
+        found = {host: one.hub[number] for host, one in survey.facts.items()}
+        missing = [host for host, commit in found.items() if commit is None]
+        if missing:
+            text = f"{named(missing)}: not, or not whole, in the cache of the hub: {item}"
+            yield Finding("hub", "FAIL", text, _FETCH)
+        commits = {host: commit for host, commit in found.items() if commit is not None}
+        usual, odd = others(commits) if commits else (None, {})
+        for commit, hosts in hosts_with(odd):
+            text = f"{hosts}: {item} at commit {commit}, where others have {usual}"
+            yield Finding("hub", "FAIL", text, _FETCH)
+        if not missing and not odd:
+            yield Finding("hub", "ok", f"{item}: commit {usual}")
+
+
+def check_run_directory(survey: Survey) -> Iterator[Finding]:
+    """It can be written, there is room, and who shares it."""
+    folders = {host: one.run for host, one in survey.facts.items() if one.run is not None}
+    problems = {
+        host: f"{one.nearest} cannot be written: {one.problem}"
+        for host, one in folders.items()
+        if one.problem
+    }
+    for problem, hosts in hosts_with(problems):
+        yield Finding(
+            "run directory",
+            "FAIL",
+            f"{hosts}: {problem}",
+            "Set run=PATH to a folder that can be written on every host.",
+        )
+    if folders and not problems:
+        yield _shared(survey)
+    for host, folder in folders.items():
+        yield from _check_room(host, folder.nearest, folder.free, folder.files_free)
+
+
+def _shared(survey: Survey) -> Finding:
+    sight = {host: tuple(met.marks) for host, met in survey.met.items()}
+    groups = [hosts for _, hosts in hosts_with(sight)]
+    if len(groups) < 2:
+        return Finding("run directory", "ok", f"{survey.run}: all hosts see the same")
+    text = f"{survey.run}: not shared ({' | '.join(groups)}); each keeps its own ranks' parts"
+    return Finding(
+        "run directory", "note", f"{text}, and the first host the metrics and the export"
+    )
+
+
+def _check_room(host: str, folder: str, free: int, files: int | None) -> Iterator[Finding]:
+    mend = "Make room there, or set run=PATH to another file system."
+    if free < _LEAST_FREE or (files is not None and files < 100):
+        left = amount(free) if free < _LEAST_FREE else f"room for {files} more files"
+        yield Finding("disk", "FAIL", f"{host}: {left} left at {folder}", mend)
+    elif free < _LITTLE_FREE:
+        yield Finding("disk", "warn", f"{host}: {amount(free)} left at {folder}", mend)

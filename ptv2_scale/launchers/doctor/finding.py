@@ -1,0 +1,92 @@
+"""What a check finds, what it looks at, and words for several hosts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+from ptv2_scale.hub import HubItem
+from ptv2_scale.launchers.doctor.facts import Facts, Met
+
+T = TypeVar("T")
+Level = Literal["ok", "note", "warn", "FAIL"]
+
+_SHOWN = 8  # hosts by name
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the table.
+
+    Attributes:
+        check: what was looked at.
+        level: FAIL: ranks would not run; warn: they may not, or badly.
+        text: what was found, hosts by name.
+        mend: what to do.
+        lost: whether it is a host that does not answer.
+    """
+
+    check: str
+    level: Level
+    text: str
+    mend: str = ""
+    lost: bool = False
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All that is known of the hosts of a launch.
+
+    Attributes:
+        slots: ranks of each host; the first one's comes first.
+        master: where ranks meet, as the first host is called.
+        paths: files and folders that ranks read, by what they are.
+        hub: what ranks need from the hub's cache.
+        run: the run directory.
+        gathered: whether ranks gather the backbone from all hosts in every pass.
+        here: digest of each path as the launching host sees it, where it does.
+        silent: hosts that could not be asked.
+        facts: of those that could, in the same order.
+        met: of these, where they could meet.
+    """
+
+    slots: Mapping[str, int]
+    master: str
+    paths: Mapping[str, str] = field(default_factory=dict)
+    hub: tuple[HubItem, ...] = ()
+    run: str | None = None
+    gathered: bool = False
+    here: Mapping[str, str] = field(default_factory=dict)
+    silent: Mapping[str, Finding] = field(default_factory=dict)
+    facts: Mapping[str, Facts] = field(default_factory=dict)
+    met: Mapping[str, Met] = field(default_factory=dict)
+
+
+def others(values: Mapping[str, T]) -> tuple[T, dict[str, T]]:
+    """What most hosts have (of equals: what the first has), and the hosts that do not."""
+    usual = Counter(values.values()).most_common(1)[0][0]
+    return usual, {host: value for host, value in values.items() if value != usual}
+
+
+def hosts_with(values: Mapping[str, T]) -> Iterator[tuple[T, str]]:
+    """Each value that comes, and the hosts that have it in words."""
+    for value in dict.fromkeys(values.values()):
+        yield value, named(host for host, one in values.items() if one == value)
+
+
+def named(hosts: Iterable[str]) -> str:
+    """Hosts in words: the first ones by name."""
+    names = list(hosts)
+    more = len(names) - _SHOWN
+    return ", ".join(names) if more <= 0 else f"{', '.join(names[:_SHOWN])} and {more} more"
+
+
+def amount(count: float) -> str:
+    """Bytes in words."""
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}" if unit != "bytes" else f"{count:.0f} bytes"
+        count /= 1000
+    return f"{count:.3g} TB" if count < 1000 else f"{count:.0f} TB"

@@ -1,0 +1,111 @@
+"""A host visits all others, as ranks would: who can be reached, how fast, and by what clock.
+
+Every host opens a door and calls at every other's. Hosts of one meeting know each other by a token,
+so that a stranger who listens at the same port is not taken for one.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ptv2_scale.launchers.doctor.door import Door, Line, call
+from ptv2_scale.launchers.doctor.facts import Meeting, Met, Peer
+from ptv2_scale.launchers.environment import host_name
+from ptv2_scale.launchers.marks import nearest_folder
+
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class _Called:
+    """What came of calling at another host's door.
+
+    Attributes:
+        host: the other one.
+        problem: why nobody answered; then nothing else counts.
+        ahead: seconds that its clock is ahead.
+        bandwidth: bytes a second, where it was measured.
+    """
+
+    host: str
+    problem: str = ""
+    ahead: float = 0.0
+    bandwidth: float | None = None
+
+
+def meet(meeting: Meeting) -> Met:
+    """Take part in a meeting; takes down this host's own mark."""
+    marks = _marks(meeting)
+    own = next(peer for peer in meeting.peers if peer.host == host_name())
+    door = Door(meeting, own)
+    try:
+        no_meeting_place = door.problem or _try_meeting_place(meeting, own)
+        called = _call_all(meeting, own)
+        door.wait_for_all()
+    finally:
+        door.close()
+        with suppress(OSError):
+            _mark(meeting, own.host).unlink()
+    return Met(
+        unreached={one.host: one.problem for one in called if one.problem},
+        no_meeting_place=no_meeting_place,
+        clock={one.host: one.ahead for one in called if not one.problem},
+        bandwidth=next((one.bandwidth for one in called if one.bandwidth is not None), None),
+        marks=marks,
+    )
+
+
+def _marks(meeting: Meeting) -> list[str]:
+    if meeting.run is None:
+        return []
+    # Not Path.exists, which raises where a folder may not be read.
+    return [one.host for one in meeting.peers if os.path.exists(_mark(meeting, one.host))]
+
+
+def _mark(meeting: Meeting, host: str) -> Path:
+    return nearest_folder(Path(meeting.run or ".")) / f"{meeting.mark}.{host}"
+
+
+def _try_meeting_place(meeting: Meeting, own: Peer) -> str:
+    """Why ranks of this host would not find the first one; empty: they would."""
+    first = meeting.peers[0]
+    if own == first or not own.address:
+        return ""
+    try:
+        with call(meeting, meeting.master, first.port):
+            return ""
+    except OSError as error:
+        return str(error)
+
+
+def _call_all(meeting: Meeting, own: Peer) -> Sequence[_Called]:
+    present = [peer for peer in meeting.peers if peer.address]
+    if own not in present or len(present) < 2:
+        return []
+    following = present[(present.index(own) + 1) % len(present)]
+    others = [peer for peer in present if peer != own]
+    with ThreadPoolExecutor(min(len(others), _AT_ONCE)) as pool:
+        return list(pool.map(lambda peer: _call(meeting, peer, peer == following), others))
+
+
+def _call(meeting: Meeting, peer: Peer, measured: bool) -> _Called:
+    try:
+        with call(meeting, peer.address, peer.port) as line:
+            ahead = line.clock()
+            bandwidth = _stream(line, meeting.stream) if measured else None
+            line.leave()
+        return _Called(peer.host, "", ahead, bandwidth)
+    except OSError as error:
+        return _Called(peer.host, str(error))
+
+
+def _stream(line: Line, seconds: float) -> float:
+    began = time.perf_counter()
+    count = line.stream(began + seconds)
+    return count / (time.perf_counter() - began)

@@ -1,0 +1,114 @@
+"""Checks of the network between hosts, and of their clocks."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator
+
+from ptv2_scale.launchers.doctor.finding import Finding, Survey, amount, hosts_with, named
+
+_CLOCK_S = 2.0
+
+
+def check_interfaces(survey: Survey) -> Iterator[Finding]:
+    """Each host has one that leads to the others."""
+    problems = {host: one.link.problem for host, one in survey.facts.items() if one.link.problem}
+    for problem, hosts in hosts_with(problems):
+        mend = "Unset it, or set it to one of these."
+        if not problem.startswith("no interface '") and "fits" not in problem:
+            mend = "Put the name into DNS or /etc/hosts there, or give --master ADDRESS:PORT."
+        yield Finding("interface", "FAIL", f"{hosts}: {problem}", mend)
+    if not problems:
+        links = {host: f"{one.link.name}" for host, one in survey.facts.items()}
+        shown = "; ".join(f"{name} ({hosts})" for name, hosts in hosts_with(links))
+        yield Finding("interface", "ok", shown)
+
+
+def check_connections(survey: Survey) -> Iterator[Finding]:
+    """Every host can connect to every other one, and to the place where ranks meet."""
+    if not survey.met:
+        return
+    for reason, hosts in hosts_with(
+        {host: met.no_meeting_place for host, met in survey.met.items() if met.no_meeting_place}
+    ):
+        yield Finding(
+            "meeting place",
+            "FAIL",
+            f"{hosts}: {reason}",
+            "Open the port in the firewall, or give --master ADDRESS:PORT that all hosts reach.",
+        )
+    broken = list(_broken(survey))
+    yield from (Finding("connections", "FAIL", text, mend) for text, mend in broken)
+    if not broken:
+        count = len(survey.met)
+        yield Finding("connections", "ok", f"all {count * (count - 1)} between {count} hosts")
+
+
+def _broken(survey: Survey) -> Iterator[tuple[str, str]]:
+    """Hosts that others do not reach, and from where."""
+    for host in survey.facts:
+        failed = {
+            one: met.unreached[host] for one, met in survey.met.items() if host in met.unreached
+        }
+        if failed:
+            reasons = "; ".join(dict.fromkeys(failed.values()))
+            yield f"{named(failed)} cannot reach {host}: {reasons}", _mend_link(survey, host)
+
+
+def _mend_link(survey: Survey, host: str) -> str:
+    link = survey.facts[host].link
+    if link.chosen_by:
+        return (
+            f"{link.chosen_by}={link.name} chooses {link.address} on {host}: unset it, or set it to"
+            " an interface that leads to the other hosts."
+        )
+    return (
+        f"{link.name} with {link.address} was chosen on {host}: open the firewall between the hosts"
+        " (ranks use any port), or set GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME to another."
+    )
+
+
+def check_bandwidth(survey: Survey) -> Iterator[Finding]:
+    """What one TCP stream carries from each host to the next, all at once."""
+    found = {host: met.bandwidth for host, met in survey.met.items() if met.bandwidth}
+    if not found:
+        return
+    slowest = min(found, key=lambda host: found[host])
+    least, usual = found[slowest], statistics.median(found.values())
+    text = f"{amount(least)}/s or more to the next host, least from {slowest}"
+    if least < usual / 3:
+        mend = "See there with `ethtool` at what speed the interface runs, and what else uses it."
+        yield Finding("bandwidth", "warn", f"{text}, where others have {amount(usual)}/s", mend)
+    else:
+        yield Finding("bandwidth", "ok", f"{text}{_meaning(survey, least)}")
+
+
+def _meaning(survey: Survey, bandwidth: float) -> str:
+    """How long ranks would wait for the backbone; the method of docs/design.md."""
+    backbone = next(iter(survey.facts.values())).paths.get("backbone")
+    if not survey.gathered or backbone is None:
+        return ""
+    hosts = len(survey.facts)
+    seconds = 2 * backbone.size * (hosts - 1) / hosts / bandwidth
+    if seconds < 1:
+        return ""
+    return (
+        f"; without RDMA about {seconds:.0f} s of each micro-batch go by gathering"
+        f" {amount(backbone.size)} twice: deepspeed: zero3_hpz spares that"
+    )
+
+
+def check_clocks(survey: Survey) -> Iterator[Finding]:
+    """All within some seconds of the first host's."""
+    if len(survey.met) < 2:
+        return
+    first, met = next(iter(survey.met.items()))
+    for host, seconds in met.clock.items():
+        if abs(seconds) > _CLOCK_S:
+            way = "ahead of" if seconds > 0 else "behind"
+            text = f"{host}: {abs(seconds):.1f} s {way} {first}"
+            mend = "Start a time service there (chronyd, ntpd): logs and files mislead."
+            yield Finding("clocks", "warn", text, mend)
+    if met.clock and all(abs(seconds) <= _CLOCK_S for seconds in met.clock.values()):
+        widest = max(map(abs, met.clock.values()))
+        yield Finding("clocks", "ok", f"within {1000 * widest:.2g} ms of {first}'s")

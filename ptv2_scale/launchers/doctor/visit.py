@@ -1,0 +1,115 @@
+"""Asking the hosts of a launch, all at once: first what they are, then to meet each other."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from ptv2_scale.launchers.doctor.contents import seen
+from ptv2_scale.launchers.doctor.facts import Facts, Meeting, Met, Peer, Question, dump, parse
+from ptv2_scale.launchers.doctor.finding import Finding, Survey
+from ptv2_scale.launchers.doctor.silence import explain
+from ptv2_scale.launchers.marks import new_mark
+from ptv2_scale.launchers.plan import on_host
+from ptv2_scale.launchers.reach import Hosts
+from ptv2_scale.launchers.remote import Answer, ask
+
+if TYPE_CHECKING:
+    from ptv2_scale.inputs import Inputs  # loads PyTorch
+
+T = TypeVar("T")
+
+_MODULE = "ptv2_scale.launchers.doctor"
+_LOOK_S = 600.0  # data is read whole
+_MEET_S = 90.0
+
+
+@dataclass(frozen=True)
+class Visit:
+    """The hosts of a launch, and what they are asked for.
+
+    Attributes:
+        hosts: of the launch.
+        master: where ranks will meet.
+        port: at which they will.
+        inputs: what the recipe reads; None: no recipe was given.
+        run: the run directory; None: no recipe was given.
+    """
+
+    hosts: Hosts
+    master: str
+    port: int
+    inputs: Inputs | None = None
+    run: Path | None = None
+
+    def survey(self) -> Survey:
+        """Ask all hosts."""
+        question, here = self._question()
+        answers = self._ask("look", self.hosts.names, dump(question), _LOOK_S)
+        facts, silent = _sorted(Facts, answers)
+        survey = Survey(
+            slots=self.hosts.slots,
+            master=self.master,
+            paths=question.paths,
+            hub=tuple(question.hub),
+            run=question.run,
+            gathered=self.inputs is not None and self.inputs.gathered,
+            here=here,
+            silent=silent,
+            facts=facts,
+        )
+        return self._met(survey, question) if facts else survey
+
+    def _question(self) -> tuple[Question, Mapping[str, str]]:
+        if self.inputs is None:
+            return Question(None, new_mark(), self.master), {}
+        here = {what: seen(path) for what, path in self.inputs.paths.items()}
+        question = Question(
+            run=str(self.run),
+            mark=new_mark(),
+            master=self.master,
+            paths={what: str(path) for what, path in self.inputs.paths.items()},
+            hub=list(self.inputs.hub),
+        )
+        return question, {what: one.digest for what, one in here.items() if not one.problem}
+
+    def _met(self, survey: Survey, question: Question) -> Survey:
+        """The same, once the hosts that answered have met."""
+        meeting = Meeting(
+            peers=[
+                Peer(name, facts.link.address, self.port + number)
+                for number, (name, facts) in enumerate(survey.facts.items())
+            ],
+            master=self.master,
+            token=secrets.token_hex(16),
+            mark=question.mark,
+            run=question.run,
+        )
+        answers = self._ask("meet", survey.facts, dump(meeting), _MEET_S)
+        met, silent = _sorted(Met, answers)
+        return replace(survey, met=met, silent={**survey.silent, **silent})
+
+    def _ask(
+        self, action: str, names: Iterable[str], asked: bytes, timeout: float
+    ) -> dict[str, Answer]:
+        commands = {
+            name: on_host(name, Path.cwd(), self.hosts.variables, _MODULE, action) for name in names
+        }
+        return ask(self.hosts.remote, commands, stdin=asked, timeout=timeout)
+
+
+def _sorted(
+    kind: type[T], answers: Mapping[str, Answer]
+) -> tuple[dict[str, T], dict[str, Finding]]:
+    """What hosts said, and why others said nothing."""
+    said, silent = {}, {}
+    for host, answer in answers.items():
+        value = parse(kind, answer.out) if answer.code == 0 else None
+        if value is None:
+            silent[host] = explain(answer)
+        else:
+            said[host] = value
+    return said, silent

@@ -1,0 +1,177 @@
+"""The doctor on real hosts, each with one planted fault: every one is found and named."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cluster import Cluster
+from hosted import environment
+
+from ptv2_scale.demo import RECIPE
+from ptv2_scale.tasks.registry import DEMO_FOLDER
+
+Hosts = Callable[..., Cluster]
+NOBODY = 99  # no host has this number
+FAULTS = 8  # hosts with one each, and a first one without
+BRIDGE = "type bridge"
+
+
+def on(hosts: Cluster, number: int, *commands: str) -> None:
+    """Run shell commands on a host that must succeed."""
+    process = hosts.run(
+        number, ["sh", "-ec", "\n".join(commands)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+
+
+@dataclass
+class Told:
+    """What the doctor said."""
+
+    code: int
+    text: str
+
+    def lines(self, *words: str) -> list[str]:
+        """Lines of the table with all of some words."""
+        return [line for line in self.text.splitlines() if all(word in line for word in words)]
+
+    def mend(self, line: str) -> str:
+        """What follows a line."""
+        lines = self.text.splitlines()
+        return lines[lines.index(line) + 1]
+
+
+def ask(hosts: Cluster, *words: str, hostfile: Path | None = None, **variables: str) -> Told:
+    argv = [sys.executable, "-m", "ptv2_scale", "doctor", *words]
+    argv += ["--hostfile", str(hostfile or hosts.hostfile), "--ssh-config", str(hosts.ssh_config)]
+    done = subprocess.run(
+        argv, env={**environment(), **variables}, stdin=subprocess.DEVNULL, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=200, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stdout
+    return Told(done.returncode, done.stdout)
+
+
+def job(hosts: Cluster) -> list[str]:
+    """A recipe whose data and run are in folders that each host has for itself."""
+    return ["demo", f"task.path={hosts.own}/task", f"run={hosts.own}/runs/one"]
+
+
+def furnish(hosts: Cluster) -> None:
+    for number in range(1, hosts.count + 1):
+        on(hosts, number, f"cp -r {shlex.quote(str(DEMO_FOLDER))} {hosts.own}/task")
+
+
+@pytest.fixture(scope="module")
+def faulty(cluster: Hosts) -> Iterator[Cluster]:
+    hosts = cluster(FAULTS)
+    furnish(hosts)
+    own = hosts.own
+    other_key = f"{hosts.folder}/other"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other_key], check=True)
+    # ssh takes the first word on a matter.
+    hosts.ssh_config.write_text(
+        f"Host {hosts.address(2)}\n IdentityFile {other_key}\n IdentitiesOnly yes\n"
+        f"Host {hosts.address(8)}\n UserKnownHostsFile /dev/null\n{hosts.ssh_config.read_text()}"
+        .replace(f" IdentityFile {hosts.folder}/user\n", "")
+        + f"Match !host {hosts.address(2)}\n IdentityFile {hosts.folder}/user\n"
+    )
+    stale = f"{own}/python/transformers-5.0.0.dist-info"
+    on(hosts, 3, f"mkdir -p {stale}", f"echo 'Name: transformers\nVersion: 5.0.0' > {stale}/METADATA")
+    on(hosts, 4, f"rm {own}/task/validation.jsonl")
+    on(hosts, 5, f"head -c 200M /dev/zero > {own}/filler")
+    on(hosts, 6, f"mount -o remount,ro {own}")
+    on(hosts, 7, "ip link set eth0 down", "ip link set eth0 name eth1", "ip link set eth1 up",
+       f"ip route add default via {hosts.address(254)}", f"ip link add eth0 {BRIDGE}",
+       "ip address add 172.17.0.1/16 dev eth0", "ip link set eth0 up")  # fmt: skip
+    yield hosts
+
+
+@pytest.fixture(scope="module")
+def told(faulty: Cluster) -> Told:
+    hostfile = faulty.folder / "with-nobody"
+    hostfile.write_text(f"{faulty.hostfile.read_text()}{faulty.address(NOBODY)} slots=1\n")
+    variables = {
+        "PYTHONPATH": f"{environment()['PYTHONPATH']}:{faulty.own}/python",
+        "GLOO_SOCKET_IFNAME": "eth0",
+    }
+    found = ask(faulty, *job(faulty), hostfile=hostfile, **variables)
+    print(found.text)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("host", "words", "mend"),
+    [
+        (NOBODY, "it cannot be reached", "take it out of the hostfile"),
+        (2, "it does not accept this user's key", "ssh-copy-id"),
+        (3, "transformers 5.0.0, where others have", "-m pip install 'transformers=="),
+        (4, "task/validation.jsonl: No such file or directory", "rsync"),
+        (5, "left at", "Make room there"),
+        (6, "cannot be written: Read-only file system", "run=PATH"),
+        (7, "cannot reach", "GLOO_SOCKET_IFNAME=eth0 chooses 172.17.0.1"),
+        (8, "its host key is not known here", "compare the key"),
+    ],
+)
+def test_a_planted_fault_is_found_and_named(
+    host: int, words: str, mend: str, told: Told, faulty: Cluster
+) -> None:
+    lines = told.lines("FAIL", faulty.address(host), words)
+    assert lines, told.text
+    assert mend in told.mend(lines[0])
+
+
+def test_nothing_else_is_found(told: Told, faulty: Cluster) -> None:
+    assert told.code == 3
+    assert faulty.address(1) not in "".join(
+        line.partition(" cannot reach ")[2] or line.partition(":")[0] for line in told.lines("FAIL")
+    )
+    assert not told.lines("warn")
+    (shared,) = told.lines("note", "run directory") or [""] if not told.lines("FAIL", "run d") else [""]
+    assert shared == ""
+
+
+def test_well_hosts_are_well(cluster: Hosts) -> None:
+    hosts = cluster(2)
+    furnish(hosts)
+    told = ask(hosts, *job(hosts))
+    print(told.text)
+    assert told.code == 0, told.text
+    assert not told.lines("FAIL")
+    (line,) = told.lines("note", "run directory")
+    assert f"not shared ({hosts.address(1)} | {hosts.address(2)})" in line
+    (line,) = told.lines("training data")
+    assert "each host reads its own copy" in line
+    (line,) = told.lines("recipe")
+    assert line.startswith("ok")
+    assert str(RECIPE) in line
+    assert told.lines("ok", "all 2 between 2 hosts")
+    assert told.lines("ok", "bandwidth")
+    assert not list(hosts.own.glob(".ptv2*"))
+    for number in (1, 2):
+        on(hosts, number, f'test "$(ls -A {hosts.own})" = task', f"rm -r {hosts.own}/task")
+
+
+def test_a_shared_run_directory(cluster: Hosts, tmp_path: Path) -> None:
+    told = ask(cluster(2), "demo", f"run={tmp_path}/run")
+    assert told.code == 0
+    assert told.lines("ok", "run directory", "all hosts see the same")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_launch_does_not_start_where_something_is_missing(cluster: Hosts, tmp_path: Path) -> None:
+    hosts = cluster(2)
+    argv = [sys.executable, "-m", "ptv2_scale", "launch", *job(hosts), f"run={tmp_path}/run"]
+    argv += ["--hostfile", str(hosts.hostfile), "--ssh-config", str(hosts.ssh_config)]
+    done = subprocess.run(argv, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"{hosts.own}/task/train.jsonl: No such file or directory" in done.stderr
+    assert "to be mended first (--no-doctor starts all the same)" in done.stderr
+    assert not list(tmp_path.iterdir())
