@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -147,7 +148,7 @@ def _inputs(config: RunConfig, recipe: str) -> Inputs:
 def doctor(arguments: argparse.Namespace) -> int:
     """Look at all hosts of a launch, and say what ranks would stumble over."""
     from ptv2_scale.launchers.doctor.judge import judge
-    from ptv2_scale.launchers.doctor.report import exit_code, table
+    from ptv2_scale.launchers.doctor.report import exit_code, summary, table
     from ptv2_scale.launchers.doctor.visit import Visit
     from ptv2_scale.launchers.options import meeting_place, ssh_of
     from ptv2_scale.launchers.reach import hosts_of
@@ -157,8 +158,10 @@ def doctor(arguments: argparse.Namespace) -> int:
     hosts = hosts_of(arguments.hostfile, ssh_of(arguments), ranks, os.environ)
     master, port = meeting_place(arguments.master, hosts.master)
     inputs = None if config is None else _inputs(config, arguments.recipe)
-    findings = judge(Visit(hosts, master, port, inputs, run).survey())
+    visit, began = Visit(hosts, master, port, inputs, run), time.monotonic()
+    findings = judge(visit.survey())
     print(table(findings))
+    print(summary(findings, visit, time.monotonic() - began))
     return exit_code(findings)
 
 

@@ -16,6 +16,10 @@ class HubItem:
     revision: str | None = None
     subset: str | None = None
 
+    def __str__(self) -> str:
+        subset = "" if self.subset is None else f" ({self.subset})"
+        return self.name + subset + ("" if self.revision is None else f" at {self.revision}")
+
 
 @dataclass(frozen=True)
 class Held:

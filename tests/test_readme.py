@@ -121,9 +121,10 @@ def test_the_example_of_filling_blanks(
     assert set(piece.split()) <= {*WORDS}
 
 
-def test_torchrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("script", ["torchrun.sh", "accelerate.sh"])
+def test_scripts_to_copy(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    launch("torchrun.sh", "train.head_only_baseline=false", "run=here")
+    launch(script, "train.head_only_baseline=false", "run=here")
     result = json.loads((tmp_path / "here" / "result.json").read_text())
     assert result["ranks"] == 2
     assert "head_only" not in result

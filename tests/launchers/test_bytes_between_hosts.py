@@ -23,7 +23,7 @@ def sharded_bytes(backbone: Path) -> int:
 
 def bytes_of_a_step(run: Run, hosts: Cluster) -> int:
     """Bytes that leave both hosts in a step, of six in the middle of a run."""
-    launched = run.launch(hosts, "--transport", "ssh")
+    launched = run.launch(hosts, "--no-doctor", "--transport", "ssh")
 
     def sent_at(step: int) -> int:
         until = time.monotonic() + 120

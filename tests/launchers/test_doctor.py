@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,28 +70,32 @@ def furnish(hosts: Cluster) -> None:
 
 
 @pytest.fixture(scope="module")
-def faulty(cluster: Hosts) -> Iterator[Cluster]:
+def faulty(cluster: Hosts) -> Cluster:
     hosts = cluster(FAULTS)
     furnish(hosts)
     own = hosts.own
     other_key = f"{hosts.folder}/other"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other_key], check=True)
-    # ssh takes the first word on a matter.
-    hosts.ssh_config.write_text(
-        f"Host {hosts.address(2)}\n IdentityFile {other_key}\n IdentitiesOnly yes\n"
-        f"Host {hosts.address(8)}\n UserKnownHostsFile /dev/null\n{hosts.ssh_config.read_text()}"
-        .replace(f" IdentityFile {hosts.folder}/user\n", "")
-        + f"Match !host {hosts.address(2)}\n IdentityFile {hosts.folder}/user\n"
+    user = f" IdentityFile {hosts.folder}/user\n"
+    usual = hosts.ssh_config.read_text().replace(user, "")
+    hosts.ssh_config.write_text(  # of what is said twice, ssh takes the first
+        f"Host {hosts.address(2)}\n IdentityFile {other_key}\nHost !{hosts.address(2)} *\n{user}"
+        f"Host {hosts.address(8)}\n UserKnownHostsFile /dev/null\n{usual}"
     )
     stale = f"{own}/python/transformers-5.0.0.dist-info"
-    on(hosts, 3, f"mkdir -p {stale}", f"echo 'Name: transformers\nVersion: 5.0.0' > {stale}/METADATA")
+    on(
+        hosts,
+        3,
+        f"mkdir -p {stale}",
+        f"echo 'Name: transformers\nVersion: 5.0.0' > {stale}/METADATA",
+    )
     on(hosts, 4, f"rm {own}/task/validation.jsonl")
     on(hosts, 5, f"head -c 200M /dev/zero > {own}/filler")
     on(hosts, 6, f"mount -o remount,ro {own}")
     on(hosts, 7, "ip link set eth0 down", "ip link set eth0 name eth1", "ip link set eth1 up",
        f"ip route add default via {hosts.address(254)}", f"ip link add eth0 {BRIDGE}",
        "ip address add 172.17.0.1/16 dev eth0", "ip link set eth0 up")  # fmt: skip
-    yield hosts
+    return hosts
 
 
 @pytest.fixture(scope="module")
@@ -130,12 +134,9 @@ def test_a_planted_fault_is_found_and_named(
 
 def test_nothing_else_is_found(told: Told, faulty: Cluster) -> None:
     assert told.code == 3
-    assert faulty.address(1) not in "".join(
-        line.partition(" cannot reach ")[2] or line.partition(":")[0] for line in told.lines("FAIL")
-    )
-    assert not told.lines("warn")
-    (shared,) = told.lines("note", "run directory") or [""] if not told.lines("FAIL", "run d") else [""]
-    assert shared == ""
+    assert not told.lines("FAIL", f" {faulty.address(1)}: ")
+    assert {line.split()[1] for line in told.lines("warn")} == {"disk"}  # hosts' own are small
+    assert f"{FAULTS + 1} hosts, 8 to be mended first" in told.text
 
 
 def test_well_hosts_are_well(cluster: Hosts) -> None:
@@ -173,5 +174,5 @@ def test_a_launch_does_not_start_where_something_is_missing(cluster: Hosts, tmp_
     done = subprocess.run(argv, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert f"{hosts.own}/task/train.jsonl: No such file or directory" in done.stderr
-    assert "to be mended first (--no-doctor starts all the same)" in done.stderr
+    assert "not started. --no-doctor starts all the same" in done.stderr
     assert not list(tmp_path.iterdir())

@@ -51,14 +51,16 @@ def test_the_same_bits_as_on_one_host(
     need(transport)
     run = Run(tmp_path / "run")
     text = run.launch(cluster(count), "--transport", transport).must_succeed()
+    assert f"ptv2-scale doctor: {count} hosts, all well" in text
     assert f"on {count} ranks" in text
     assert "Traceback" not in text
     assert run.result() == on_one_host(count)
 
 
-def test_the_script_to_copy(cluster: Hosts, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["hostfile.sh", "ssh.sh"])
+def test_the_scripts_to_copy(name: str, cluster: Hosts, tmp_path: Path) -> None:
     hosts = cluster(2)
-    script = Path(__file__).parents[2] / "launch" / "hostfile.sh"
+    script = Path(__file__).parents[2] / "launch" / name
     run = Run(tmp_path / "run")
     words = (*run.arguments, "train.steps=2", "evaluate.every=2", "--ssh-config", hosts.ssh_config)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -80,7 +82,9 @@ def test_a_cut_link_ends_the_run_and_the_same_command_goes_on(
     recipe = ("demo", "train.epochs=2", "train.head_only_baseline=false", "checkpoint.every=5",
               "evaluate.every=1000", "watchdog.silence=4s", "watchdog.stall=60s")  # fmt: skip
     run = Run(tmp_path / "run", recipe)
-    launched = run.launch(hosts, "--resume", "auto", env={"HF_TOKEN": "hf_verysecret"})
+    launched = run.launch(
+        hosts, "--no-doctor", "--resume", "auto", env={"HF_TOKEN": "hf_verysecret"}
+    )
     run.wait_for(12)
     found = [process for process in psutil.process_iter() if process.is_running()]
     assert not [one for one in found if "hf_verysecret" in " ".join(cmdline(one))]
@@ -100,7 +104,7 @@ def test_a_cut_link_ends_the_run_and_the_same_command_goes_on(
     _, _, last_words = launched.text().partition("ptv2-scale launch: the run failed")
     assert f"rank 1 on {hosts.hosts[1]} has not answered for 4 s" in last_words, launched.text()
     assert run.status()["exit_code"] == 3
-    again = run.launch(hosts, "--resume", "auto")
+    again = run.launch(hosts, "--no-doctor", "--resume", "auto")
     run.wait_for(made + 3)
     again.process.send_signal(signal.SIGTERM)
     assert again.code() == 75, again.text()

@@ -63,9 +63,12 @@ class Recipe:
         )  # fmt: skip
         return made.stdout.strip()
 
-    def submit(self, name: str, *options: str, slow: bool = False) -> Submitted:
+    def submit(
+        self, name: str, *options: str, slow: bool = False, doctor: bool = False
+    ) -> Submitted:
         run = self.run(name)
         argv = [sys.executable, "-m", "ptv2_scale", "launch", *run.arguments]
+        argv += [] if doctor else ["--no-doctor"]
         made = subprocess.run(
             [*argv, "--slurm", "--nodes", "2", *options],
             env=self.environment(slow), stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -99,8 +102,10 @@ def whole(recipe: Recipe) -> bytes:
 
 
 def test_a_launcher_on_each_node_gives_the_same_bytes(recipe: Recipe, whole: bytes) -> None:
-    job = recipe.submit("nodes", "slurm.launcher=node")
+    job = recipe.submit("nodes", "slurm.launcher=node", doctor=True)
     job.must_succeed()
+    assert "2 hosts, " in job.text()
+    assert " to be mended first" not in job.text()
     assert job.run.result() == whole
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import os
 import socket
 import struct
 import threading
@@ -43,7 +44,7 @@ class Door:
         try:
             self._socket = _listen("" if own == meeting.peers[0] else own.address, own.port)
         except OSError as error:
-            self.problem = f"port {own.port} cannot be had there: {error.strerror or error}"
+            self.problem = f"port {own.port} cannot be had there: {os.strerror(error.errno or 0)}"
             return
         threading.Thread(target=self._answer_all, args=(self._socket,), daemon=True).start()
 

@@ -6,10 +6,24 @@ import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ptv2_scale.launchers.doctor.finding import Finding, Survey, amount, hosts_with, named, others
+from ptv2_scale.launchers.doctor.facts import RunFolder
+from ptv2_scale.launchers.doctor.finding import (
+    Finding,
+    Level,
+    Problem,
+    Survey,
+    amount,
+    findings,
+    hosts_with,
+    named,
+    others,
+)
 
 _LEAST_FREE = 64 << 20  # bytes: the demo's checkpoints and logs would just fit
 _LITTLE_FREE = 5 << 30  # bytes: three checkpoints of 100 tokens in each layer of a 10B model
+_FEW_FILES = 100
+_ROOM = "Make room there, or set run=PATH to another file system."
+_SET_RUN = "Set run=PATH to a folder that can be written on every host."
 _FETCH = "Run: ptv2-scale fetch RECIPE, with the same hosts."
 
 
@@ -21,19 +35,21 @@ def check_inputs(survey: Survey) -> Iterator[Finding]:
 
 def _check_path(survey: Survey, what: str, path: str) -> Iterator[Finding]:
     found = {host: one.paths[what] for host, one in survey.facts.items()}
-    missing = {host: seen.problem for host, seen in found.items() if seen.problem}
-    for problem, hosts in hosts_with(missing):
-        yield Finding(what, "FAIL", f"{hosts}: {path}: {problem}", _bring(path, missing))
+    missing = [host for host, seen in found.items() if seen.problem]
+    mend = _bring(path, missing)
+    yield from findings(
+        what, ((host, Problem("FAIL", f"{path}: {found[host].problem}", mend)) for host in missing)
+    )
     there = {host: seen for host, seen in found.items() if not seen.problem}
     if not there:
         return
     usual, odd = others({host: seen.digest for host, seen in there.items()})
     if odd:
-        sizes = {host: amount(there[host].size) for host in odd}
-        usual_size = amount(next(one.size for one in there.values() if one.digest == usual))
-        for size, hosts in hosts_with(sizes):
-            text = f"{hosts}: {path}: other contents ({size}) than elsewhere ({usual_size})"
-            yield Finding(what, "FAIL", text, _bring(path, odd))
+        size = amount(next(one.size for one in there.values() if one.digest == usual))
+        mend = _bring(path, odd)
+        for host in odd:
+            text = f"{path}: other contents ({amount(there[host].size)}) than elsewhere ({size})"
+            yield Finding(what, "FAIL", f"{host}: {text}", mend)
     elif survey.here.get(what, usual) != usual:
         text = f"{path}: other contents on the hosts than here, where the launch was checked"
         yield Finding(what, "FAIL", text, _bring(path, there))
@@ -72,22 +88,19 @@ def check_hub(survey: Survey) -> Iterator[Finding]:
 def check_run_directory(survey: Survey) -> Iterator[Finding]:
     """It can be written, there is room, and who shares it."""
     folders = {host: one.run for host, one in survey.facts.items() if one.run is not None}
-    problems = {
-        host: f"{one.nearest} cannot be written: {one.problem}"
+    problems = [
+        (host, Problem("FAIL", f"{one.nearest} cannot be written: {one.problem}", _SET_RUN))
         for host, one in folders.items()
         if one.problem
-    }
-    for problem, hosts in hosts_with(problems):
-        yield Finding(
-            "run directory",
-            "FAIL",
-            f"{hosts}: {problem}",
-            "Set run=PATH to a folder that can be written on every host.",
-        )
+    ]
+    yield from findings("run directory", problems)
     if folders and not problems:
         yield _shared(survey)
-    for host, folder in folders.items():
-        yield from _check_room(host, folder.nearest, folder.free, folder.files_free)
+    little = [(host, one) for host, folder in folders.items() for one in _little_room(folder)]
+    yield from findings("disk", little)
+    if folders and not little:
+        host, least = min(folders.items(), key=lambda one: one[1].free)
+        yield Finding("disk", "ok", f"{amount(least.free)} or more are left, least on {host}")
 
 
 def _shared(survey: Survey) -> Finding:
@@ -101,10 +114,9 @@ def _shared(survey: Survey) -> Finding:
     )
 
 
-def _check_room(host: str, folder: str, free: int, files: int | None) -> Iterator[Finding]:
-    mend = "Make room there, or set run=PATH to another file system."
-    if free < _LEAST_FREE or (files is not None and files < 100):
-        left = amount(free) if free < _LEAST_FREE else f"room for {files} more files"
-        yield Finding("disk", "FAIL", f"{host}: {left} left at {folder}", mend)
-    elif free < _LITTLE_FREE:
-        yield Finding("disk", "warn", f"{host}: {amount(free)} left at {folder}", mend)
+def _little_room(folder: RunFolder) -> Iterator[Problem]:
+    if folder.files_free is not None and folder.files_free < _FEW_FILES:
+        yield Problem("FAIL", f"room for {folder.files_free} more files at {folder.nearest}", _ROOM)
+    if folder.free < _LITTLE_FREE:
+        level: Level = "FAIL" if folder.free < _LEAST_FREE else "warn"
+        yield Problem(level, f"{amount(folder.free)} left at {folder.nearest}", _ROOM)

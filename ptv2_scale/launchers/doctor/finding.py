@@ -36,6 +36,15 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Problem:
+    """What is wrong on a host, in words that others may have in common with it; see `Finding`."""
+
+    level: Level
+    text: str
+    mend: str
+
+
+@dataclass(frozen=True)
 class Survey:
     """All that is known of the hosts of a launch.
 
@@ -74,6 +83,21 @@ def hosts_with(values: Mapping[str, T]) -> Iterator[tuple[T, str]]:
     """Each value that comes, and the hosts that have it in words."""
     for value in dict.fromkeys(values.values()):
         yield value, named(host for host, one in values.items() if one == value)
+
+
+def findings(check: str, problems: Iterable[tuple[str, Problem]]) -> Iterator[Finding]:
+    """A line for each problem, with all hosts that have it.
+
+    Args:
+        check: what was looked at.
+        problems: (host, its problem).
+    """
+    hosts: dict[Problem, list[str]] = {}
+    for host, problem in problems:
+        hosts.setdefault(problem, []).append(host)
+    for problem, having in hosts.items():
+        text = f"{named(having)}: {problem.text}"
+        yield Finding(check, problem.level, text, problem.mend)
 
 
 def named(hosts: Iterable[str]) -> str:

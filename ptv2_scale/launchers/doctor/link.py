@@ -27,7 +27,7 @@ def link_to(master: str, environ: Mapping[str, str]) -> Link:
     chosen = (environ.get(GLOO) or "").partition(",")[0]
     if chosen:
         address = address_of(chosen)
-        problem = "" if address else f"no interface '{chosen}' with an address; {there}"
+        problem = "" if address else f"no interface fits {GLOO}={chosen}; {there}"
         return Link(chosen, address or "", GLOO, problem)
     # Ranks that are all on one machine may meet at a loopback address.
     found = between_hosts(master) or toward(master)

@@ -5,41 +5,56 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator
 
-from ptv2_scale.launchers.doctor.finding import Finding, Survey, amount, hosts_with, named
+from ptv2_scale.launchers.doctor.finding import (
+    Finding,
+    Problem,
+    Survey,
+    amount,
+    findings,
+    hosts_with,
+    named,
+)
 
 _CLOCK_S = 2.0
+
+_UNSET = "Unset the variable, or set it to one of these."
+_NAME = "Put the name into DNS or /etc/hosts there, or give --master ADDRESS:PORT."
+_MEETING_PLACE = (
+    "Open the port in the firewall, or give --master ADDRESS:PORT that all hosts reach and nobody"
+    " listens at."
+)
 
 
 def check_interfaces(survey: Survey) -> Iterator[Finding]:
     """Each host has one that leads to the others."""
-    problems = {host: one.link.problem for host, one in survey.facts.items() if one.link.problem}
-    for problem, hosts in hosts_with(problems):
-        mend = "Unset it, or set it to one of these."
-        if not problem.startswith("no interface '") and "fits" not in problem:
-            mend = "Put the name into DNS or /etc/hosts there, or give --master ADDRESS:PORT."
-        yield Finding("interface", "FAIL", f"{hosts}: {problem}", mend)
+    links = {host: one.link for host, one in survey.facts.items()}
+    problems = [
+        (host, Problem("FAIL", link.problem, _UNSET if link.chosen_by else _NAME))
+        for host, link in links.items()
+        if link.problem
+    ]
+    yield from findings("interface", problems)
     if not problems:
-        links = {host: f"{one.link.name}" for host, one in survey.facts.items()}
-        shown = "; ".join(f"{name} ({hosts})" for name, hosts in hosts_with(links))
+        names = {host: link.name for host, link in links.items()}
+        shown = "; ".join(f"{name} ({hosts})" for name, hosts in hosts_with(names))
         yield Finding("interface", "ok", shown)
 
 
 def check_connections(survey: Survey) -> Iterator[Finding]:
     """Every host can connect to every other one, and to the place where ranks meet."""
-    if not survey.met:
+    if len(survey.slots) < 2:
         return
-    for reason, hosts in hosts_with(
-        {host: met.no_meeting_place for host, met in survey.met.items() if met.no_meeting_place}
-    ):
-        yield Finding(
-            "meeting place",
-            "FAIL",
-            f"{hosts}: {reason}",
-            "Open the port in the firewall, or give --master ADDRESS:PORT that all hosts reach.",
-        )
+    yield from findings(
+        "meeting place",
+        (
+            (host, Problem("FAIL", met.no_meeting_place, _MEETING_PLACE))
+            for host, met in survey.met.items()
+            if met.no_meeting_place
+        ),
+    )
     broken = list(_broken(survey))
     yield from (Finding("connections", "FAIL", text, mend) for text, mend in broken)
-    if not broken:
+    if survey.met and not broken:
         count = len(survey.met)
         yield Finding("connections", "ok", f"all {count * (count - 1)} between {count} hosts")
 
@@ -110,5 +125,5 @@ def check_clocks(survey: Survey) -> Iterator[Finding]:
             mend = "Start a time service there (chronyd, ntpd): logs and files mislead."
             yield Finding("clocks", "warn", text, mend)
     if met.clock and all(abs(seconds) <= _CLOCK_S for seconds in met.clock.values()):
-        widest = max(map(abs, met.clock.values()))
-        yield Finding("clocks", "ok", f"within {1000 * widest:.2g} ms of {first}'s")
+        widest = max(0.001, *map(abs, met.clock.values()))  # an answer takes about as long
+        yield Finding("clocks", "ok", f"within {1000 * widest:.0f} ms of {first}'s")

@@ -33,13 +33,25 @@ def preflight(visit: Visit) -> int:
     findings = judge(visit.survey())
     code = exit_code(findings)
     warnings = [one for one in findings if one.level == "warn"]
-    if code or warnings:
-        sys.stderr.write(table(findings if code else warnings) + "\n")
-    took = time.monotonic() - began
-    way = "to be mended first (--no-doctor starts all the same)" if code else "nothing in the way"
-    sys.stderr.write(f"ptv2-scale doctor: {len(visit.hosts.slots)} hosts, {way}; {took:.1f} s\n")
+    told = [*([table(findings if code else warnings)] if code or warnings else [])]
+    told.append(f"ptv2-scale doctor: {summary(findings, visit, time.monotonic() - began)}")
+    if code:
+        told.append("ptv2-scale launch: not started. --no-doctor starts all the same.")
+    sys.stderr.write("\n".join([*told, ""]))
     sys.stderr.flush()
     return code
+
+
+def summary(findings: Sequence[Finding], visit: Visit, seconds: float) -> str:
+    """How many hosts, how much is wrong with them, how long it took."""
+    counts = {"FAIL": "to be mended first", "warn": "to be looked at"}
+    found = [
+        f"{sum(one.level == level for one in findings)} {what}"
+        for level, what in counts.items()
+        if any(one.level == level for one in findings)
+    ]
+    hosts = len(visit.hosts.slots)
+    return f"{hosts} host{'s' * (hosts > 1)}, {', '.join(found) or 'all well'}; {seconds:.1f} s"
 
 
 def exit_code(findings: Sequence[Finding]) -> int:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ptv2_scale.launchers.doctor.facts import Facts, Gpu
-from ptv2_scale.launchers.doctor.finding import Finding, Survey, amount, hosts_with, named, others
+from ptv2_scale.launchers.doctor.finding import (
+    Finding,
+    Problem,
+    Survey,
+    amount,
+    findings,
+    hosts_with,
+)
 
 _RANK_MEMORY = 2 << 30  # bytes: a process with PyTorch, DeepSpeed and a tokenised task
 _TAKEN = 0.1  # share of an accelerator's memory
@@ -13,19 +20,22 @@ _OPEN_FILES = 1024  # a rank's own, its connections and its data
 _SHARED_MEMORY = 1 << 30  # bytes: NCCL takes some tens of MB for each pair of ranks
 _TEMPORARY = 100 << 20  # bytes
 
+_MEMORY = "Ranks take about 2 GB each before the model: end other processes, or ask for more."
+_FEW_GPUS = "Lower its slots, or see there what `nvidia-smi` and CUDA_VISIBLE_DEVICES say."
+
 
 def check_memory(survey: Survey) -> Iterator[Finding]:
     """There is some for each rank."""
-    for host, one in survey.facts.items():
-        need = survey.slots[host] * _RANK_MEMORY
-        if one.memory < need:
-            text = f"{host}: {amount(one.memory)} for {survey.slots[host]} ranks"
-            mend = (
-                "Ranks take about 2 GB each before the model: end other processes, or ask for more."
-            )
-            yield Finding("memory", "warn", text, mend)
-    least = min(survey.facts.items(), key=lambda one: one[1].memory)
-    yield Finding("memory", "ok", f"{amount(least[1].memory)} or more can be used ({least[0]})")
+    yield from findings(
+        "memory",
+        (
+            (host, Problem("warn", f"{amount(one.memory)} for {survey.slots[host]} ranks", _MEMORY))
+            for host, one in survey.facts.items()
+            if one.memory < survey.slots[host] * _RANK_MEMORY
+        ),
+    )
+    host, least = min(survey.facts.items(), key=lambda one: one[1].memory)
+    yield Finding("memory", "ok", f"{amount(least.memory)} or more can be used, least on {host}")
 
 
 def check_gpus(survey: Survey) -> Iterator[Finding]:
@@ -33,69 +43,57 @@ def check_gpus(survey: Survey) -> Iterator[Finding]:
     if not any(one.gpus for one in survey.facts.values()):
         yield Finding("accelerators", "note", "none on any host: ranks compute on the CPU")
         return
-    for host, one in survey.facts.items():
-        yield from _check_count(host, len(one.gpus), survey.slots[host])
-        yield from _check_use(host, one.gpus)
-    _, odd = others({host: _models(one) for host, one in survey.facts.items()})
-    if odd:
-        text = "; ".join(
-            f"{hosts}: {models}"
-            for models, hosts in hosts_with(
-                {host: _models(one) for host, one in survey.facts.items()}
-            )
-        )
-        yield Finding("accelerators", "warn", text, "The slowest and smallest one decides.")
+    yield from findings(
+        "accelerators",
+        (
+            (host, problem)
+            for host, one in survey.facts.items()
+            for problem in _gpu_problems(one.gpus, survey.slots[host])
+        ),
+    )
+    models = {host: _models(one.gpus) for host, one in survey.facts.items()}
+    kinds = [f"{one} ({hosts})" for one, hosts in hosts_with(models)]
+    if len(kinds) > 1:
+        mend = "All ranks wait for the slowest, and the smallest must hold its share."
+        yield Finding("accelerators", "warn", "; ".join(kinds), mend)
     else:
-        yield Finding("accelerators", "ok", _models(next(iter(survey.facts.values()))))
+        yield Finding("accelerators", "ok", kinds[0])
 
 
-def _models(facts: Facts) -> str:
-    kinds = [f"{gpu.name} with {amount(gpu.total)}" for gpu in facts.gpus]
+def _models(gpus: list[Gpu]) -> str:
+    kinds = [f"{gpu.name} with {amount(gpu.total)}" for gpu in gpus]
     return ", ".join(f"{kinds.count(one)} x {one}" for one in dict.fromkeys(kinds)) or "none"
 
 
-def _check_count(host: str, found: int, slots: int) -> Iterator[Finding]:
-    if found < slots:
-        yield Finding(
-            "accelerators",
-            "FAIL",
-            f"{host}: {found} can be seen, for {slots} ranks",
-            "Lower its slots, or see there what `nvidia-smi` and CUDA_VISIBLE_DEVICES say.",
-        )
-
-
-def _check_use(host: str, gpus: list[Gpu]) -> Iterator[Finding]:
+def _gpu_problems(gpus: list[Gpu], slots: int) -> Iterator[Problem]:
+    if len(gpus) < slots:
+        yield Problem("FAIL", f"{len(gpus)} can be seen, for {slots} ranks", _FEW_GPUS)
     for number, gpu in enumerate(gpus):
         if gpu.total - gpu.free > _TAKEN * gpu.total:
-            text = f"{host}: {amount(gpu.free)} of {amount(gpu.total)} free on GPU {number}"
-            mend = "See there with `nvidia-smi` whose processes take the rest."
-            yield Finding("accelerators", "warn", text, mend)
+            text = f"{amount(gpu.free)} of {amount(gpu.total)} free on GPU {number}"
+            yield Problem("warn", text, "See there with `nvidia-smi` who takes the rest.")
 
 
 def check_limits(survey: Survey) -> Iterator[Finding]:
     """Of open files, locked memory, shared memory and temporary files."""
-    wrong = [(host, *problem) for host, one in survey.facts.items() for problem in _problems(one)]
-    for what, mend in dict.fromkeys((what, mend) for _, what, mend in wrong):
-        hosts = named(host for host, found, _ in wrong if found == what)
-        yield Finding("limits", "warn", f"{hosts}: {what}", mend)
-    if not wrong:
+    problems = [(host, one) for host, facts in survey.facts.items() for one in _problems(facts)]
+    yield from findings("limits", problems)
+    if not problems:
         yield Finding("limits", "ok", "open files, locked memory, shared memory, temporary files")
 
 
-def _problems(facts: Facts) -> Iterator[tuple[str, str]]:
+def _problems(facts: Facts) -> Iterator[Problem]:
     limits = facts.limits
     if limits.open_files < _OPEN_FILES:
-        yield f"{limits.open_files} open files", "Raise it: ulimit -n, or /etc/security/limits.d."
+        mend = "Raise it: ulimit -n, or /etc/security/limits.d."
+        yield Problem("warn", f"{limits.open_files} open files", mend)
     if limits.infiniband and limits.locked_memory is not None:
-        yield (
-            f"InfiniBand, but only {amount(limits.locked_memory)} of locked memory",
-            "Set memlock to unlimited in /etc/security/limits.d, and for slurmd.",
-        )
+        text = f"InfiniBand, but only {amount(limits.locked_memory)} of locked memory"
+        mend = "Set memlock to unlimited in /etc/security/limits.d, and for slurmd."
+        yield Problem("warn", text, mend)
     if facts.gpus and (limits.shared_memory or 0) < _SHARED_MEMORY:
-        yield (
-            f"{amount(limits.shared_memory or 0)} of shared memory in /dev/shm",
-            "Start containers with --ipc=host or --shm-size=16g.",
-        )
+        text = f"{amount(limits.shared_memory or 0)} of shared memory in /dev/shm"
+        yield Problem("warn", text, "Start containers with --ipc=host or --shm-size=16g.")
     if limits.temporary is None or limits.temporary < _TEMPORARY:
         left = "no room" if limits.temporary is None else amount(limits.temporary)
-        yield f"{left} for temporary files", "Make room there, or set TMPDIR."
+        yield Problem("warn", f"{left} for temporary files", "Make room there, or set TMPDIR.")

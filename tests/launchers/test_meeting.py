@@ -1,0 +1,116 @@
+"""Hosts that meet: real processes that listen and call, one that is not there, and a stranger."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from ranks import free_port
+
+from ptv2_scale.launchers.doctor.facts import Meeting, Met, Peer, dump, parse
+
+NAMES = ("n1", "n2", "n3")
+
+
+def meeting(run: Path | None, **changes: object) -> Meeting:
+    values = {
+        "peers": [Peer(name, "127.0.0.1", free_port()) for name in NAMES],
+        "master": "localhost",
+        "token": "0123456789abcdef",
+        "mark": ".mark",
+        "run": None if run is None else str(run),
+        "patience": 2.0,
+        "stream": 0.1,
+    }
+    return Meeting(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def attend(met: Meeting, *names: str) -> dict[str, Met]:
+    """What hosts find that take part at the same time."""
+    argv = [sys.executable, "-m", "ptv2_scale.launchers.doctor", "meet"]
+    attending = {
+        name: subprocess.Popen(
+            argv, env={**os.environ, "PTV2_SCALE_HOST": name},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )
+        for name in names
+    }  # fmt: skip
+    for process in attending.values():
+        assert process.stdin is not None
+        process.stdin.write(dump(met))
+        process.stdin.close()
+        process.stdin = None
+    found = {name: parse(Met, process.communicate()[0]) for name, process in attending.items()}
+    assert None not in found.values()
+    return found  # type: ignore[return-value]
+
+
+def test_all_reach_all(tmp_path: Path) -> None:
+    for name in NAMES:
+        (tmp_path / f".mark.{name}").touch()
+    found = attend(meeting(tmp_path / "not" / "yet"), *NAMES)
+    for name, one in found.items():
+        assert not one.unreached
+        assert not one.no_meeting_place
+        assert set(one.clock) == {*NAMES} - {name}
+        assert all(abs(ahead) < 0.5 for ahead in one.clock.values())  # it is one clock
+        assert one.bandwidth is not None
+        assert one.bandwidth > 1e6
+        assert one.marks == [*NAMES]
+    assert not list(tmp_path.iterdir())  # each has taken down its own
+
+
+def test_one_does_not_come() -> None:
+    for name, one in attend(meeting(None), "n1", "n3").items():
+        assert set(one.unreached) == {"n2"}
+        assert "Connection refused" in one.unreached["n2"]
+        assert set(one.clock) == {"n1", "n3"} - {name}
+
+
+def test_the_first_does_not_come() -> None:
+    for one in attend(meeting(None), "n2", "n3").values():
+        assert one.no_meeting_place.startswith("localhost port")
+
+
+def test_a_stranger_is_not_taken_for_a_host() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        threading.Thread(target=_parrot, args=(stranger,), daemon=True).start()
+        port = stranger.getsockname()[1]
+        peers = [Peer("n1", "127.0.0.1", free_port()), Peer("n2", "127.0.0.1", port)]
+        found = attend(meeting(None, peers=peers), "n1")
+    assert found["n1"].unreached == {"n2": f"127.0.0.1 port {port}: something else answers there"}
+
+
+def _parrot(server: socket.socket) -> None:
+    """Say everything back."""
+    while True:
+        try:
+            caller, _ = server.accept()
+        except OSError:
+            return
+        with caller:
+            while data := caller.recv(1 << 16):
+                caller.sendall(data)
+
+
+def test_the_port_is_taken() -> None:
+    with socket.create_server(("", 0)) as other:
+        port = other.getsockname()[1]
+        peers = [Peer("n1", "127.0.0.1", port), Peer("n2", "127.0.0.1", free_port())]
+        found = attend(meeting(None, peers=peers), "n1", "n2")
+    assert (
+        found["n1"].no_meeting_place == f"port {port} cannot be had there: Address already in use"
+    )
+
+
+def test_a_host_without_an_address_leaves_only_its_mark(tmp_path: Path) -> None:
+    (tmp_path / ".mark.n2").touch()
+    peers = [Peer("n1", "127.0.0.1", free_port()), Peer("n2", "", free_port())]
+    found = attend(meeting(tmp_path, peers=peers), "n1", "n2")
+    assert not found["n1"].unreached
+    assert found["n1"].bandwidth is None
+    assert not list(tmp_path.iterdir())
