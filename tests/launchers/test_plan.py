@@ -25,6 +25,7 @@ from ptv2_scale.launchers.plan import Plan
 from ptv2_scale.launchers.remote import Ssh
 from ptv2_scale.launchers.variables import Variables, is_secret, read_deepspeed_env, travelling
 
+GOLDEN = Path(__file__).with_name("golden")
 HOSTS = (Host("n1", 2), Host("n2", 1))
 NASTY = ["run=a b", "it's", '"q"', "$(touch pwned)", "`touch pwned`", "a\nb", "%h%n%%", "*", "-rf",
          "; touch pwned", "é\\", ""]  # fmt: skip
@@ -71,6 +72,15 @@ def test_words_reach_hosts_as_they_are(fan_out: bool, tmp_path: Path) -> None:
     ]
     assert seen[0][-len(NASTY) :] == NASTY
     assert not list(tmp_path.rglob("pwned"))
+
+
+@pytest.mark.parametrize("transport", ["pdsh", "ssh"])
+def test_golden(transport: str) -> None:
+    made = plan(
+        ("train", "my rte.yaml", "run=it's 100%", "--resume", "auto"), fan_out=transport == "pdsh"
+    )
+    text = made.describe("0123456789abcdef").replace(sys.executable, "PYTHON")
+    assert f"{text}\n" == (GOLDEN / f"hostfile-{transport}.txt").read_text()
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))))
