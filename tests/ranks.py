@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+_RANK = str(Path(__file__).with_name("rank.py"))
 
 
 @dataclass
@@ -48,6 +49,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def worker(path: Path, *arguments: object) -> tuple[str, ...]:
+    """The arguments of `python` that make a script of the tests one rank."""
+    return (_RANK, str(path), *map(str, arguments))
 
 
 def start(world: int, arguments: Sequence[str]) -> list[subprocess.Popen[str]]:

@@ -1,33 +1,90 @@
-"""How ranks meet when torchrun has started them again.
+"""How ranks meet where torchrun starts them again after a failure.
 
 Its agent outlives them, and with it the store in which ranks of the start that failed have left
-their addresses. Newer ranks would call those: gloo fails, NCCL waits.
+their addresses. Newer ranks would call those: gloo fails, NCCL waits. Nor do agents agree on the
+number of the start: on the host whose rank has failed it is a restart, to the agents of the others
+it is a change of members, which they do not count. So the ranks agree on a name that is new.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import register_rendezvous_handler, rendezvous
 
 _SCHEME = "ptv2-scale"
+_NAME, _HERE = "ptv2-scale/name", "ptv2-scale/here"
+_LOOK_S = 0.05
 
 
 def init_method() -> str | None:
     """The URL by which this process meets the others; None: PyTorch's own will do."""
-    restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    if restarts == "0" or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True):
+    once = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") == "0"
+    if once or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True):
         return None
     register_rendezvous_handler(_SCHEME, _meet)
-    return f"{_SCHEME}://start-{restarts}"
+    return f"{_SCHEME}://agents-store"
 
 
 def _meet(url: str, timeout: timedelta, **_: Any) -> Iterator[tuple[Store, int, int]]:
-    """The agent's store, under names that no earlier start has used."""
+    """The agent's store, under a name that no earlier start has used."""
     for store, rank, world in rendezvous("env://", timeout=timeout):
-        yield PrefixStore(urlsplit(url).netloc, store), rank, world
+        until = time.monotonic() + timeout.total_seconds()
+        name = call(store, world, until) if rank == 0 else answer(store, rank, until)
+        yield PrefixStore(name, store), rank, world
+
+
+def call(store: Store, world: int, until: float) -> str:
+    """Name this start, and wait until all others know the name.
+
+    Args:
+        store: may have whatever ranks have left that are no more.
+        world: number of ranks.
+        until: when to give up, by the monotonic clock.
+
+    Raises:
+        TimeoutError: some did not come.
+    """
+    name = secrets.token_hex(8)
+    store.set(_NAME, name)
+    missing = list(range(1, world))
+    while missing:
+        for rank in missing:
+            if store.check([f"{_HERE}/{rank}"]):
+                # Perhaps of one that is no more: then nobody reads it.
+                store.set(f"{name}/{store.get(f'{_HERE}/{rank}').decode()}", "")
+        missing = [rank for rank in missing if not store.check([f"{name}/{rank}"])]
+        if missing:
+            _wait(until, f"ranks {', '.join(map(str, missing[:8]))} to join")
+    return name
+
+
+def answer(store: Store, rank: int, until: float) -> str:
+    """Learn the name from the first rank of this start, not of an earlier one; see `call`.
+
+    Args:
+        store: the same.
+        rank: of this process.
+        until: when to give up.
+    """
+    own = secrets.token_hex(8)
+    store.set(f"{_HERE}/{rank}", own)
+    while True:
+        if store.check([_NAME]):
+            name = store.get(_NAME).decode()
+            if store.check([f"{name}/{own}"]):
+                store.set(f"{name}/{rank}", "")
+                return name
+        _wait(until, "the first rank to join")
+
+
+def _wait(until: float, what: str) -> None:
+    if time.monotonic() > until:
+        raise TimeoutError(f"waited too long for {what}")
+    time.sleep(_LOOK_S)

@@ -129,6 +129,9 @@ class Run:
 
     def _open(self, resume: Resume) -> Found:
         config, fingerprint = self._config, self._setup.fingerprint
+        # torchrun tells of a restart only on the host where a rank has failed.
+        if "auto" in gather(resume, self._ranks):
+            resume = "auto"
         found = find_start(self._path, resume, config, fingerprint, self._sites)
         if found.path is None:
             self._sites.on_leaders(lambda: check_warm_start(self._setup))

@@ -75,7 +75,7 @@ def test_rte_on_two_ranks_and_after_kill_9(material: Path, tmp_path: Path) -> No
 
 def test_logits_of_a_sharded_backbone(tmp_path: Path) -> None:
     folder = save_backbone("glm_classic", tmp_path / "backbone")
-    worker = str(Path(__file__).with_name("glm_logits_worker.py"))
-    for output in ranks.run(2, worker, str(folder)).must_succeed().outputs:
+    worker = ranks.worker(Path(__file__).with_name("glm_logits_worker.py"), folder)
+    for output in ranks.run(2, *worker).must_succeed().outputs:
         line = next(line for line in output.splitlines() if line.startswith("LOGITS"))
         assert line.split() == ["LOGITS", "0", "0.0"]

@@ -8,7 +8,7 @@ import pytest
 import ranks
 from tiny import MODEL_TYPES, save_backbone
 
-WORKER = str(Path(__file__).with_name("parity_worker.py"))
+WORKER = Path(__file__).with_name("parity_worker.py")
 
 
 def differences(output: str) -> dict[tuple[str, str], float]:
@@ -30,9 +30,8 @@ def test_gradients_under_zero3_are_those_of_plain_torch(
 ) -> None:
     for kind in MODEL_TYPES:
         save_backbone(kind, tmp_path / kind, spread)
-    ended = ranks.run(
-        2, WORKER, str(tmp_path), dtype, "0.5" if dtype == "fp32" else "0.02"
-    ).must_succeed()
+    worker = ranks.worker(WORKER, tmp_path, dtype, "0.5" if dtype == "fp32" else "0.02")
+    ended = ranks.run(2, *worker).must_succeed()
     found = differences(ended.outputs[0])
     assert {kind for kind, _ in found} == set(MODEL_TYPES)
     assert {name for _, name in found} >= {"prefix_encoder.embedding.weight", "head.out_proj.bias"}

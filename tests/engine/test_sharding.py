@@ -9,7 +9,7 @@ import pytest
 import ranks
 from tiny import save_backbone
 
-WORKER = str(Path(__file__).with_name("weights_worker.py"))
+WORKER = Path(__file__).with_name("weights_worker.py")
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,8 @@ def test_weights_are_those_of_the_file_before_and_after_a_step(
     world: int, name: str, hpz: str, tmp_path: Path
 ) -> None:
     save_backbone("glm", tmp_path / "glm")
-    ended = ranks.run(world, WORKER, str(tmp_path / "glm"), name, hpz).must_succeed()
+    worker = ranks.worker(WORKER, tmp_path / "glm", name, hpz)
+    ended = ranks.run(world, *worker).must_succeed()
     for output in ended.outputs:
         line = next(line for line in output.splitlines() if line.startswith("FOUND"))
         found = json.loads(line.removeprefix("FOUND"))

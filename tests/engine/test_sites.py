@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ranks
 from private_hosts import Hosts
 from tiny import write_recipe
 
@@ -18,7 +19,7 @@ from ptv2_scale.engine.checkpoint import TrainerState
 from ptv2_scale.engine.copies import Copy, Whole, judge
 from ptv2_scale.engine.manifest import MISSING, TRAINER, Manifest, Stamp, part_name
 
-WORKER = str(Path(__file__).with_name("sites_worker.py"))
+WORKER = Path(__file__).with_name("sites_worker.py")
 NAMES = ["node1", "node2", "node3"]
 PARTS = [part_name(rank, 3) for rank in range(3)]
 STATE = TrainerState(step=8, world=3, hosts=tuple(NAMES))
@@ -92,7 +93,7 @@ class Workers:
     def __init__(self, hosts: Hosts, recipe: Path) -> None:
         self.hosts = hosts
         self.processes = hosts.start(
-            (WORKER, str(hosts.run), str(recipe)), on=(1, 1, 2, 3),
+            ranks.worker(WORKER, hosts.run, recipe), on=(1, 1, 2, 3),
             stdin=subprocess.PIPE, stderr=sys.stderr,
         )  # fmt: skip
 

@@ -1,7 +1,9 @@
 """Several hosts on one machine: network namespaces on a bridge, each with its own sshd.
 
 A host has an address of its own (its name in the hostfile), a name of its own (node1, ...), and a
-folder `own` that the others do not see; the rest of the file system is shared.
+folder `own` that the others do not see; the rest of the file system is shared. No host knows any
+name of another, and is told so at once: PyTorch looks the names of peers up, once a process, and
+would wait half a minute for a name server that cannot be reached.
 """
 
 from __future__ import annotations
@@ -83,6 +85,8 @@ class Cluster:
 
     def up(self) -> None:
         self.own.mkdir()
+        # Nobody listens there, so that every look-up is refused.
+        (self.folder / "resolv.conf").write_text("nameserver 127.0.0.1\n")
         Path("/run/sshd").mkdir(exist_ok=True)
         for key in ("user", "host"):
             sh("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / key))
@@ -133,6 +137,7 @@ class Cluster:
         )
         inside = (
             f"hostname node{number} && mount -t tmpfs -o size=256m own {self.own}"
+            f" && mount --bind {self.folder}/resolv.conf /etc/resolv.conf"
             f" && exec {SSHD} -D -e -f {config}"
         )
         with (self.folder / f"sshd{number}.log").open("ab") as log:

