@@ -23,7 +23,7 @@ from ptv2_scale.demo import RECIPE as DEMO_RECIPE
 from ptv2_scale.errors import UserError
 from ptv2_scale.launchers import output
 from ptv2_scale.launchers.membership import become
-from ptv2_scale.launchers.options import add_options
+from ptv2_scale.launchers.options import add_hosts, add_options
 
 if TYPE_CHECKING:
     from ptv2_scale.engine.ranks import Ranks
@@ -33,6 +33,7 @@ _EXAMPLES = """examples:
   ptv2-scale train demo
   ptv2-scale train recipes/rte.yaml backbone.name=./t5-large train.lr=5e-3
   ptv2-scale launch recipes/rte.yaml --nproc 8 --max-restarts 3 --resume auto
+  ptv2-scale fetch recipes/rte.yaml --hostfile hosts
   deepspeed --num_gpus 8 --module ptv2_scale train recipes/rte.yaml --resume auto
   ptv2-scale predict runs/rte --input new.jsonl --output labelled.jsonl
   ptv2-scale export runs/rte ./rte-peft --format peft
@@ -117,6 +118,29 @@ def _launch_by_slurm(
     number = submit(script, job.script, job.variables.secret)
     print(f"job {number}: {job.script}\nits output: {job.shown_log(number)}")
     print(f"watch: squeue --jobs={number}\ncancel: scancel {number}")
+    return 0
+
+
+def fetch(arguments: argparse.Namespace) -> int:
+    """Bring what a recipe takes from the Hugging Face hub to all its hosts, at one commit."""
+    from ptv2_scale.hub_inputs import hub_items
+    from ptv2_scale.launchers.fetch_all import LostError, fetch_all, pins, table
+    from ptv2_scale.launchers.options import ssh_of
+    from ptv2_scale.launchers.reach import hosts_of
+
+    config, _ = _load(arguments)
+    ssh = ssh_of(arguments)
+    hosts = hosts_of(arguments.hostfile, ssh, arguments.slurm, os.environ)
+    items = hub_items(config)
+    if not items:
+        print(f"{arguments.recipe}: takes nothing from the hub")
+        return 0
+    try:
+        rows = fetch_all(items, hosts)
+    except LostError as error:
+        print(f"ptv2-scale: {error}", file=sys.stderr)
+        return 3
+    print(table(rows), *pins(rows, config.backbone.name), sep="\n")
     return 0
 
 
@@ -235,17 +259,19 @@ def parser() -> argparse.ArgumentParser:
         made.set_defaults(action=action)
         return made
 
-    for action in (train, launch, inspect):
+    for action in (train, launch, inspect, fetch):
         one = command(action)
         one.add_argument("recipe", metavar="RECIPE", help="YAML file, or `demo`")
         one.add_argument("overrides", nargs="*", metavar="key=value", help="train.lr=5e-3 ...")
-        if action is not inspect:
+        if action in (train, launch):
             one.add_argument(
                 "--resume", default="never", metavar="auto|never|PATH",
                 help="continue from the newest valid checkpoint, or from this one",
             )  # fmt: skip
         if action is launch:
             add_options(one)
+        if action is fetch:
+            add_hosts(one)
     one = command(evaluate)
     one.add_argument("source", metavar="EXPORT", help="folder of an export or a finished run")
     one.add_argument("overrides", nargs="*", metavar="task.key=value", help="task.path=... ...")

@@ -15,7 +15,6 @@ from typing import Any, Literal, Protocol
 
 import torch
 from accelerate import init_empty_weights
-from huggingface_hub import snapshot_download
 from torch import Tensor, nn
 from transformers import AutoModel
 
@@ -28,6 +27,8 @@ from ptv2_scale.backbones.sizes import check_sizes
 from ptv2_scale.backbones.weights import WeightFolder
 from ptv2_scale.demo import BACKBONE as DEMO_BACKBONE
 from ptv2_scale.errors import UserError, did_you_mean
+from ptv2_scale.hub import HubItem, download
+from ptv2_scale.hub_errors import FETCH_FIRST, UnreachableError
 
 _STORED = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -135,6 +136,27 @@ def local_folder(name: str, revision: str | None = None) -> Path:
         return folder
     if name == "demo":
         return DEMO_BACKBONE
+    item = hub_item(name, revision)
+    assert item is not None  # the two cases above
+    try:
+        return download(item, lambda done, total: None).folder
+    except UnreachableError as error:
+        raise UserError(
+            f"backbone.name: '{name}' is no folder, and not in the cache of the hub. {error}"
+            f"{did_you_mean(name, PRESETS)} {FETCH_FIRST}, or give the path of a folder."
+        ) from None
+    except UserError as error:
+        raise UserError(f"backbone.name: {error}{did_you_mean(name, PRESETS)}") from None
+
+
+def hub_item(name: str, revision: str | None = None) -> HubItem | None:
+    """What a backbone's or tokenizer's name stands for on the hub; None: it is here already.
+
+    Raises:
+        UserError: it can be neither.
+    """
+    if os.path.isdir(os.path.expanduser(name)) or name == "demo":
+        return None
     if name in PRESETS:
         raise UserError(
             f"backbone.name: '{name}' is a preset: a shape without weights and tokenizer, which"
@@ -142,15 +164,7 @@ def local_folder(name: str, revision: str | None = None) -> Path:
         )
     if name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise UserError(f"backbone.name: no folder '{name}'.")
-    patterns = ["*.json", "*.safetensors", "*.bin", "*.model", "*.txt"]
-    try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    except Exception as error:
-        raise UserError(
-            f"backbone.name: '{name}' is no folder, and it could not be had from the hub or its"
-            f" local cache ({type(error).__name__}).{did_you_mean(name, PRESETS)}"
-            " Give the path of a folder, or download it first where there is a network."
-        ) from None
+    return HubItem("model", name, revision)
 
 
 def build_empty(files: BackboneFiles, dtype: torch.dtype, dropout: float | None = None) -> Any:

@@ -86,6 +86,16 @@ def add_options(launch: argparse.ArgumentParser) -> None:
     )
 
 
+def add_hosts(command: argparse.ArgumentParser) -> None:
+    """Give a command that is for all hosts its options; without them it is for this one."""
+    one = command.add_mutually_exclusive_group()
+    one.add_argument(
+        "--hostfile", type=Path, metavar="FILE", help="on all its hosts, NAME slots=N a line"
+    )
+    one.add_argument("--slurm", action="store_true", help="on all nodes of the allocation")
+    command.add_argument("--ssh-config", type=Path, metavar="FILE", help="instead of ~/.ssh/config")
+
+
 def slurm_overrides(options: argparse.Namespace) -> list[str]:
     """The options that stand for keys of the recipe's section `slurm`, as overrides.
 
@@ -130,7 +140,7 @@ def slurm_job_of(
         folder=Path.cwd(),
         train=train,
         resume=options.resume,
-        variables=travelling(os.environ, Path.home(), Path.cwd()),
+        variables=travelling(os.environ, Path.home(), Path.cwd()).offline(),
         trials=() if options.array is None else read_trials(options.array, run),
     )
 
@@ -168,9 +178,9 @@ def plan_of(
         group=node.Group(hosts, master, port, train),
         run=run,
         folder=Path.cwd(),
-        variables=travelling(os.environ, Path.home(), Path.cwd()),
+        variables=travelling(os.environ, Path.home(), Path.cwd()).offline(),
         node_launcher=node.deepspeed if options.backend == "deepspeed" else node.torchrun,
-        remote=_ssh(options),
+        remote=ssh_of(options),
         fan_out=_fan_out(options),
     )
 
@@ -206,7 +216,12 @@ def _meeting_place(given: str | None, first: str) -> tuple[str, int]:
     return address, int(port)
 
 
-def _ssh(options: argparse.Namespace) -> Ssh:
+def ssh_of(options: argparse.Namespace) -> Ssh:
+    """The ssh of --ssh-config.
+
+    Raises:
+        UserError: there is no such file.
+    """
     path: Path | None = options.ssh_config
     if path is not None and not path.is_file():
         raise UserError(f"--ssh-config {path}: no such file.")

@@ -19,6 +19,18 @@ AGENT = "ptv2_scale.launchers.host"
 NodeLauncher = Callable[[Group, "int | str"], list[str]]
 
 
+def on_host(
+    host: str, folder: Path, variables: Variables, module: str, *arguments: str
+) -> list[str]:
+    """A call of a module on a host, in the ranks' folder and environment."""
+    values = {**variables.shown, HOST: host}
+    return [
+        *("env", "-C", str(folder)),
+        *(f"{key}={value}" for key, value in sorted(values.items())),
+        *(sys.executable, "-m", module, *arguments),
+    ]
+
+
 @dataclass(frozen=True)
 class Channel:
     """One process of the launching host, through which hosts are started and heard.
@@ -72,12 +84,7 @@ class Plan:
 
     def agent(self, host: str, *arguments: str) -> list[str]:
         """A call of the agent on a host, in the ranks' folder and environment."""
-        values = {**self.variables.shown, HOST: host}
-        return [
-            *("env", "-C", str(self.folder)),
-            *(f"{key}={value}" for key, value in sorted(values.items())),
-            *(sys.executable, "-m", AGENT, *arguments),
-        ]
+        return on_host(host, self.folder, self.variables, AGENT, *arguments)
 
     def command(self, name: str, node: int | str, host: str) -> list[str]:
         """What a host runs.
