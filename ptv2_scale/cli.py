@@ -299,6 +299,7 @@ def parser() -> argparse.ArgumentParser:
 def _quieten() -> None:
     """Libraries speak up for warnings only; DeepSpeed would print its whole configuration."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DATASETS_VERBOSITY", "error")
     # DeepSpeed's calls of torch.distributed, once a step and rank.
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
@@ -336,7 +337,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"ptv2-scale: {error}", file=sys.stderr)
         return 2
     _quieten()
-    if arguments.action not in (schema, launch):
+    if arguments.action not in (schema, launch, fetch):
         _choose_accelerator()
     try:
         return int(arguments.action(arguments))

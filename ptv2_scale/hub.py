@@ -224,8 +224,8 @@ def _ref(item: HubItem) -> Path:
 
 
 def _repository(item: HubItem) -> Path:
+    """Where the hub's own libraries keep it."""
     from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
 
     cache = Path(constants.HF_HUB_CACHE).expanduser()
-    return cache / repo_folder_name(repo_id=item.name, repo_type=item.kind)
+    return cache / "--".join([f"{item.kind}s", *item.name.split("/")])

@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Iterator
+from pathlib import Path
 
-from ptv2_scale.errors import UserError
+from ptv2_scale.errors import UserError, did_you_mean
 
 FETCH_FIRST = "Run `ptv2-scale fetch RECIPE` first (--hostfile FILE: on all its hosts)"
 
@@ -63,6 +64,7 @@ def _by_status(what: str, status: int) -> UserError:
         return UserError(
             f"{what}: the hub has nothing of this name, or not for everyone ({status}). Look at the"
             " name, OWNER/NAME; if it is private, set HF_TOKEN to a token that may read it."
+            + did_you_mean(what.split()[0], _known())
         )
     if status == 403:
         return UserError(f"{what}: the hub refuses it to this account (403): {_LICENCE}.")
@@ -89,6 +91,14 @@ def _no_room(what: str) -> UserError:
         f"{what}: does not fit on the disk of the cache ({_home()}). Make room, or set"
         " HF_HOME=FOLDER."
     )
+
+
+def _known() -> list[str]:
+    """Names in this host's cache."""
+    from huggingface_hub import constants
+
+    folders = Path(constants.HF_HUB_CACHE).glob("*s--*")
+    return [path.name.partition("--")[2].replace("--", "/") for path in folders]
 
 
 def _home() -> str:

@@ -49,8 +49,9 @@ def _bring(item: HubItem, hosts: Hosts) -> list[Row]:
     commit = _commit(item)
     question = Question(item, commit, hosts.variables.secret).written()
     commands = {host: on_host(host, Path.cwd(), hosts.variables, _ASKED) for host in hosts.names}
+    at = f"commit {commit}" if commit else "the hub cannot be asked from here, any commit"
     where = hosts.names[0] if len(hosts.names) == 1 else f"{len(hosts.names)} hosts"
-    _say(f"{item}, {f'commit {commit}' if commit else 'any commit'}, on {where}")
+    _say(f"{item}: {at}, on {where}")
     heard = _Sum(len(hosts.names))
     try:
         answers = ask(hosts.remote, commands, stdin=question, heard=heard)
