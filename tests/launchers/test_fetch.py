@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -136,8 +135,9 @@ def table_of(text: str) -> list[list[str]]:
 
 
 def test_hosts_fetch_once_and_their_ranks_train_without_the_hub(
-    hosts: Cluster, hub: Hub, recipe: Path, home: Path, tmp_path: Path, model: Files
-) -> None:
+    hosts: Cluster, hub: Hub, recipe: Path, home: Path, tmp_path: Path, model: Files,
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     hub.repositories[MODEL].token = TOKEN
     hub.slow = 0.6
     process = start(recipe, on(hosts))
@@ -158,15 +158,16 @@ def test_hosts_fetch_once_and_their_ranks_train_without_the_hub(
         of_model = [one for one in hub.requests if one.client == host and "acme" in one.path]
         assert {one.authorization for one in of_model} == {f"Bearer {TOKEN}"}
     hub.forget()
-    again = start(recipe, on(hosts))
-    text = again.communicate(timeout=60)[0]
-    assert table_of(text) == [[*row, "was there"] for row in rows]
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert main(["fetch", str(recipe), *on(hosts)]) == 0
+    assert table_of(capsys.readouterr().out) == [[*row, "was there"] for row in rows]
     assert not [one for host in hosts.hosts for one in hub.downloads(host)]
-    # The hub goes away; nobody says that ranks are to be offline.
-    os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
-    os.environ.pop("HF_HUB_OFFLINE")
+    hub.repositories.clear()
+    hub.forget()
     run = Run(tmp_path / "run", (str(recipe),))
-    assert "on 2 ranks" in run.launch(hosts, env={"HF_HUB_OFFLINE": ""}).must_succeed()
+    argv = ["env", "--unset=HF_HUB_OFFLINE", sys.executable, "-m", "ptv2_scale", "launch"]
+    assert "on 2 ranks" in run.start([*argv, *run.arguments, *on(hosts)]).must_succeed()
+    assert hub.requests == []
 
 
 def test_a_launch_that_is_killed_ends_its_hosts_and_the_next_goes_on(
