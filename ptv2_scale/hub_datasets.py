@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +75,7 @@ def choose(name: str, subset: str | None, copy: Path) -> None:
         UserError: something is in the way.
     """
     if newest(name, subset) != copy:
-        os.utime(copy, (time.time(), time.time()))
+        os.utime(copy)
     if newest(name, subset) != copy:
         raise UserError(
             f"{copy.parents[1]}: holds a copy that was not finished, or one of a later date, which"

@@ -16,10 +16,13 @@ import yaml
 from cluster import Cluster
 from fake_hub import Files, Hub, files_of
 from hosted import Run, environment
+from slurm_cluster import SlurmCluster
 from test_many_hosts import cmdline
 from tiny import save_backbone, save_tokenizer
 
 from ptv2_scale.cli import main
+from ptv2_scale.launchers.fetch_all import LostError, _fetched
+from ptv2_scale.launchers.remote import Answer
 
 Hosts = Callable[..., Cluster]
 MODEL, DATA = "models/acme/tiny", "datasets/aps/super_glue"
@@ -77,8 +80,8 @@ def recipe(tmp_path: Path) -> Path:
         "backbone": {"name": "acme/tiny", "dtype": "fp32"},
         "prompt": {"length": 4},
         "task": {"name": "superglue/cb", "max_length": 16},
-        "train": {"steps": 2, "global_batch": 6, "micro_batch": 1, "head_only_baseline": False},
-        "evaluate": {"every": 2, "micro_batch": 2},
+        "train": {"steps": 1, "global_batch": 2, "micro_batch": 1, "head_only_baseline": False},
+        "evaluate": {"every": 1, "micro_batch": 3},
     }
     path.write_text(yaml.safe_dump(sections))
     return path
@@ -237,9 +240,33 @@ def test_hosts_that_refuse_and_hosts_that_are_not_there(
     assert "Traceback" not in error
 
 
+def test_last_words_of_a_host_are_shown_without_secrets() -> None:
+    answer = Answer("n1", 1, b"", f"Traceback\n  a line\nValueError: {TOKEN}\n")
+    with pytest.raises(LostError, match=r"^n1: no answer: ValueError: \*\*\*$"):
+        list(_fetched({"n1": answer}, {"HF_TOKEN": TOKEN}))
+
+
 def test_nothing_of_the_hub(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fetch", "demo"]) == 0
     assert capsys.readouterr().out == "demo: takes nothing from the hub\n"
+
+
+def test_nodes_of_an_allocation_that_share_a_cache(
+    slurm: SlurmCluster, recipe: Path, model: Files, tmp_path: Path
+) -> None:
+    with Hub().serving("127.0.0.1") as hub:
+        commit = hub.add(MODEL, model)
+        told = {**environment(), **slurm.environment, "HF_HUB_OFFLINE": "0"}
+        told |= {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.url}
+        argv = ["salloc", "--quiet", "--nodes=2", sys.executable, "-m", "ptv2_scale", "fetch"]
+        made = subprocess.run(
+            [*argv, str(recipe), "task.name=demo", "--slurm"], env=told, check=False,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert made.returncode == 0, made.stderr
+        rows = [[node, "acme/tiny", commit] for node in slurm.nodes]
+        assert [line[:3] for line in table_of(made.stdout)] == rows
+        assert hub.downloads("127.0.0.1") == sorted(model)
 
 
 def test_outside_an_allocation(
