@@ -37,6 +37,7 @@ _EXAMPLES = """examples:
   ptv2-scale train recipes/rte.yaml backbone.name=./t5-large train.lr=5e-3
   ptv2-scale launch recipes/rte.yaml --nproc 8 --max-restarts 3 --resume auto
   ptv2-scale doctor recipes/rte.yaml --hostfile hosts
+  ptv2-scale fetch recipes/rte.yaml --hostfile hosts
   deepspeed --num_gpus 8 --module ptv2_scale train recipes/rte.yaml --resume auto
   ptv2-scale predict runs/rte --input new.jsonl --output labelled.jsonl
   ptv2-scale export runs/rte ./rte-peft --format peft
@@ -165,6 +166,28 @@ def doctor(arguments: argparse.Namespace) -> int:
     return exit_code(findings)
 
 
+def fetch(arguments: argparse.Namespace) -> int:
+    """Bring what a recipe takes from the Hugging Face hub to all its hosts, at one commit."""
+    from ptv2_scale.launchers.fetch_all import LostError, fetch_all, pins, table
+    from ptv2_scale.launchers.options import ssh_of
+    from ptv2_scale.launchers.reach import hosts_of
+
+    config, _ = _load(arguments)
+    ranks = config.slurm.ranks if arguments.slurm else None
+    hosts = hosts_of(arguments.hostfile, ssh_of(arguments), ranks, os.environ)
+    items = _inputs(config, arguments.recipe).hub
+    if not items:
+        print(f"{arguments.recipe}: takes nothing from the hub")
+        return 0
+    try:
+        rows = fetch_all(items, hosts)
+    except LostError as error:
+        print(f"ptv2-scale: {error}", file=sys.stderr)
+        return 3
+    print(table(rows), *pins(rows, config.backbone.name), sep="\n")
+    return 0
+
+
 def _devices() -> int:
     import torch
 
@@ -280,7 +303,7 @@ def parser() -> argparse.ArgumentParser:
         made.set_defaults(action=action)
         return made
 
-    for action in (train, launch, inspect, doctor):
+    for action in (train, launch, inspect, doctor, fetch):
         one = command(action)
         one.add_argument(
             "recipe", metavar="RECIPE", help="YAML file, or `demo`",
@@ -294,8 +317,9 @@ def parser() -> argparse.ArgumentParser:
             )  # fmt: skip
         if action is launch:
             add_options(one)
-        if action is doctor:
+        if action in (doctor, fetch):
             add_hosts(one)
+        if action is doctor:
             one.add_argument(
                 "--master", metavar="ADDRESS[:PORT]", help="where ranks meet; default: first host"
             )
@@ -326,6 +350,7 @@ def parser() -> argparse.ArgumentParser:
 def _quieten() -> None:
     """Libraries speak up for warnings only; DeepSpeed would print its whole configuration."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DATASETS_VERBOSITY", "error")
     # DeepSpeed's calls of torch.distributed, once a step and rank.
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
@@ -363,7 +388,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"ptv2-scale: {error}", file=sys.stderr)
         return 2
     _quieten()
-    if arguments.action not in (schema, launch, doctor):
+    if arguments.action not in (schema, launch, doctor, fetch):
         _choose_accelerator()
     try:
         return int(arguments.action(arguments))

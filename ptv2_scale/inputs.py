@@ -54,7 +54,7 @@ def inputs_of(config: RunConfig, recipe: Path) -> Inputs:
         hub.append(HubItem("dataset", splits.dataset, subset=splits.subset))
     return Inputs(
         {"recipe": recipe, **folders, **dict(_data(splits)), **dict(_named(config))},
-        tuple(hub),
+        tuple(dict.fromkeys(hub)),
         _gathered(config),
     )
 

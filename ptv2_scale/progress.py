@@ -33,6 +33,11 @@ class Progress:
             self._bar = tqdm(total=total, initial=done, unit="B", unit_scale=True)
         self._bar.update(done - self._bar.n)
         if done == total:
+            self.end()
+
+    def end(self) -> None:
+        """No more will be told; what is printed next begins on a line of its own."""
+        if self._bar is not None:
             self._bar.close()
 
     def _line(self, done: int, total: int) -> str:

@@ -15,7 +15,6 @@ from typing import Any, Literal, Protocol
 
 import torch
 from accelerate import init_empty_weights
-from huggingface_hub import snapshot_download
 from torch import Tensor, nn
 from transformers import AutoModel
 
@@ -28,6 +27,8 @@ from ptv2_scale.backbones.sizes import check_sizes
 from ptv2_scale.backbones.weights import WeightFolder
 from ptv2_scale.demo import BACKBONE as DEMO_BACKBONE
 from ptv2_scale.errors import UserError, did_you_mean
+from ptv2_scale.hub import HubItem, download
+from ptv2_scale.hub_errors import FETCH_FIRST, UnreachableError
 
 _STORED = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -151,22 +152,22 @@ def local_folder(name: str, revision: str | None = None) -> Path:
     """The folder of a backbone or tokenizer; a hub name is downloaded, or found in the cache.
 
     Raises:
-        UserError: there is no such folder, or the hub cannot be reached.
+        UserError: there is no such folder, or the hub does not give it.
     """
     folder = named_folder(name)
     if folder is not None and not os.path.isdir(folder):
         raise UserError(f"backbone.name: no folder '{name}'.")
     if folder is not None:
         return folder
-    patterns = ["*.json", "*.safetensors", "*.bin", "*.model", "*.txt"]
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    except Exception as error:
+        return download(HubItem("model", name, revision), lambda done, total: None).folder
+    except UnreachableError as error:
         raise UserError(
-            f"backbone.name: '{name}' is no folder, and it could not be had from the hub or its"
-            f" local cache ({type(error).__name__}).{did_you_mean(name, PRESETS)}"
-            " Give the path of a folder, or download it first where there is a network."
+            f"backbone.name: '{name}' is no folder, and not in the cache of the hub. {error}"
+            f"{did_you_mean(name, PRESETS)} {FETCH_FIRST}, or give the path of a folder."
         ) from None
+    except UserError as error:
+        raise UserError(f"backbone.name: {error}{did_you_mean(name, PRESETS)}") from None
 
 
 def build_empty(files: BackboneFiles, dtype: torch.dtype, dropout: float | None = None) -> Any:

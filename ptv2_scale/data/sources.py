@@ -9,6 +9,7 @@ from typing import Any
 
 from ptv2_scale.data.formats import READERS, Row, lines
 from ptv2_scale.errors import UserError, did_you_mean
+from ptv2_scale.hub_errors import FETCH_FIRST
 
 __all__ = ["Row", "has_header", "hub_rows", "read_rows"]
 
@@ -102,8 +103,8 @@ def _load(dataset: str, subset: str | None, split: str) -> Any:
         name = dataset if subset is None else f"{dataset} ({subset})"
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"cannot get the split '{split}' of {name} from the hub: {reason}. "
-            "Without a connection, set task.path=FOLDER to read local files instead"
+            f"cannot get the split '{split}' of {name} from the hub: {reason}. {FETCH_FIRST},"
+            " or set task.path=FOLDER to read local files"
         ) from error
 
 

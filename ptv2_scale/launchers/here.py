@@ -16,7 +16,7 @@ from ptv2_scale.launchers.interfaces import between_hosts, is_own
 from ptv2_scale.launchers.node import Group, Rendezvous
 from ptv2_scale.launchers.plan import NodeLauncher, Plan
 from ptv2_scale.launchers.remote import Here
-from ptv2_scale.launchers.variables import Variables
+from ptv2_scale.launchers.variables import OFFLINE, Variables
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,18 @@ class Share:
             group=replace(self.group, hosts=(Host(os.uname().nodename, self.slots),)),
             run=self.run,
             folder=Path.cwd(),
-            variables=Variables({}),
+            variables=self._variables(),
             node_launcher=self._as_one(self._launcher(backend, restarts)),
             remote=Here(),
             first=None if self.number is None else self.number * self.slots,
             files=files,
         )
+
+    def _variables(self) -> Variables:
+        """What this host's ranks have beside the environment that they inherit."""
+        if len(self.group.hosts) == 1:
+            return Variables({})
+        return Variables({key: os.environ.get(key, value) for key, value in OFFLINE.items()})
 
     def _as_one(self, launcher: Callable[[Group], list[str]]) -> NodeLauncher:
         """The plan knows this host alone; the launcher has to know them all."""

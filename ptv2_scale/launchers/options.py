@@ -143,7 +143,7 @@ def slurm_job_of(
         folder=Path.cwd(),
         train=train,
         resume=options.resume,
-        variables=travelling(os.environ, Path.home(), Path.cwd()),
+        variables=travelling(os.environ, Path.home(), Path.cwd()).offline(),
         trials=() if options.array is None else read_trials(options.array, run),
         doctor=settings.nodes > 1 and not options.no_doctor,
     )
@@ -182,7 +182,7 @@ def plan_of(
         group=node.Group(hosts, master, port, train),
         run=run,
         folder=Path.cwd(),
-        variables=travelling(os.environ, Path.home(), Path.cwd()),
+        variables=travelling(os.environ, Path.home(), Path.cwd()).offline(),
         node_launcher=node.deepspeed if options.backend == "deepspeed" else node.torchrun,
         remote=ssh_of(options),
         fan_out=_fan_out(options),

@@ -58,7 +58,7 @@ def hosts_of(
         slots = {one.name: one.slots for one in read_hostfile(hostfile)}
         return Hosts(ssh, slots, variables, next(iter(slots)))
     if "SLURM_JOB_NODELIST" not in environ:
-        raise UserError("--slurm: not inside an allocation. Get one with salloc first.")
+        raise UserError("--slurm: not inside an allocation. Get one with salloc, or leave it out.")
     slots = dict.fromkeys(expand(environ["SLURM_JOB_NODELIST"]), slurm or 1)
     master = environ.get("MASTER_ADDR") or next(iter(slots))
     return Hosts(Srun(), slots, variables, f"{master}:{slurm_port(environ)}")

@@ -6,14 +6,17 @@ import shlex
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 MOST_ANSWERED = 4 << 20  # bytes of an answer
 _AT_ONCE = 64
+
+# (host, a line that it wrote) -> whether the line is dealt with, and no part of the answer
+Heard = Callable[[str, bytes], bool]
 
 
 class Remote(Protocol):
@@ -93,7 +96,8 @@ def ask(
     commands: Mapping[str, Sequence[str]],
     *,
     stdin: bytes = b"",
-    timeout: float,
+    timeout: float = threading.TIMEOUT_MAX,
+    heard: Heard | None = None,
 ) -> dict[str, Answer]:
     """Run a command on each host, on all at once.
 
@@ -102,18 +106,19 @@ def ask(
         commands: by host.
         stdin: what each command reads.
         timeout: seconds until a command is given up.
+        heard: told of each line of standard output as it comes, by several threads.
     """
     if not commands:
         return {}
     with ThreadPoolExecutor(min(len(commands), _AT_ONCE)) as pool:
         asked = {
-            host: pool.submit(_ask, host, remote.argv(host, command), stdin, timeout)
+            host: pool.submit(_ask, host, remote.argv(host, command), stdin, timeout, heard)
             for host, command in commands.items()
         }
         return {host: one.result() for host, one in asked.items()}
 
 
-def _ask(host: str, argv: list[str], stdin: bytes, timeout: float) -> Answer:
+def _ask(host: str, argv: list[str], stdin: bytes, timeout: float, heard: Heard | None) -> Answer:
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
         given.write(stdin)
         given.seek(0)
@@ -125,7 +130,7 @@ def _ask(host: str, argv: list[str], stdin: bytes, timeout: float) -> Answer:
         timer.start()
         assert process.stdout is not None
         with process.stdout:
-            out = process.stdout.read(MOST_ANSWERED)
+            out = _read(process.stdout, lambda line: heard is not None and heard(host, line))
         if len(out) == MOST_ANSWERED:
             process.kill()
         code = process.wait()
@@ -134,3 +139,10 @@ def _ask(host: str, argv: list[str], stdin: bytes, timeout: float) -> Answer:
         errors.seek(0)
         text = errors.read(MOST_ANSWERED).decode(errors="replace")
         return Answer(host, None if late else code, out, text)
+
+
+def _read(source: IO[bytes], heard: Callable[[bytes], bool]) -> bytes:
+    out = bytearray()
+    while line := source.readline(MOST_ANSWERED - len(out)):
+        out += b"" if heard(line) else line
+    return bytes(out)

@@ -29,6 +29,9 @@ _STAY = frozenset(
     }
 )
 
+# Ranks do not wait for a network, and do not meet different commits: `ptv2-scale fetch` was before.
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _SECRET_NAME = re.compile(r"(TOKEN|KEY|SECRET|PASSWORD|PASSWD|CREDENTIAL)S?(_|$)", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"://[^/\s@]+:[^/\s@]+@")
@@ -47,6 +50,10 @@ class Variables:
 
     shown: Mapping[str, str]
     secret: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def offline(self) -> Variables:
+        """The same for ranks, which do not ask the hub unless the user has said so."""
+        return Variables({**OFFLINE, **self.shown}, self.secret)
 
     @classmethod
     def of(cls, values: Mapping[str, str]) -> Variables:

@@ -124,6 +124,24 @@ def test_what_travels(tmp_path: Path) -> None:
     assert not is_secret("TOKENIZERS_PARALLELISM", "")
 
 
+def test_ranks_do_not_ask_the_hub_unless_the_user_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    launch = argparse.ArgumentParser()
+    launch.add_argument("--resume", default="never")
+    add_options(launch)
+    nodes = ["--nodes", "2", "--node-rank", "0", "--nproc", "1", "--master", "n1:29400"]
+
+    def told(*given: str) -> str | None:
+        made = plan_of(launch.parse_args(given), ("train",), Path("run"), lambda: 1)
+        return made.variables.shown.get("HF_HUB_OFFLINE")
+
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    assert (told(*nodes), told()) == ("1", None)
+    assert Variables({}).offline().shown == {"HF_HUB_OFFLINE": "1"}
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    assert told(*nodes) == "0"
+    assert Variables({"HF_HUB_OFFLINE": "0"}).offline().shown == {"HF_HUB_OFFLINE": "0"}
+
+
 def test_deepspeed_env(tmp_path: Path) -> None:
     path = tmp_path / ".deepspeed_env"
     path.write_text("# mine\n\nNCCL_IB_HCA=mlx5_0,mlx5_1\nexport A='x y'\nB=$HOME=1\nEMPTY=\n")

@@ -1,0 +1,169 @@
+"""`ptv2-scale fetch`: what a recipe takes from the hub, brought to all its hosts at one commit."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ptv2_scale.errors import UserError
+from ptv2_scale.hub import HubItem, commit_of
+from ptv2_scale.hub_errors import UnreachableError
+from ptv2_scale.launchers.environment import host_name
+from ptv2_scale.launchers.fetch import Fetched, Question, Word
+from ptv2_scale.launchers.plan import on_host
+from ptv2_scale.launchers.reach import Hosts
+from ptv2_scale.launchers.remote import Answer, ask
+from ptv2_scale.progress import Progress
+
+_ASKED = "ptv2_scale.launchers.fetch"
+_MISSING = (125, 126, 127)  # env and shells: there is no such folder or program
+
+
+class LostError(Exception):
+    """Hosts could not be reached, or did not answer."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a host has of an item."""
+
+    host: str
+    item: HubItem
+    fetched: Fetched
+
+
+def fetch_all(items: Iterable[HubItem], hosts: Hosts) -> list[Row]:
+    """Bring items to all hosts, and see that all have the same.
+
+    Raises:
+        UserError: a host cannot have one, or hosts have different commits.
+        LostError: a host did not answer.
+    """
+    return [row for item in items for row in _bring(item, hosts)]
+
+
+def _bring(item: HubItem, hosts: Hosts) -> list[Row]:
+    commit = _commit(item)
+    question = Question(item, commit, hosts.variables.secret).written()
+    commands = {host: on_host(host, Path.cwd(), hosts.variables, _ASKED) for host in hosts.names}
+    at = f"commit {commit}" if commit else "the hub cannot be asked from here, any commit"
+    where = hosts.names[0] if len(hosts.names) == 1 else f"{len(hosts.names)} hosts"
+    _say(f"{item}: {at}, on {where}")
+    heard = _Sum(len(hosts.names))
+    try:
+        answers = ask(hosts.remote, commands, stdin=question, heard=heard)
+    finally:
+        heard.progress.end()
+    rows = [Row(host, item, one) for host, one in _fetched(answers, hosts.variables.secret)]
+    _same_commit(item, rows)
+    return rows
+
+
+def _commit(item: HubItem) -> str | None:
+    """The commit for all hosts; None: the hub cannot be asked from here."""
+    try:
+        return commit_of(item)
+    except UnreachableError:
+        return None
+    except UserError as error:
+        raise UserError(f"{host_name()}: {error}") from None
+
+
+@dataclass
+class _Sum:
+    """How far all hosts are together; called by the threads that hear them."""
+
+    hosts: int
+    progress: Progress = field(default_factory=Progress)
+    _done: dict[str, int] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, host: str, line: bytes) -> bool:
+        word = Word.read(line)
+        if word is None or word.fetched is not None or word.reason:
+            return False
+        with self._lock:
+            if word.total and self._done.get(host) != word.done:
+                self._done[host] = word.done
+                self.progress(sum(self._done.values()), word.total * self.hosts)
+        return True
+
+
+def _fetched(
+    answers: Mapping[str, Answer], secret: Mapping[str, str]
+) -> Iterator[tuple[str, Fetched]]:
+    """What hosts have; if one has not, why."""
+    refused: dict[str, list[str]] = {}
+    lost: dict[str, list[str]] = {}
+    for host, answer in answers.items():
+        words = [word for line in answer.out.splitlines() if (word := Word.read(line))]
+        last = words[-1] if words else Word()
+        if last.fetched is not None:
+            yield host, last.fetched
+            continue
+        mend = bool(last.reason) or answer.code in _MISSING
+        reason = last.reason or _last_line(answer)
+        (refused if mend else lost).setdefault(_without(reason, secret), []).append(host)
+    if refused:
+        raise UserError(_listed({**refused, **lost}))
+    if lost:
+        raise LostError(_listed(lost))
+
+
+def _last_line(answer: Answer) -> str:
+    lines = answer.err.strip().splitlines() or [f"ended with {answer.code}"]
+    return f"no answer: {lines[-1][-300:]}"
+
+
+def _listed(reasons: Mapping[str, Sequence[str]]) -> str:
+    return "\n".join(f"{', '.join(hosts)}: {reason}" for reason, hosts in reasons.items())
+
+
+def _without(text: str, secret: Mapping[str, str]) -> str:
+    """A text without the secrets that it may quote."""
+    for value in filter(None, secret.values()):
+        text = text.replace(value, "***")
+    return text
+
+
+def _same_commit(item: HubItem, rows: Sequence[Row]) -> None:
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row.fetched.held.commit, []).append(row.host)
+    if len(found) > 1:
+        one = next(iter(found))
+        key = f", or take one for all: backbone.revision={one}" if item.kind == "model" else ""
+        raise UserError(
+            f"{item}: hosts have different commits, and the hub cannot be asked from here:\n"
+            + "\n".join(f"{', '.join(hosts)}: {commit}" for commit, hosts in found.items())
+            + f"\nFetch again where the hub can be reached{key}."
+        )
+
+
+def table(rows: Sequence[Row]) -> str:
+    """What hosts have, for people."""
+    cells = [("host", "what", "commit", "size", "")]
+    for row in rows:
+        held, took = row.fetched.held, f"{row.fetched.seconds:.0f} s"
+        words = "was there" if row.fetched.was_there else took
+        cells.append((row.host, str(row.item), held.commit, f"{held.size / 1e6:.1f} MB", words))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ("  ".join(map(str.ljust, line, widths)) for line in cells)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def pins(rows: Sequence[Row], backbone: str) -> list[str]:
+    """How a recipe keeps the commit of its backbone, where it names none."""
+    commits = [
+        row.fetched.held.commit
+        for row in rows
+        if row.item.name == backbone and row.item.revision != row.fetched.held.commit
+    ]
+    return [f"to stay at this commit: backbone.revision={commits[0]}"] if commits else []
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"ptv2-scale fetch: {text}\n")
