@@ -52,6 +52,7 @@ def met(**changes: object) -> Met:
         "no_meeting_place": "",
         "clock": dict.fromkeys(HOSTS[1:], 0.0),
         "bandwidth": 3e9,
+        "lookup": 0.01,
         "marks": list(HOSTS),
     }
     return Met(**{**values, **changes})  # type: ignore[arg-type]
@@ -149,6 +150,7 @@ def test_what_the_launching_host_has_counts_too() -> None:
         ("n4", {"no_meeting_place": "the name 'n1' is not known there"}, "FAIL",
          "n4: the name 'n1' is not known there"),
         ("n1", {"clock": {"n2": 0.0, "n3": -61.3}}, "warn", "n3: 61.3 s behind n1"),
+        ("n2", {"lookup": 2.1}, "warn", "n2: looking up the name of another host's address"),
         ("n2", {"bandwidth": 1e8}, "warn", "100 MB/s or more to the next host, least from n2,"),
     ],
 )  # fmt: skip

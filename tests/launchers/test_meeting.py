@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import pytest
 from ranks import free_port
 
 from ptv2_scale.launchers.doctor.facts import Meeting, Met, Peer, dump, parse
@@ -60,6 +62,7 @@ def test_all_reach_all(tmp_path: Path) -> None:
         assert all(abs(ahead) < 0.5 for ahead in one.clock.values())  # it is one clock
         assert one.bandwidth is not None
         assert one.bandwidth > 1e6
+        assert one.lookup < 2
         assert one.marks == [*NAMES]
     assert not list(tmp_path.iterdir())  # each has taken down its own
 
@@ -114,3 +117,23 @@ def test_a_host_without_an_address_leaves_only_its_mark(tmp_path: Path) -> None:
     assert not found["n1"].unreached
     assert found["n1"].bandwidth is None
     assert not list(tmp_path.iterdir())
+
+
+def test_a_name_server_that_does_not_answer(tmp_path: Path) -> None:
+    if os.geteuid() != 0 or shutil.which("unshare") is None:
+        pytest.skip("a name server of one's own needs root and unshare")
+    silent = tmp_path / "resolv.conf"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        try:
+            server.bind(("127.0.0.1", 53))
+        except OSError as error:
+            pytest.skip(f"port 53: {error.strerror}")
+        silent.write_text("nameserver 127.0.0.1\noptions timeout:5 attempts:2\n")
+        script = (
+            f"mount --bind {silent} /etc/resolv.conf && exec {sys.executable} -c 'import time;"
+            "from ptv2_scale.launchers.doctor.lookup import Lookup; began = time.monotonic();"
+            'print(Lookup("10.254.253.252").seconds() > 2, time.monotonic() - began < 4)\''
+        )
+        argv = ["unshare", "--mount", "sh", "-c", script]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    assert done.stdout == "True True\n", done.stderr

@@ -194,6 +194,7 @@ class Met:
         no_meeting_place: why ranks could not meet at `Meeting.master`; empty: they can.
         clock: seconds that each reached host's clock is ahead.
         bandwidth: bytes a second to the next host while all send to theirs; None: not measured.
+        lookup: seconds to find a name for another host's address, or so far.
         marks: hosts whose marks this one sees.
     """
 
@@ -201,6 +202,7 @@ class Met:
     no_meeting_place: str
     clock: dict[str, float]
     bandwidth: float | None
+    lookup: float
     marks: list[str]
 
 

@@ -11,6 +11,7 @@ from ptv2_scale.launchers.doctor.network import (
     check_clocks,
     check_connections,
     check_interfaces,
+    check_names,
 )
 from ptv2_scale.launchers.doctor.resources import check_gpus, check_limits, check_memory
 from ptv2_scale.launchers.doctor.software import check_packages, check_python
@@ -26,6 +27,7 @@ _CHECKS = (
     check_limits,
     check_interfaces,
     check_connections,
+    check_names,
     check_bandwidth,
     check_clocks,
 )

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ptv2_scale.launchers.doctor.door import Door, Line, call
 from ptv2_scale.launchers.doctor.facts import Meeting, Met, Peer
+from ptv2_scale.launchers.doctor.lookup import Lookup
 from ptv2_scale.launchers.environment import host_name
 from ptv2_scale.launchers.marks import nearest_folder
 
@@ -44,6 +45,7 @@ def meet(meeting: Meeting) -> Met:
     marks = _marks(meeting)
     own = next(peer for peer in meeting.peers if peer.host == host_name())
     door = Door(meeting, own)
+    lookup = Lookup(next((one.address for one in meeting.peers if one != own), own.address))
     try:
         no_meeting_place = door.problem or _try_meeting_place(meeting, own)
         called = _call_all(meeting, own)
@@ -57,6 +59,7 @@ def meet(meeting: Meeting) -> Met:
         no_meeting_place=no_meeting_place,
         clock={one.host: one.ahead for one in called if not one.problem},
         bandwidth=next((one.bandwidth for one in called if one.bandwidth is not None), None),
+        lookup=lookup.seconds(),
         marks=marks,
     )
 

@@ -14,11 +14,15 @@ from ptv2_scale.launchers.doctor.finding import (
     hosts_with,
     named,
 )
+from ptv2_scale.launchers.doctor.lookup import SLOW_S
 
 _CLOCK_S = 2.0
 
 _UNSET = "Unset the variable, or set it to one of these."
 _NAME = "Put the name into DNS or /etc/hosts there, or give --master ADDRESS:PORT."
+_NAMES = (
+    "Put all hosts' addresses into /etc/hosts there, or mend its name server (/etc/resolv.conf)."
+)
 _MEETING_PLACE = (
     "Open the port in the firewall, or give --master ADDRESS:PORT that all hosts reach and nobody"
     " listens at."
@@ -81,6 +85,14 @@ def _mend_link(survey: Survey, host: str) -> str:
         f"{link.name} with {link.address} was chosen on {host}: open the firewall between the hosts"
         " (ranks use any port), or set GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME to another."
     )
+
+
+def check_names(survey: Survey) -> Iterator[Finding]:
+    """No host waits for a name server that does not answer."""
+    slow = [host for host, met in survey.met.items() if met.lookup > SLOW_S]
+    if slow:
+        text = f"{named(slow)}: looking up the name of another host's address takes long"
+        yield Finding("names", "warn", f"{text}; each rank waits for it as it starts", _NAMES)
 
 
 def check_bandwidth(survey: Survey) -> Iterator[Finding]:
