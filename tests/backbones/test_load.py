@@ -410,4 +410,5 @@ def test_a_folder_that_is_not_there() -> None:
 def test_a_hub_name_that_cannot_be_had_says_what_to_do() -> None:
     message = message_of(lambda: open_backbone("nobody/has-this"))
     assert "'nobody/has-this' is no folder" in message
-    assert "Give the path of a folder" in message
+    assert "Run `ptv2-scale fetch RECIPE` first" in message
+    assert "or give the path of a folder" in message
