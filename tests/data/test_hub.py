@@ -34,4 +34,5 @@ def test_offline_is_one_clear_message(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError) as error:
         hub_rows("aps/super_glue", "cb", "validation")
     assert "'validation' of aps/super_glue (cb)" in str(error.value)
+    assert "Run `ptv2-scale fetch RECIPE` first" in str(error.value)
     assert "set task.path=FOLDER to read local files" in str(error.value)
