@@ -168,7 +168,8 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 def fetch(arguments: argparse.Namespace) -> int:
     """Bring what a recipe takes from the Hugging Face hub to all its hosts, at one commit."""
-    from ptv2_scale.launchers.fetch_all import LostError, fetch_all, pins, table
+    from ptv2_scale.launchers.fetch.everywhere import LostError, fetch_all
+    from ptv2_scale.launchers.fetch.report import pins, table
     from ptv2_scale.launchers.options import ssh_of
     from ptv2_scale.launchers.reach import hosts_of
 

@@ -27,8 +27,7 @@ from ptv2_scale.backbones.sizes import check_sizes
 from ptv2_scale.backbones.weights import WeightFolder
 from ptv2_scale.demo import BACKBONE as DEMO_BACKBONE
 from ptv2_scale.errors import UserError, did_you_mean
-from ptv2_scale.hub import HubItem, download
-from ptv2_scale.hub_errors import FETCH_FIRST, UnreachableError
+from ptv2_scale.hub import FETCH_FIRST, HubItem, UnreachableError, download
 
 _STORED = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}

@@ -9,7 +9,7 @@ from typing import Any
 
 from ptv2_scale.data.formats import READERS, Row, lines
 from ptv2_scale.errors import UserError, did_you_mean
-from ptv2_scale.hub_errors import FETCH_FIRST
+from ptv2_scale.hub import FETCH_FIRST
 
 __all__ = ["Row", "has_header", "hub_rows", "read_rows"]
 

@@ -21,7 +21,7 @@ from test_many_hosts import cmdline
 from tiny import save_backbone, save_tokenizer
 
 from ptv2_scale.cli import main
-from ptv2_scale.launchers.fetch_all import LostError, _fetched
+from ptv2_scale.launchers.fetch.everywhere import LostError, _fetched
 from ptv2_scale.launchers.remote import Answer
 
 Hosts = Callable[..., Cluster]
@@ -214,7 +214,7 @@ def test_a_branch_that_moved_between_two_hosts(
     assert f"backbone.revision={old}" in error
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     # The launching host has asked before the branch moved.
-    monkeypatch.setattr("ptv2_scale.launchers.fetch_all.commit_of", lambda item: old)
+    monkeypatch.setattr("ptv2_scale.launchers.fetch.everywhere.commit_of", lambda item: old)
     assert main([*command, *on(hosts)]) == 0
     assert {line[2] for line in table_of(capsys.readouterr().out)} == {old}
     for number in (1, 2):

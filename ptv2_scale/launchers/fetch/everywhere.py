@@ -1,4 +1,4 @@
-"""`ptv2-scale fetch`: what a recipe takes from the hub, brought to all its hosts at one commit."""
+"""Asking all hosts for one item after the other, and seeing that all have the same."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ptv2_scale.errors import UserError
-from ptv2_scale.hub import HubItem, commit_of
-from ptv2_scale.hub_errors import UnreachableError
+from ptv2_scale.hub import HubItem, UnreachableError, commit_of
 from ptv2_scale.launchers.environment import host_name
-from ptv2_scale.launchers.fetch import Fetched, Question, Word
+from ptv2_scale.launchers.fetch.report import Row
+from ptv2_scale.launchers.fetch.words import Fetched, Question, Word
 from ptv2_scale.launchers.plan import on_host
 from ptv2_scale.launchers.reach import Hosts
 from ptv2_scale.launchers.remote import Answer, ask
@@ -24,15 +24,6 @@ _MISSING = (125, 126, 127)  # env and shells: there is no such folder or program
 
 class LostError(Exception):
     """Hosts could not be reached, or did not answer."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """What a host has of an item."""
-
-    host: str
-    item: HubItem
-    fetched: Fetched
 
 
 def fetch_all(items: Iterable[HubItem], hosts: Hosts) -> list[Row]:
@@ -141,28 +132,6 @@ def _same_commit(item: HubItem, rows: Sequence[Row]) -> None:
             + "\n".join(f"{', '.join(hosts)}: {commit}" for commit, hosts in found.items())
             + f"\nFetch again where the hub can be reached{key}."
         )
-
-
-def table(rows: Sequence[Row]) -> str:
-    """What hosts have, for people."""
-    cells = [("host", "what", "commit", "size", "")]
-    for row in rows:
-        held, took = row.fetched.held, f"{row.fetched.seconds:.0f} s"
-        words = "was there" if row.fetched.was_there else took
-        cells.append((row.host, str(row.item), held.commit, f"{held.size / 1e6:.1f} MB", words))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ("  ".join(map(str.ljust, line, widths)) for line in cells)
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def pins(rows: Sequence[Row], backbone: str) -> list[str]:
-    """How a recipe keeps the commit of its backbone, where it names none."""
-    commits = [
-        row.fetched.held.commit
-        for row in rows
-        if row.item.name == backbone and row.item.revision != row.fetched.held.commit
-    ]
-    return [f"to stay at this commit: backbone.revision={commits[0]}"] if commits else []
 
 
 def _say(text: str) -> None:

@@ -21,11 +21,10 @@ from fake_hub import Hub, Repository
 from huggingface_hub import constants
 from ranks import CHECKOUT
 
-from ptv2_scale import hub_datasets
 from ptv2_scale.errors import UserError
-from ptv2_scale.hub import Held, HubItem, held
-from ptv2_scale.hub_errors import UnreachableError, explained
-from ptv2_scale.launchers.fetch import Question, Word
+from ptv2_scale.hub import Held, HubItem, data_sets, held
+from ptv2_scale.hub.errors import UnreachableError, explained
+from ptv2_scale.launchers.fetch.words import Question, Word
 
 TINY = HubItem("model", "acme/tiny")
 MODEL = "models/acme/tiny"
@@ -265,22 +264,22 @@ def copies(cache: Path, dates: Mapping[str, float]) -> dict[str, Path]:
 
 def test_the_copy_of_a_data_set_that_ranks_take(host: Host) -> None:
     found = copies(host.home, {"a": 100.0, "b": 300.0, "c": 200.0})
-    assert hub_datasets.newest("acme/SomeSet", "cb") == found["b"]
-    assert hub_datasets.newest("acme/SomeSet", "rte") is None
+    assert data_sets.newest("acme/SomeSet", "cb") == found["b"]
+    assert data_sets.newest("acme/SomeSet", "rte") is None
     item = HubItem("dataset", "acme/SomeSet", subset="cb")
     assert held(item) == Held.of(found["b"])
     assert held(replace(item, revision="a")) is None
-    hub_datasets.choose("acme/SomeSet", "cb", found["a"])
+    data_sets.choose("acme/SomeSet", "cb", found["a"])
     assert held(replace(item, revision="a")) == Held.of(found["a"])
     found["b"].with_name("d.incomplete").mkdir()
     assert held(item) is None
     with pytest.raises(UserError, match="cb: holds a copy that was not finished"):
-        hub_datasets.choose("acme/SomeSet", "cb", found["a"])
+        data_sets.choose("acme/SomeSet", "cb", found["a"])
 
 
 @pytest.mark.parametrize("name", ["super_glue", "SomeSet", "HTMLSet2Go", "a-bC", "GLUE"])
 def test_names_of_data_sets_are_as_datasets_makes_them(name: str) -> None:
-    assert hub_datasets._snake_case(name) == camelcase_to_snakecase(name)
+    assert data_sets._snake_case(name) == camelcase_to_snakecase(name)
 
 
 def test_the_error_of_a_server_is_no_traceback(hub: Hub, host: Host) -> None:

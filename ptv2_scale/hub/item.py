@@ -1,0 +1,49 @@
+"""Something on the Hugging Face hub, and a host's copy of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class HubItem:
+    """A repository of the hub, or a subset of a data set.
+
+    Attributes:
+        kind: of repository.
+        name: on the hub.
+        revision: branch, tag or commit; None: the default branch.
+        subset: of a data set.
+    """
+
+    kind: Literal["model", "dataset"]
+    name: str
+    revision: str | None = None
+    subset: str | None = None
+
+    def __str__(self) -> str:
+        subset = "" if self.subset is None else f" ({self.subset})"
+        return self.name + subset + ("" if self.revision is None else f" at {self.revision}")
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a host's cache has of an item.
+
+    Attributes:
+        commit: that it is of.
+        folder: of its files.
+        size: bytes of them.
+    """
+
+    commit: str
+    folder: Path
+    size: int
+
+    @classmethod
+    def of(cls, folder: Path) -> Held:
+        """The copy in a folder, which has the commit's name."""
+        files = (path for path in folder.rglob("*") if path.is_file())
+        return cls(folder.name, folder, sum(path.stat().st_size for path in files))

@@ -1,0 +1,107 @@
+"""Models and tokenizers of the hub: the files of a repository's root that are read here."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from fnmatch import fnmatch
+from pathlib import Path
+
+from ptv2_scale.hub.errors import explained
+from ptv2_scale.hub.growth import telling
+from ptv2_scale.hub.item import HubItem
+from ptv2_scale.hub.repository import list_item, repository
+
+PATTERNS = ["*.json", "*.safetensors", "*.bin", "*.model", "*.txt"]
+_INDEX, _PICKLED_INDEX = "model.safetensors.index.json", "pytorch_model.bin.index.json"
+_SAFE = frozenset({"model.safetensors", _INDEX})
+_BRANCH = "main"
+
+
+def is_model_file(name: str) -> bool:
+    """Whether a file of a model's folder is one that is read."""
+    return any(fnmatch(name, pattern) for pattern in PATTERNS)
+
+
+def newest(item: HubItem) -> Path | None:
+    """The copy that is taken when the hub is not asked; None: there is none, or not all of it."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    ref = _ref(item)
+    # What is no branch or tag that the cache knows may be a commit.
+    commit = ref.read_text() if ref.is_file() else item.revision or _BRANCH
+    folder = repository(item) / "snapshots" / commit
+    if not folder.is_dir():
+        return None
+    names = {path.name for path in folder.iterdir()}
+    try:  # is all of it there that the hub once listed?
+        _snapshot_download(item, commit, _left_out(names), local_files_only=True)
+    except LocalEntryNotFoundError:
+        return None
+    return folder if all(os.path.isfile(folder / one) for one in _shards(folder, names)) else None
+
+
+def _left_out(names: Iterable[str]) -> list[str]:
+    """Patterns of files that are left where they are: folders, and weights that are there twice."""
+    return ["*/*", "*.bin"] if _SAFE & set(names) else ["*/*"]
+
+
+def _shards(folder: Path, names: set[str]) -> set[str]:
+    """The weight files that an index names, which is all that tells of them in an old cache."""
+    index = _INDEX if names & _SAFE else _PICKLED_INDEX
+    if index not in names:
+        return set()
+    try:
+        shards = json.loads((folder / index).read_text())["weight_map"].values()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return set()  # whoever reads it says what is wrong with it
+    return {Path(str(one)).name for one in shards}
+
+
+def bring(item: HubItem, told: Callable[[int, int], None]) -> Path:
+    """Download what is not there; see `cache.download`."""
+    listing = list_item(item)
+    sizes = {one.rfilename: one.size or 0 for one in listing.siblings or ()}
+    left_out = _left_out(sizes)
+    needed = {name: size for name, size in sizes.items() if _is_wanted(name, left_out)}
+    with explained(str(item)), telling(repository(item), listing.sha, needed, told):
+        return _snapshot_download(item, listing.sha, left_out)
+
+
+def _is_wanted(name: str, left_out: Iterable[str]) -> bool:
+    return is_model_file(name) and not any(fnmatch(name, one) for one in left_out)
+
+
+def _snapshot_download(
+    item: HubItem, commit: str, left_out: list[str], local_files_only: bool = False
+) -> Path:
+    from huggingface_hub import snapshot_download
+
+    folder = snapshot_download(
+        item.name,
+        revision=commit,
+        allow_patterns=PATTERNS,
+        ignore_patterns=left_out,
+        local_files_only=local_files_only,
+    )
+    return Path(folder)
+
+
+def choose(item: HubItem, folder: Path) -> None:
+    """Make a copy the one that is found under the item's own revision."""
+    if item.revision != folder.name:
+        _point(_ref(item), folder.name)
+
+
+def _point(ref: Path, commit: str) -> None:
+    if ref.is_file() and ref.read_text() == commit:
+        return
+    ref.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = ref.with_name(f"{ref.name}.{os.uname().nodename}.{os.getpid()}")
+    unfinished.write_text(commit)
+    unfinished.replace(ref)
+
+
+def _ref(item: HubItem) -> Path:
+    return repository(item) / "refs" / (item.revision or _BRANCH)

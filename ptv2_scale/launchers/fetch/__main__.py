@@ -1,0 +1,64 @@
+"""What runs on a host: one item of the hub is brought into its cache.
+
+python -m ptv2_scale.launchers.fetch        the question as JSON on standard input
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from ptv2_scale.errors import UserError
+from ptv2_scale.hub import HubItem, choose, download, held
+from ptv2_scale.launchers.fetch.words import Fetched, Word
+from ptv2_scale.launchers.host import DONE
+from ptv2_scale.launchers.status import REFUSED
+
+
+def fetch(item: HubItem, commit: str | None) -> Fetched:
+    """Bring an item into this host's cache, and make it the one that ranks find offline."""
+    began = time.monotonic()
+    pinned = replace(item, revision=commit or item.revision)
+    before = held(pinned)
+    found = download(pinned, _tell)
+    choose(item, found.folder)
+    return Fetched(found, time.monotonic() - began, found == before)
+
+
+def _tell(done: int, total: int) -> None:
+    try:
+        Word(done, total).say()
+    except OSError:  # nobody listens any more
+        _drop_unfinished()
+        os._exit(REFUSED)
+
+
+def _drop_unfinished() -> None:
+    """Remove the parts of files that this process is writing: the hub's libraries start anew."""
+    for handle in Path("/proc/self/fd").iterdir():
+        path = Path(os.path.realpath(handle))
+        if path.suffix == ".incomplete":
+            path.unlink(missing_ok=True)
+
+
+def main() -> int:
+    """Answer one question."""
+    asked = json.load(sys.stdin)
+    # Before the hub's libraries are loaded: they look at the environment once.
+    os.environ.update(asked["secret"])
+    os.environ.update(HF_HUB_DISABLE_PROGRESS_BARS="1", HF_DATASETS_DISABLE_PROGRESS_BARS="1")
+    try:
+        fetched = fetch(HubItem(**asked["item"]), asked["commit"])
+    except UserError as error:
+        Word(reason=str(error)).say()
+        return REFUSED
+    Word(fetched=fetched).say()
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
