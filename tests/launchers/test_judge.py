@@ -25,8 +25,6 @@ from ptv2_scale.launchers.doctor.finding import Finding, Survey, named
 from ptv2_scale.launchers.doctor.judge import judge
 from ptv2_scale.launchers.doctor.link import link_to
 from ptv2_scale.launchers.doctor.report import exit_code
-from ptv2_scale.launchers.doctor.silence import explain
-from ptv2_scale.launchers.remote import Answer
 
 GB = 10**9
 H100 = Gpu("H100", 80 * GB, 79 * GB)
@@ -177,27 +175,6 @@ def test_many_hosts_are_not_all_named() -> None:
     names = [f"n{number}" for number in range(100)]
     assert named(names) == "n0, n1, n2, n3, n4, n5, n6, n7 and 92 more"
     assert named(names[:8]) == "n0, n1, n2, n3, n4, n5, n6, n7"
-
-
-@pytest.mark.parametrize(
-    ("code", "said", "text", "mend"),
-    [
-        (255, "ssh: Could not resolve hostname n9: unknown", "not known here", "hostfile"),
-        (255, "ssh: connect to host n9 port 22: Connection refused", "no ssh server", "sshd"),
-        (255, "ssh: connect to host n9 port 22: Connection timed out", "cannot be reached", "n9"),
-        (125, "env: cannot change directory to '/job': No such file", "no folder", "Make"),
-        (127, "env: '/opt/python': No such file or directory", "there is no /", "Python"),
-        (1, "python: No module named ptv2_scale", "lacks a package", "pip install"),
-        (None, "", "no answer in time", "log in"),
-        (1, "Traceback\nOSError: \x1b[31m", r"ended with 1 (OSError: \x1b", "ssh n9"),
-    ],
-)  # fmt: skip
-def test_silence_is_explained(code: int | None, said: str, text: str, mend: str) -> None:
-    found = explain(Answer("n9", code, b"", said))
-    assert found.text.startswith("n9: ")
-    assert text in found.text
-    assert mend in found.mend
-    assert exit_code([found]) == 3
 
 
 def test_answers_travel_as_they_are() -> None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, TypeVar
 from ptv2_scale.launchers.doctor.contents import seen
 from ptv2_scale.launchers.doctor.facts import Facts, Meeting, Met, Peer, Question, dump, parse
 from ptv2_scale.launchers.doctor.finding import Finding, Survey
-from ptv2_scale.launchers.doctor.silence import explain
 from ptv2_scale.launchers.marks import new_mark
 from ptv2_scale.launchers.plan import on_host
 from ptv2_scale.launchers.reach import Hosts
 from ptv2_scale.launchers.remote import Answer, ask
+from ptv2_scale.launchers.silence import explain
 
 if TYPE_CHECKING:
     from ptv2_scale.inputs import Inputs  # loads PyTorch
@@ -109,7 +109,9 @@ def _sorted(
     for host, answer in answers.items():
         value = parse(kind, answer.out) if answer.code == 0 else None
         if value is None:
-            silent[host] = explain(answer)
+            why = explain(answer)
+            text = f"{host}: {why.reason}"
+            silent[host] = Finding("reached", "FAIL", text, why.mend, lost=why.lost)
         else:
             said[host] = value
     return said, silent

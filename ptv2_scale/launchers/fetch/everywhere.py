@@ -16,10 +16,10 @@ from ptv2_scale.launchers.fetch.words import Fetched, Question, Word
 from ptv2_scale.launchers.plan import on_host
 from ptv2_scale.launchers.reach import Hosts
 from ptv2_scale.launchers.remote import Answer, ask
+from ptv2_scale.launchers.silence import explain
 from ptv2_scale.progress import Progress
 
 _ASKED = "ptv2_scale.launchers.fetch"
-_MISSING = (125, 126, 127)  # env and shells: there is no such folder or program
 
 
 class LostError(Exception):
@@ -95,18 +95,14 @@ def _fetched(
         if last.fetched is not None:
             yield host, last.fetched
             continue
-        mend = bool(last.reason) or answer.code in _MISSING
-        reason = last.reason or _last_line(answer)
-        (refused if mend else lost).setdefault(_without(reason, secret), []).append(host)
+        why = explain(answer)
+        reason = _without(last.reason or f"{why.reason}. {why.mend}", secret)
+        target = lost if why.lost and not last.reason else refused
+        target.setdefault(reason, []).append(host)
     if refused:
         raise UserError(_listed({**refused, **lost}))
     if lost:
         raise LostError(_listed(lost))
-
-
-def _last_line(answer: Answer) -> str:
-    lines = answer.err.strip().splitlines() or [f"ended with {answer.code}"]
-    return f"no answer: {lines[-1][-300:]}"
 
 
 def _listed(reasons: Mapping[str, Sequence[str]]) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from ptv2_scale.errors import printable
-from ptv2_scale.launchers.doctor.finding import Finding
 from ptv2_scale.launchers.remote import Answer
 
 _SSH_FAILED = 255
@@ -43,37 +43,48 @@ _SSH = (
 # What is missing there, by env's and Python's own words.
 _MISSING = (
     (
-        "cannot change directory",
+        "(?m)^env: cannot change directory",
         f"there is no folder {Path.cwd()}",
         f"Make {Path.cwd()} on it, or launch from a folder that all hosts have.",
     ),
     (
-        "(No such file or directory|not found)",
+        "(?m)^env: .*No such file or directory",
         f"there is no {sys.executable}",
         "Install the same Python environment at the same path.",
     ),
     (
-        "No module named '?(ptv2_scale|[A-Za-z0-9_.]+)",
+        "No module named ",
         "its Python lacks a package",
         f"There: {sys.executable} -m pip install, as here.",
     ),
 )
 
 
-def explain(answer: Answer) -> Finding:
+@dataclass(frozen=True)
+class Silence:
+    """Why a host gave no answer.
+
+    Attributes:
+        reason: without the host's name.
+        mend: what to do.
+        lost: whether it is the host that does not answer, not something that it lacks.
+    """
+
+    reason: str
+    mend: str
+    lost: bool
+
+
+def explain(answer: Answer) -> Silence:
     """What to tell of a host that gave no answer."""
     words = [printable(line) for line in answer.err.strip().splitlines()]
     said = f" ({words[-1][-300:]})" if words else ""
     if answer.code is None:
-        text = f"{answer.host}: no answer in time{said}"
-        return _finding(text, "See what it is busy with: log in and look at `top` and `dmesg`.")
-    known = _SSH if answer.code == _SSH_FAILED else _MISSING
-    for pattern, meaning, mend in known:
+        mend = "See what it is busy with: log in and look at `top` and `dmesg`."
+        return Silence(f"no answer in time{said}", mend, True)
+    lost = answer.code == _SSH_FAILED
+    for pattern, meaning, mend in _SSH if lost else _MISSING:
         if re.search(pattern, answer.err):
-            return _finding(f"{answer.host}: {meaning}{said}", mend.format(host=answer.host))
-    text = f"{answer.host}: ended with {answer.code}{said}"
-    return _finding(text, f"See what `ssh {answer.host} {sys.executable} -V` says.")
-
-
-def _finding(text: str, mend: str) -> Finding:
-    return Finding("reached", "FAIL", text, mend, lost=True)
+            return Silence(f"{meaning}{said}", mend.format(host=answer.host), lost)
+    mend = f"Try on it by hand: {sys.executable} -m ptv2_scale doctor"
+    return Silence(f"ended with {answer.code}{said}", mend, True)
