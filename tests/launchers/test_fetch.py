@@ -236,7 +236,7 @@ def test_hosts_that_refuse_and_hosts_that_are_not_there(
     options = ["--hostfile", str(nobody), "--ssh-config", str(hosts.ssh_config)]
     assert main(["fetch", str(recipe), *options]) == 3
     error = capsys.readouterr().err
-    assert f"ptv2-scale: {hosts.address(253)}: no answer: ssh: connect to host" in error
+    assert f"ptv2-scale: {hosts.address(253)}: it cannot be reached (ssh: connect to host" in error
     assert "Traceback" not in error
 
 
