@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
 from ptv2_scale import load_backbone, load_prompted
-from ptv2_scale.cli import _parse, main
+from ptv2_scale.cli import main, parse
 from ptv2_scale.errors import UserError
 from ptv2_scale.export import read_card
 from ptv2_scale.prompts.formats import read_flat_prefix
@@ -447,9 +447,9 @@ def test_the_resolved_recipe_of_a_run_is_a_recipe(job: Job, capsys: Any) -> None
 
 
 def test_overrides_may_stand_behind_options() -> None:
-    both = _parse(["train", "demo", "a=1", "--resume", "auto", "b=2", "c=-3"])
+    both = parse(["train", "demo", "a=1", "--resume", "auto", "b=2", "c=-3"])
     assert (both.overrides, both.resume) == (["a=1", "b=2", "c=-3"], "auto")
     with pytest.raises(SystemExit):
-        _parse(["train", "demo", "--resume", "auto", "--steps=3"])
+        parse(["train", "demo", "--resume", "auto", "--steps=3"])
     with pytest.raises(SystemExit):
-        _parse(["schema", "b=2"])
+        parse(["schema", "b=2"])

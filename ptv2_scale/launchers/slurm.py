@@ -91,7 +91,7 @@ def _parts(job: SlurmJob) -> Iterator[str]:
     yield text.MEETING_PLACE
     yield text.RESUME.format(resume=_word(job.resume))
     yield _train(job)
-    yield text.doctor(_word(job.python)) if job.doctor else ""
+    yield text.doctor(_word(job.python), job.settings.ranks) if job.doctor else ""
     yield _start(job)
 
 

@@ -101,10 +101,14 @@ def nodes(count: int, ranks: int, options: str, python: str, run: str) -> str:
     return _NODES.format(options=options, python=python, run=run, world=coded)
 
 
-def doctor(python: str) -> str:
+def doctor(python: str, ranks: int) -> str:
     """The look at all nodes before the ranks start; what is in their way ends the job.
 
     Args:
         python: quoted.
+        ranks: of a node, which may come from the command line of the launch.
     """
-    return f'follow {python} -m ptv2_scale doctor "${{train[@]:1}}" --slurm || finish $?'
+    return (
+        f'follow {python} -m ptv2_scale doctor "${{train[@]:1}}" slurm.ranks_per_node={ranks} \\\n'
+        "  --slurm || finish $?"
+    )

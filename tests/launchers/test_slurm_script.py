@@ -232,7 +232,8 @@ def test_no_rank_starts_where_the_doctor_finds_something(code: int, fakes: Fakes
     python.write_text(f'#!/bin/sh\necho "$@" > doctor; exit {code}\n')
     python.chmod(0o755)
     assert fakes.run(replace(PLAIN, doctor=True, python=str(python))) == code
-    assert (fakes.folder / "doctor").read_text() == "-m ptv2_scale doctor rte.yaml --slurm\n"
+    words = "-m ptv2_scale doctor rte.yaml slurm.ranks_per_node=1 --slurm\n"
+    assert (fakes.folder / "doctor").read_text() == words
     assert len(fakes.calls("srun")) == (code == 0)
     assert not fakes.requeued()
 

@@ -152,9 +152,9 @@ def call(meeting: Meeting, address: str, port: int) -> Iterator[Line]:
                 raise OSError(f"{address} port {port}: {reason}") from None
         time.sleep(_AGAIN_S)
     with connection:
-        connection.settimeout(_ANSWER_S)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _introduce(connection, meeting, f"{address} port {port}")
+        connection.settimeout(_ANSWER_S)
         yield Line(connection)
 
 

@@ -1,0 +1,51 @@
+"""Commands that read and write files, on one host and without a run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from ptv2_scale.cli.recipe import load
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Write what a run has trained as a folder of its own, ours or PEFT's."""
+    from ptv2_scale.engine.take_away import export_run
+    from ptv2_scale.export import export_peft
+
+    source, target = Path(arguments.source), Path(arguments.target)
+    if arguments.format == "peft":
+        export_peft(source, target)
+    else:
+        export_run(source, target)
+    print(target)
+    return 0
+
+
+def inspect(arguments: argparse.Namespace) -> int:
+    """Show where a recipe's prefix lies, and how much of the model is trained."""
+    from ptv2_scale.inspection import describe
+
+    config, _ = load(arguments)
+    print(describe(config))
+    return 0
+
+
+def convert(arguments: argparse.Namespace) -> int:
+    """Write a backbone's folder anew as safetensors shards, in bounded memory."""
+    from ptv2_scale.backbones.convert import Conversion, convert
+    from ptv2_scale.progress import Progress
+
+    target = Path(arguments.target)
+    convert(Conversion(Path(arguments.source), arguments.dtype), target, Progress())
+    print(target)
+    return 0
+
+
+def schema(arguments: argparse.Namespace) -> int:
+    """Print the JSON schema of recipes, for editors."""
+    from ptv2_scale.config.schema import json_schema
+
+    print(json.dumps(json_schema(), indent=1))
+    return 0

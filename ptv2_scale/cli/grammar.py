@@ -1,0 +1,100 @@
+"""What can be said on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ptv2_scale import __version__
+from ptv2_scale.cli.files import convert, export, inspect, schema
+from ptv2_scale.cli.hosts import doctor, fetch, launch
+from ptv2_scale.cli.ranks import evaluate, predict, train
+from ptv2_scale.launchers.options import add_hosts, add_options
+
+_EXAMPLES = """examples:
+  ptv2-scale train demo
+  ptv2-scale train recipes/rte.yaml backbone.name=./t5-large train.lr=5e-3
+  ptv2-scale launch recipes/rte.yaml --nproc 8 --max-restarts 3 --resume auto
+  ptv2-scale doctor recipes/rte.yaml --hostfile hosts
+  ptv2-scale fetch recipes/rte.yaml --hostfile hosts
+  deepspeed --num_gpus 8 --module ptv2_scale train recipes/rte.yaml --resume auto
+  ptv2-scale predict runs/rte --input new.jsonl --output labelled.jsonl
+  ptv2-scale export runs/rte ./rte-peft --format peft
+  ptv2-scale convert ./glm-10b ./glm-10b-safetensors
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's grammar."""
+    top = argparse.ArgumentParser(
+        prog="ptv2-scale",
+        description="P-Tuning v2 of frozen language models sharded by DeepSpeed ZeRO-3.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=__version__)
+    # DeepSpeed's launcher puts this in front of the command; the environment says the same.
+    top.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(action: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        text = (action.__doc__ or "").splitlines()[0]
+        made = commands.add_parser(action.__name__, help=text, description=text)
+        made.set_defaults(action=action)
+        return made
+
+    for action in (train, launch, inspect, doctor, fetch):
+        one = command(action)
+        one.add_argument(
+            "recipe", metavar="RECIPE", help="YAML file, or `demo`",
+            nargs="?" if action is doctor else None,
+        )  # fmt: skip
+        one.add_argument("overrides", nargs="*", metavar="key=value", help="train.lr=5e-3 ...")
+        if action in (train, launch):
+            one.add_argument(
+                "--resume", default="never", metavar="auto|never|PATH",
+                help="continue from the newest valid checkpoint, or from this one",
+            )  # fmt: skip
+        if action is launch:
+            add_options(one)
+        if action in (doctor, fetch):
+            add_hosts(one)
+        if action is doctor:
+            one.add_argument(
+                "--master", metavar="ADDRESS[:PORT]", help="where ranks meet; default: first host"
+            )
+    one = command(evaluate)
+    one.add_argument("source", metavar="EXPORT", help="folder of an export or a finished run")
+    one.add_argument("overrides", nargs="*", metavar="task.key=value", help="task.path=... ...")
+    one.add_argument("--split", default="validation", choices=("train", "validation", "test"))
+    one.add_argument("--backbone", help="name or folder, where it is not the export's own")
+    one = command(predict)
+    one.add_argument("sources", nargs="+", metavar="EXPORT", help="exports on one backbone")
+    one.add_argument("--input", required=True, help="JSONL with the task's columns")
+    one.add_argument("--output", required=True, help="JSONL to be written; must not exist")
+    one.add_argument("--backbone", help="name or folder, where it is not the exports' own")
+    one = command(export)
+    one.add_argument("source", metavar="RUN", help="run directory or export")
+    one.add_argument("target", metavar="OUT", help="folder to be made")
+    one.add_argument("--format", default="native", choices=("native", "peft"))
+    one = command(convert)
+    one.add_argument("source", metavar="FOLDER", help="backbone with pytorch_model*.bin")
+    one.add_argument(
+        "target", metavar="OUT", help="folder to be made; goes on where it was stopped"
+    )
+    one.add_argument("--dtype", default="bf16", choices=("bf16", "fp32"))
+    command(schema)
+    return top
+
+
+def parse(argv: Sequence[str] | None) -> Any:
+    """Arguments of a command; key=value may stand behind options too, where argparse wants none."""
+    grammar = parser()
+    arguments, rest = grammar.parse_known_args(argv)
+    late = [text for text in rest if "=" in text and not text.startswith("-")]
+    if len(late) < len(rest) or (late and not hasattr(arguments, "overrides")):
+        grammar.error(f"unrecognized arguments: {' '.join(rest)}")
+    if late:
+        arguments.overrides = [*arguments.overrides, *late]
+    return arguments

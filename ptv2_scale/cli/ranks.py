@@ -1,0 +1,85 @@
+"""Commands that every rank of a run runs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ptv2_scale.cli.recipe import load
+from ptv2_scale.config import RunConfig
+from ptv2_scale.launchers import output
+
+if TYPE_CHECKING:
+    from ptv2_scale.engine.ranks import Ranks
+    from ptv2_scale.engine.watch.thread import Watch
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Train a recipe's prompt, evaluate it, export it."""
+    output.start(int(os.environ.get("RANK", "0")))
+    config, path = load(arguments)
+    from ptv2_scale.engine.run import Opened, Run, open_recipe
+    from ptv2_scale.engine.session import together
+    from ptv2_scale.launchers.restarts import resume_of
+    from ptv2_scale.summary import summary
+
+    resume = resume_of(arguments.resume, os.environ)
+
+    def action(ranks: Ranks, opened: Opened, watch: Watch) -> None:
+        result = Run(opened, path, resume, ranks, watch).train()
+        if ranks.first:
+            print(summary(result, path))
+
+    return together(lambda: (config, open_recipe(config)), action, graceful=True)
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Score an export on a split of its task."""
+    from ptv2_scale.engine.serve import Export, Server, open_export
+    from ptv2_scale.engine.session import together
+    from ptv2_scale.summary import verdict
+
+    def prepare() -> tuple[RunConfig, Export]:
+        export = open_export(Path(arguments.source), arguments.backbone, arguments.overrides)
+        return export.setup.config, export
+
+    def action(ranks: Ranks, export: Export, watch: Watch) -> None:
+        metrics, majority = Server([export], ranks).evaluate(export.name, arguments.split)
+        name = export.setup.task.metric.name
+        found = {"split": arguments.split, "metric": name, "value": metrics[name]}
+        if ranks.first:
+            print(json.dumps({**found, "majority": majority, "metrics": metrics}))
+            print(verdict(name, metrics[name], majority), file=sys.stderr)
+
+    return together(prepare, action)
+
+
+def predict(arguments: argparse.Namespace) -> int:
+    """Label the rows of a JSONL file with one or more exports."""
+    from ptv2_scale.data.sources import Row
+    from ptv2_scale.engine.serve import Export, Server, open_export
+    from ptv2_scale.engine.session import together
+    from ptv2_scale.predictions import check_output, read_input, write_predictions
+
+    output = Path(arguments.output)
+
+    def prepare() -> tuple[RunConfig, tuple[list[Export], list[Row]]]:
+        check_output(output)
+        exports = [open_export(Path(source), arguments.backbone) for source in arguments.sources]
+        columns = [column for export in exports for column in export.setup.task.columns]
+        rows = read_input(Path(arguments.input), columns)
+        return exports[0].setup.config, (exports, rows)
+
+    def action(ranks: Ranks, opened: tuple[list[Export], list[Row]], watch: Watch) -> None:
+        exports, rows = opened
+        server = Server(exports, ranks)
+        found = {export.name: list(server.predict(export.name, rows)) for export in exports}
+        if ranks.first:
+            write_predictions(output, rows, found)
+            print(f"{len(rows)} rows -> {output}", file=sys.stderr)
+
+    return together(prepare, action)
