@@ -90,7 +90,7 @@ def begin(
         stdout=output or subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        process_group=group,
+        **({} if group is None else {"process_group": group}),
     )
 
 
