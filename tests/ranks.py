@@ -9,9 +9,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
+
+import warm
+from points import EVERYTHING
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 _RANK = str(Path(__file__).with_name("rank.py"))
+
+Process = subprocess.Popen[str] | warm.Rank
 
 
 @dataclass
@@ -44,6 +50,12 @@ def environment(rank: int, world: int, port: int) -> dict[str, str]:
     }
 
 
+def no_place() -> dict[str, str]:
+    """The environment of a launcher that gives ranks their places."""
+    told = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    return {key: value for key, value in environment(0, 1, 0).items() if key not in told}
+
+
 def free_port() -> int:
     """A port that nobody listens on now."""
     with socket.socket() as probe:
@@ -56,22 +68,39 @@ def worker(path: Path, *arguments: object) -> tuple[str, ...]:
     return (_RANK, str(path), *map(str, arguments))
 
 
-def start(world: int, arguments: Sequence[str]) -> list[subprocess.Popen[str]]:
+def begin(
+    arguments: Sequence[str],
+    env: dict[str, str],
+    output: IO[str] | None = None,
+    group: int | None = None,
+) -> Process:
+    """Start `python ARGUMENTS`; see `warm`, which `make reliability` does without.
+
+    Args:
+        arguments: of python.
+        env: the environment.
+        output: file for all that it prints; None: `communicate` gives it.
+        group: process group to join; 0: a new one; None: this process's.
+    """
+    if not EVERYTHING and warm.SERVER.fits(env):
+        return warm.SERVER.start(arguments, env, output, group)
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        env=env,
+        stdout=output or subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **({} if group is None else {"process_group": group}),
+    )
+
+
+def start(world: int, arguments: Sequence[str]) -> list[Process]:
     """Start `python ARGUMENTS` on each of `world` ranks."""
     port = free_port()
-    return [
-        subprocess.Popen(
-            [sys.executable, *arguments],
-            env=environment(rank, world, port),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(world)
-    ]
+    return [begin(arguments, environment(rank, world, port)) for rank in range(world)]
 
 
-def wait(processes: list[subprocess.Popen[str]], timeout: float = 400) -> Ended:
+def wait(processes: list[Process], timeout: float = 400) -> Ended:
     """Wait for all ranks; when one fails, the others are killed."""
     outputs, code = [], 0
     for process in processes:

@@ -21,12 +21,6 @@ DEMO = ("demo", "train.epochs=null", "train.steps=6", "train.head_only_baseline=
         "train.global_batch=24", "train.micro_batch=4")  # fmt: skip
 
 
-def environment() -> dict[str, str]:
-    told = ranks.environment(0, 1, 0)
-    alone = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    return {key: value for key, value in told.items() if key not in alone}
-
-
 @dataclass
 class Launched:
     """A launch in progress; its output is in `log`."""
@@ -72,7 +66,7 @@ class Run:
         log = self.path.with_name(f"{self.path.name}.log")
         with log.open("ab") as output:
             process = subprocess.Popen(
-                argv, env={**environment(), **(env or {})}, stdin=subprocess.DEVNULL,
+                argv, env={**ranks.no_place(), **(env or {})}, stdin=subprocess.DEVNULL,
                 stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
         return Launched(process, log)

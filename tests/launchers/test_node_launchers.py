@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import ranks
 from cluster import Cluster
-from hosted import Launched, Run, environment
+from hosted import Launched, Run
 from tiny import write_recipe
 
 SCRIPTS = Path(sys.executable).parent
@@ -74,7 +74,7 @@ def run(folder: Path, tmp_path: Path) -> Run:
 def crash(tmp_path: Path) -> dict[str, str]:
     """The environment of a start that crashes once."""
     (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(CRASH))
-    return {"PYTHONPATH": f"{environment()['PYTHONPATH']}:{tmp_path}"}
+    return {"PYTHONPATH": f"{ranks.no_place()['PYTHONPATH']}:{tmp_path}"}
 
 
 def launch(run: Run, *words: str, env: dict[str, str] | None = None) -> Launched:
@@ -150,7 +150,7 @@ def on_each_node(cluster: Cluster, run: Run, env: dict[str, str], *words: str) -
         with log.open("ab") as output:
             process = cluster.run(
                 number, [*argv, *(word.replace("#", str(number - 1)) for word in words)],
-                env={**environment(), **env}, stdin=subprocess.DEVNULL,
+                env={**ranks.no_place(), **env}, stdin=subprocess.DEVNULL,
                 stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
         started.append(Launched(process, log))

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hosted import Run, environment
+import ranks
+from hosted import Run
 from slurm_cluster import SlurmCluster
 from tiny import write_recipe
 
@@ -50,7 +51,7 @@ class Recipe:
         return Run(self.folder / name, (str(self.folder / "recipe.yaml"),))
 
     def environment(self, slow: bool) -> dict[str, str]:
-        found = {**environment(), **self.cluster.environment}
+        found = {**ranks.no_place(), **self.cluster.environment}
         found["PATH"] = f"{Path(sys.executable).parent}:{found['PATH']}"
         if slow:
             found["PYTHONPATH"] += f":{SLOW}"

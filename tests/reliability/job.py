@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ HOST = socket.gethostname()
 class Group:
     """Ranks that run, in a process group of their own."""
 
-    processes: list[subprocess.Popen[str]]
+    processes: list[ranks.Process]
     logs: list[Path]
     began: float = field(default_factory=time.monotonic)
 
@@ -66,19 +65,12 @@ class Job:
         train = ("train", str(self.folder / "recipe.yaml"), f"run={self.run}", *arguments)
         port = ranks.free_port()
         logs = [self.folder / f"{self.name}.{rank}.log" for rank in range(self.world)]
-        processes: list[subprocess.Popen[str]] = []
+        processes: list[ranks.Process] = []
         for rank, log in enumerate(logs):
             with log.open("w") as output:
-                processes.append(
-                    subprocess.Popen(
-                        [sys.executable, *own, *train],
-                        env=ranks.environment(rank, self.world, port),
-                        stdout=output,
-                        stderr=subprocess.STDOUT,
-                        text=True,
-                        process_group=processes[0].pid if processes else 0,
-                    )
-                )
+                environment = ranks.environment(rank, self.world, port)
+                leader = processes[0].pid if processes else 0
+                processes.append(ranks.begin((*own, *train), environment, output, leader))
         return Group(processes, logs)
 
     def go_on(self, *arguments: str) -> str:
@@ -115,6 +107,6 @@ class Job:
         return dict(json.loads((self.run / "status.json").read_text()))
 
 
-def send(processes: Sequence[subprocess.Popen[str]], number: signal.Signals) -> None:
+def send(processes: Sequence[ranks.Process], number: signal.Signals) -> None:
     for process in processes:
         os.kill(process.pid, number)

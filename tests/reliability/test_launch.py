@@ -29,13 +29,8 @@ def launch(job: Job, *arguments: str) -> subprocess.Popen[str]:
                 *(sys.executable, "-m", "ptv2_scale", "launch", recipe, f"run={job.run}"),
                 *("--nproc", "2", *arguments),
             ],
-            env=without_rank(), stdout=log, stderr=subprocess.STDOUT, text=True,
+            env=ranks.no_place(), stdout=log, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
-
-
-def without_rank() -> dict[str, str]:
-    told = ranks.environment(0, 1, 0)
-    return {key: value for key, value in told.items() if "RANK" not in key and "WORLD" not in key}
 
 
 def rank_processes(job: Job) -> list[psutil.Process]:
@@ -114,7 +109,7 @@ def test_a_crash_that_repeats_ends_the_restarts(job: Job, tmp_path: Path) -> Non
         " if w == 'ptv2_scale' else w for w in real(*a, **k)]\n"
         "from ptv2_scale.cli import run; run()"
     )
-    environment = without_rank()
+    environment = ranks.no_place()
     environment["PYTHONPATH"] += os.pathsep + str(tmp_path)
     ended = subprocess.run(
         [

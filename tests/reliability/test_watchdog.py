@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ import ranks
 from job import HOST, Job, send
 from points import at_length, sample
 
-STOPPED, RAISED = ("has not answered for 3 s", "do_stop"), ("failed", "planted by the test")
+STOPPED, RAISED = ("has not answered for 8 s", "do_stop"), ("failed", "planted by the test")
+MESSAGE = re.compile(r"^(\[\S+ rank \d+\] )?ptv2-scale: ", re.MULTILINE)
 KILLED = ("was killed or crashed", "")
 CASES = {
     "SIGSTOP of the first rank": ({"rank": 0, "step": 10, "do": "stop"}, *STOPPED),
@@ -23,7 +25,7 @@ CASES = {
     "the first rank raises": ({"rank": 0, "step": 10, "do": "raise"}, *RAISED),
     "a deadlock": (
         {"rank": 1, "step": 10, "do": "hang"},
-        "has got no further for 5 s",
+        "has got no further for 20 s",
         "do_hang",
     ),
     "kill -9 of a rank": ({"rank": 1, "step": 10, "do": "kill"}, *KILLED),
@@ -36,16 +38,17 @@ def test_all_ranks_end_and_the_message_names_the_one(
     what: str, job: Job, record: Callable[..., None]
 ) -> None:
     fault, said, shown = CASES[what]
-    group = job.start("watchdog.silence=3s", "watchdog.stall=5s", fault=fault)
+    # Shorter ones are met by ranks that start on a machine with other work.
+    group = job.start("watchdog.silence=8s", "watchdog.stall=20s", fault=fault)
     job.wait_for(9)
     began = time.monotonic()
-    codes = group.codes(60)
+    codes = group.codes()
     seconds = round(time.monotonic() - began, 1)
     assert codes == [_code(fault, rank) for rank in range(2)], group.text()
     printed = group.text()
     named = f"ptv2-scale: rank {fault['rank']} on {HOST} {said}"
     assert printed.count(named) == 1, printed
-    assert printed.count("\nptv2-scale: ") == 1
+    assert len(MESSAGE.findall(printed)) == 1, printed
     assert shown in printed.partition(named)[2]
     assert job.status()["reason"].startswith(named.removeprefix("ptv2-scale: "))
     assert (job.status()["exit_code"], job.status()["step"]) == (3, 9)

@@ -100,9 +100,11 @@ class First:
             self._told = now
             here = whereabouts.current()
             self._tell_all({"beat": here.count, "where": here.where})
+        if self._asked is not None and not self._roll.faults and not self._roll.stalled():
+            self._asked = None  # they go on: they were slow, and nobody is to blame
         if self._roll.stalled() and self._asked is None and not self._roll.faults:
             self._asked = now
-            self._stacks[0] = own_stack()
+            self._stacks = {0: own_stack()}
             self._tell_all({"show": -1})
         self._judge_stall(now)
         fault = self._roll.verdict()
