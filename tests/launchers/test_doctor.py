@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster
-from hosted import environment
+from ranks import no_place
 
 from ptv2_scale.demo import RECIPE
 from ptv2_scale.tasks.registry import DEMO_FOLDER
@@ -52,7 +52,7 @@ def ask(hosts: Cluster, *words: str, hostfile: Path | None = None, **variables: 
     argv = [sys.executable, "-m", "ptv2_scale", "doctor", *words]
     argv += ["--hostfile", str(hostfile or hosts.hostfile), "--ssh-config", str(hosts.ssh_config)]
     done = subprocess.run(
-        argv, env={**environment(), **variables}, stdin=subprocess.DEVNULL, text=True,
+        argv, env={**no_place(), **variables}, stdin=subprocess.DEVNULL, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=200, check=False,
     )  # fmt: skip
     assert "Traceback" not in done.stdout
@@ -103,7 +103,7 @@ def told(faulty: Cluster) -> Told:
     hostfile = faulty.folder / "with-nobody"
     hostfile.write_text(f"{faulty.hostfile.read_text()}{faulty.address(NOBODY)} slots=1\n")
     variables = {
-        "PYTHONPATH": f"{environment()['PYTHONPATH']}:{faulty.own}/python",
+        "PYTHONPATH": f"{no_place()['PYTHONPATH']}:{faulty.own}/python",
         "GLOO_SOCKET_IFNAME": "eth0",
     }
     found = ask(faulty, *job(faulty), hostfile=hostfile, **variables)
@@ -170,7 +170,7 @@ def test_a_launch_does_not_start_where_something_is_missing(cluster: Hosts, tmp_
     hosts = cluster(2)
     argv = [sys.executable, "-m", "ptv2_scale", "launch", *job(hosts), f"run={tmp_path}/run"]
     argv += ["--hostfile", str(hosts.hostfile), "--ssh-config", str(hosts.ssh_config)]
-    done = subprocess.run(argv, env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(argv, env=no_place(), capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert f"{hosts.own}/task/train.jsonl: No such file or directory" in done.stderr
     assert "not started. --no-doctor starts all the same" in done.stderr

@@ -15,7 +15,8 @@ import pytest
 import yaml
 from cluster import Cluster
 from fake_hub import Files, Hub, files_of
-from hosted import Run, environment
+from hosted import Run
+from ranks import no_place
 from slurm_cluster import SlurmCluster
 from test_many_hosts import cmdline
 from tiny import save_backbone, save_tokenizer
@@ -108,7 +109,7 @@ def on(hosts: Cluster, *more: str) -> list[str]:
 
 
 def start(recipe: Path, options: list[str]) -> subprocess.Popen[str]:
-    told = {**environment(), "HF_HUB_OFFLINE": "0", "HF_TOKEN": TOKEN}
+    told = {**no_place(), "HF_HUB_OFFLINE": "0", "HF_TOKEN": TOKEN}
     return subprocess.Popen(
         [sys.executable, "-m", "ptv2_scale", "fetch", str(recipe), *options],
         env=told, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -256,7 +257,7 @@ def test_nodes_of_an_allocation_that_share_a_cache(
 ) -> None:
     with Hub().serving("127.0.0.1") as hub:
         commit = hub.add(MODEL, model)
-        told = {**environment(), **slurm.environment, "HF_HUB_OFFLINE": "0"}
+        told = {**no_place(), **slurm.environment, "HF_HUB_OFFLINE": "0"}
         told |= {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.url}
         argv = ["salloc", "--quiet", "--nodes=2", sys.executable, "-m", "ptv2_scale", "fetch"]
         made = subprocess.run(
