@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptv2_scale.backbones.load import named_folder
+from ptv2_scale.backbones.naming import named_folder
 from ptv2_scale.config import Prefix, RunConfig
 from ptv2_scale.engine.deepspeed_config import load_deepspeed, shipped_configs
 from ptv2_scale.hub import HubItem
-from ptv2_scale.tasks.registry import splits_of
+from ptv2_scale.tasks.catalogue import splits_of
 from ptv2_scale.tasks.splits import HubSplits, LocalSplits, Splits
 
 

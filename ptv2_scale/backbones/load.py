@@ -21,11 +21,10 @@ from transformers import AutoModel
 from ptv2_scale.backbones.attention import IMPLEMENTATION
 from ptv2_scale.backbones.families import family_of
 from ptv2_scale.backbones.family import Config, Family
-from ptv2_scale.backbones.glm_classic.presets import PRESETS
+from ptv2_scale.backbones.naming import PRESETS, named_folder
 from ptv2_scale.backbones.recognise import read_config
 from ptv2_scale.backbones.sizes import check_sizes
 from ptv2_scale.backbones.weights import WeightFolder
-from ptv2_scale.demo import BACKBONE as DEMO_BACKBONE
 from ptv2_scale.errors import UserError, did_you_mean
 from ptv2_scale.hub import FETCH_FIRST, HubItem, UnreachableError, download
 
@@ -123,28 +122,6 @@ def open_backbone(
     family = family_of(config, str(folder / "config.json"))
     check_sizes(config, family, str(folder / "config.json"))
     return BackboneFiles(folder, config, family, opened(), trust_remote_code)
-
-
-def named_folder(name: str) -> Path | None:
-    """The folder that a backbone's or tokenizer's name stands for; None: it is a name on the hub.
-
-    "demo" is the embedded backbone, unless there is a folder of that name. Whether the folder is
-    there is not looked at.
-
-    Raises:
-        UserError: the name is a preset's.
-    """
-    folder = Path(os.path.expanduser(name))  # unlike Path's own: `~nobody` stays as it is
-    if os.path.isdir(folder):
-        return folder
-    if name == "demo":
-        return DEMO_BACKBONE
-    if name in PRESETS:
-        raise UserError(
-            f"backbone.name: '{name}' is a preset: a shape without weights and tokenizer, which"
-            " only `ptv2-scale inspect` takes. Give the folder of the published model."
-        )
-    return folder if name.count("/") > 1 or name.startswith((".", "/", "~")) else None
 
 
 def local_folder(name: str, revision: str | None = None) -> Path:

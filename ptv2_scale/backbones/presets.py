@@ -7,8 +7,9 @@ from pathlib import Path
 from torch import Tensor
 
 from ptv2_scale.backbones.families import family_of
-from ptv2_scale.backbones.glm_classic.presets import NOTES, PRESETS, preset_config
+from ptv2_scale.backbones.glm_classic import ClassicGlmConfig
 from ptv2_scale.backbones.load import BackboneFiles
+from ptv2_scale.backbones.naming import NOTES, PRESETS
 
 
 class NoWeights:
@@ -43,5 +44,5 @@ def preset_notes(name: str) -> list[str]:
 
 def open_preset(name: str) -> BackboneFiles:
     """A preset's shape, for `build_empty`; `name` is one of `PRESETS`."""
-    config = preset_config(name)
+    config = ClassicGlmConfig(**PRESETS[name])
     return BackboneFiles(Path(name), config, family_of(config, name), NoWeights())

@@ -36,9 +36,10 @@ from ptv2_scale.engine.sharding import shards_for
 from ptv2_scale.errors import UserError
 from ptv2_scale.model import PromptedModel, PromptSettings
 from ptv2_scale.prompts.prefix import PrefixShape, check_room, initial_values, prefix_shape
-from ptv2_scale.tasks.base import Split, Task
+from ptv2_scale.tasks.base import Task
 from ptv2_scale.tasks.heads import Head, HeadKind
 from ptv2_scale.tasks.registry import build_task
+from ptv2_scale.tasks.splits import Split
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,9 @@ from ptv2_scale.engine.sharding import shards_for
 from ptv2_scale.errors import UserError
 from ptv2_scale.export import Card, read_card, read_values
 from ptv2_scale.model import PromptedModel, PromptedOutput
-from ptv2_scale.tasks.base import Prediction, Split
+from ptv2_scale.tasks.base import Prediction
 from ptv2_scale.tasks.metrics import majority
+from ptv2_scale.tasks.splits import Split
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from ptv2_scale.data.collate import Batch, Example, Padding
 from ptv2_scale.data.formats import Row
 from ptv2_scale.tasks.heads import Head, HeadKind, Pool
 from ptv2_scale.tasks.metrics import Metric
+from ptv2_scale.tasks.splits import Split
 
-Split = Literal["train", "validation", "test"]
 Style = Literal["pair", "named"]
 Tokenizer = Any  # transformers' PreTrainedTokenizerBase; classic GLM's own is not derived from it
 

@@ -13,10 +13,10 @@ from torch.nn import functional
 from ptv2_scale.data.collate import NO_LABEL, Batch, Example, Padding, collate
 from ptv2_scale.data.formats import Row
 from ptv2_scale.errors import UserError, did_you_mean
-from ptv2_scale.tasks.base import Prediction, Split, Style, Tokenizer
+from ptv2_scale.tasks.base import Prediction, Style, Tokenizer
 from ptv2_scale.tasks.heads import Head, HeadKind, Pool, build_head
 from ptv2_scale.tasks.metrics import Metric
-from ptv2_scale.tasks.splits import Splits
+from ptv2_scale.tasks.splits import Split, Splits
 from ptv2_scale.tasks.text import TextFormat, tokenize
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ptv2_scale.tasks.base import Split
+from ptv2_scale.tasks.splits import Split
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ptv2_scale.data.formats import Row
 from ptv2_scale.data.sources import has_header, hub_rows, read_rows
 from ptv2_scale.errors import UserError
-from ptv2_scale.tasks.base import Split
+
+Split = Literal["train", "validation", "test"]
 
 
 class Splits(Protocol):

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from ptv2_scale.tasks.base import Split
 from ptv2_scale.tasks.published import Published
+from ptv2_scale.tasks.splits import Split
 
 HUB = "aps/super_glue"
 FILES: Mapping[Split, str] = {

@@ -14,8 +14,8 @@ from tiny import save_backbone
 
 from ptv2_scale import load_backbone
 from ptv2_scale.backbones.glm_classic import ClassicGlm
-from ptv2_scale.backbones.glm_classic.presets import PRESETS
 from ptv2_scale.backbones.load import build_empty, open_backbone
+from ptv2_scale.backbones.naming import PRESETS
 from ptv2_scale.backbones.presets import open_preset
 from ptv2_scale.cli import main
 from ptv2_scale.errors import UserError

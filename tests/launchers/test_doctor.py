@@ -14,7 +14,7 @@ from cluster import Cluster
 from ranks import no_place
 
 from ptv2_scale.demo import RECIPE
-from ptv2_scale.tasks.registry import DEMO_FOLDER
+from ptv2_scale.tasks.catalogue import DEMO_FOLDER
 
 Hosts = Callable[..., Cluster]
 NOBODY = 99  # no host has this number

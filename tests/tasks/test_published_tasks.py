@@ -13,8 +13,9 @@ import pytest
 
 from ptv2_scale.data.formats import Row
 from ptv2_scale.errors import UserError
-from ptv2_scale.tasks.base import Split, Style, Task
-from ptv2_scale.tasks.registry import PUBLISHED
+from ptv2_scale.tasks.base import Style, Task
+from ptv2_scale.tasks.catalogue import PUBLISHED
+from ptv2_scale.tasks.splits import Split
 
 TaskOf = Callable[..., Task]
 

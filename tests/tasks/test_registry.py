@@ -11,7 +11,7 @@ import pytest
 
 from ptv2_scale.errors import UserError
 from ptv2_scale.tasks.base import Task
-from ptv2_scale.tasks.registry import DEMO_FOLDER
+from ptv2_scale.tasks.catalogue import DEMO_FOLDER
 
 TaskOf = Callable[..., Task]
 

@@ -1,11 +1,13 @@
-"""The published sizes of classic GLM, to be built from a name without weights: for planning."""
+"""What a backbone's name stands for: a folder, the hub's, or a preset's; without PyTorch."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
 
-from ptv2_scale.backbones.glm_classic.configuration import ClassicGlmConfig
+from ptv2_scale.demo import BACKBONE as DEMO_BACKBONE
+from ptv2_scale.errors import UserError
 
 
 def _sizes(
@@ -20,6 +22,7 @@ def _sizes(
     }
 
 
+# The published sizes of classic GLM, to be built without weights: for planning.
 PRESETS: Mapping[str, Mapping[str, int]] = {
     "glm-base": _sizes(12, 768, 12, 512, 30592),
     "glm-large": _sizes(24, 1024, 16, 512, 30592),
@@ -40,11 +43,23 @@ NOTES: Mapping[str, str] = {
 }
 
 
-def preset_config(name: str, **changes: Any) -> ClassicGlmConfig:
-    """The configuration of a preset.
+def named_folder(name: str) -> Path | None:
+    """The folder that a backbone's or tokenizer's name stands for; None: it is a name on the hub.
 
-    Args:
-        name: one of `PRESETS`.
-        **changes: keys of the configuration that are to be otherwise.
+    "demo" is the embedded backbone, unless there is a folder of that name. Whether the folder is
+    there is not looked at.
+
+    Raises:
+        UserError: the name is a preset's.
     """
-    return ClassicGlmConfig(**{**PRESETS[name], **changes})
+    folder = Path(os.path.expanduser(name))  # unlike Path's own: `~nobody` stays as it is
+    if os.path.isdir(folder):
+        return folder
+    if name == "demo":
+        return DEMO_BACKBONE
+    if name in PRESETS:
+        raise UserError(
+            f"backbone.name: '{name}' is a preset: a shape without weights and tokenizer, which"
+            " only `ptv2-scale inspect` takes. Give the folder of the published model."
+        )
+    return folder if name.count("/") > 1 or name.startswith((".", "/", "~")) else None
