@@ -57,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if os.environ.get("RANK", "0") == "0":
             print(f"ptv2-scale: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     except Exception:
         traceback.print_exc()
         return 3

@@ -18,7 +18,7 @@ import torch
 from ptv2_scale.engine.ranks import Ranks, gather
 from ptv2_scale.errors import UserError
 from ptv2_scale.launchers.environment import host_name
-from ptv2_scale.launchers.marks import nearest_folder, new_mark, set_mark
+from ptv2_scale.launchers.marks import nearest_folder, new_mark
 
 T = TypeVar("T")
 
@@ -146,7 +146,7 @@ def _look(run: Path, apart: Sites) -> list[tuple[bool, ...]]:
 
 def _set(mark: Path) -> Path:
     try:
-        set_mark(mark)
+        mark.touch()
     except OSError as error:
         raise UserError(f"{mark.parent}: cannot be written ({error.strerror}).") from None
     return mark

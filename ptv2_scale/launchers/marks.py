@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -20,10 +22,16 @@ def nearest_folder(path: Path) -> Path:
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
-def set_mark(mark: Path) -> None:
-    """Leave a mark.
+@contextmanager
+def marked(mark: Path) -> Iterator[None]:
+    """Leave a mark, for so long as this lasts.
 
     Raises:
         OSError: nothing can be written there.
     """
     mark.touch()
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            mark.unlink()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 MOST_ANSWERED = 4 << 20  # bytes of an answer
-_AT_ONCE = 64
+_AT_ONCE = 1024  # hosts may have to do something together
 
 # (host, a line that it wrote) -> whether the line is dealt with, and no part of the answer
 Heard = Callable[[str, bytes], bool]

@@ -82,6 +82,9 @@ def explain(answer: Answer) -> Silence:
     if answer.code is None:
         mend = "See what it is busy with: log in and look at `top` and `dmesg`."
         return Silence(f"no answer in time{said}", mend, True)
+    if answer.code == 0:
+        mend = "Bring the same version, or the same commit, of ptv2_scale to each host."
+        return Silence(f"its answer cannot be understood{said}", mend, False)
     lost = answer.code == _SSH_FAILED
     for pattern, meaning, mend in _SSH if lost else _MISSING:
         if re.search(pattern, answer.err):

@@ -58,7 +58,6 @@ def met(**changes: object) -> Met:
 
 SURVEY = Survey(
     slots=dict.fromkeys(HOSTS, 2),
-    master="n1",
     paths={"backbone": "/models/glm-10b"},
     hub=(HubItem("model", "some/tokenizer"),),
     run="runs/one",

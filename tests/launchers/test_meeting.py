@@ -52,8 +52,6 @@ def attend(met: Meeting, *names: str) -> dict[str, Met]:
 
 
 def test_all_reach_all(tmp_path: Path) -> None:
-    for name in NAMES:
-        (tmp_path / f".mark.{name}").touch()
     found = attend(meeting(tmp_path / "not" / "yet"), *NAMES)
     for name, one in found.items():
         assert not one.unreached
@@ -64,7 +62,7 @@ def test_all_reach_all(tmp_path: Path) -> None:
         assert one.bandwidth > 1e6
         assert one.lookup < 2
         assert one.marks == [*NAMES]
-    assert not list(tmp_path.iterdir())  # each has taken down its own
+    assert not list(tmp_path.iterdir())  # each has taken its own mark down
 
 
 def test_one_does_not_come() -> None:
@@ -108,15 +106,6 @@ def test_the_port_is_taken() -> None:
     assert (
         found["n1"].no_meeting_place == f"port {port} cannot be had there: Address already in use"
     )
-
-
-def test_a_host_without_an_address_leaves_only_its_mark(tmp_path: Path) -> None:
-    (tmp_path / ".mark.n2").touch()
-    peers = [Peer("n1", "127.0.0.1", free_port()), Peer("n2", "", free_port())]
-    found = attend(meeting(tmp_path, peers=peers), "n1", "n2")
-    assert not found["n1"].unreached
-    assert found["n1"].bandwidth is None
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_name_server_that_does_not_answer(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from ptv2_scale.launchers.silence import explain
         (1, "python: No module named ptv2_scale", "lacks a package", "pip install", False),
         (1, "FileNotFoundError: [Errno 2] No such file or directory: 'x'", "ended", "hand", True),
         (None, "", "no answer in time", "log in", True),
+        (0, "", "cannot be understood", "the same version", False),
         (1, "Traceback\nOSError: \x1b[31m", r"ended with 1 (OSError: \x1b", "by hand", True),
     ],
 )

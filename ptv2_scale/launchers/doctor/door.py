@@ -39,8 +39,6 @@ class Door:
         self._change = threading.Condition()
         self._socket: socket.socket | None = None
         self.problem = ""
-        if not own.address:
-            return
         try:
             self._socket = _listen("" if own == meeting.peers[0] else own.address, own.port)
         except OSError as error:
@@ -76,7 +74,7 @@ class Door:
         """Wait until all others have called and left, or the meeting's patience is over."""
         if self._socket is None:
             return
-        others = sum(1 for peer in self._meeting.peers if peer.address) - 1
+        others = len(self._meeting.peers) - 1
         with self._change:
             self._change.wait_for(lambda: self._left >= others, self._meeting.patience)
 

@@ -153,7 +153,7 @@ class Peer:
 
     Attributes:
         host: its name.
-        address: on its interface; empty: it has none, and takes no part but by its mark.
+        address: on its interface.
         port: at which it listens for the others.
     """
 
@@ -167,7 +167,7 @@ class Meeting:
     """What a host is to do with the others.
 
     Attributes:
-        peers: all hosts, the same list everywhere.
+        peers: all hosts that have an interface, the same list everywhere.
         master: where ranks meet, as the first host is called.
         token: that hosts of this meeting know each other by.
         mark: see `Question`.

@@ -50,7 +50,6 @@ class Survey:
 
     Attributes:
         slots: ranks of each host; the first one's comes first.
-        master: where ranks meet, as the first host is called.
         paths: files and folders that ranks read, by what they are.
         hub: what ranks need from the hub's cache.
         run: the run directory.
@@ -62,7 +61,6 @@ class Survey:
     """
 
     slots: Mapping[str, int]
-    master: str
     paths: Mapping[str, str] = field(default_factory=dict)
     hub: tuple[HubItem, ...] = ()
     run: str | None = None

@@ -17,7 +17,7 @@ from ptv2_scale.launchers.doctor.facts import Facts, Gpu, Question, RunFolder
 from ptv2_scale.launchers.doctor.grants import free_bytes, limits, usable_memory
 from ptv2_scale.launchers.doctor.link import link_to
 from ptv2_scale.launchers.environment import host_name
-from ptv2_scale.launchers.marks import nearest_folder, set_mark
+from ptv2_scale.launchers.marks import marked, nearest_folder
 
 OWN_CODE = "ptv2_scale's code"
 
@@ -44,11 +44,18 @@ def look(question: Question) -> Facts:
 def packages() -> dict[str, str]:
     """Versions of what this package needs; a digest stands for its own code."""
     found = {OWN_CODE: _own_code()}
-    for text in metadata.requires("ptv2_scale") or ():
+    for text in _requirements():
         name = _REQUIREMENT.match(text)
         if name is not None and "extra ==" not in text:
             found[name[0]] = _version(name[0])
     return found
+
+
+def _requirements() -> list[str]:
+    try:
+        return metadata.requires("ptv2_scale") or []
+    except metadata.PackageNotFoundError:  # a checkout that PYTHONPATH names
+        return []
 
 
 def _version(name: str) -> str:
@@ -64,11 +71,11 @@ def _own_code() -> str:
 
 
 def _run_folder(run: Path, mark: str) -> RunFolder:
-    """Where the run directory would be; leaves a mark there."""
-    folder = nearest_folder(run)
-    problem = ""
+    """Where the run directory would be, and whether it can be written."""
+    folder, problem = nearest_folder(run), ""
     try:
-        set_mark(folder / f"{mark}.{host_name()}")
+        with marked(folder / f"{mark}.{host_name()}"):
+            pass
     except OSError as error:
         problem = error.strerror or str(error)
     found = os.statvfs(folder)

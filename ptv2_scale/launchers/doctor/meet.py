@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from ptv2_scale.launchers.doctor.door import Door, Line, call
 from ptv2_scale.launchers.doctor.facts import Meeting, Met, Peer
 from ptv2_scale.launchers.doctor.lookup import Lookup
 from ptv2_scale.launchers.environment import host_name
-from ptv2_scale.launchers.marks import nearest_folder
+from ptv2_scale.launchers.marks import marked, nearest_folder
 
 _AT_ONCE = 64
 
@@ -29,56 +29,56 @@ class _Called:
 
     Attributes:
         host: the other one.
-        problem: why nobody answered; then nothing else counts.
+        problem: why nobody answered; then neither clock nor bandwidth count.
         ahead: seconds that its clock is ahead.
         bandwidth: bytes a second, where it was measured.
+        sees_mark: whether this host sees the other's mark.
     """
 
     host: str
+    sees_mark: bool
     problem: str = ""
     ahead: float = 0.0
     bandwidth: float | None = None
 
 
 def meet(meeting: Meeting) -> Met:
-    """Take part in a meeting; takes down this host's own mark."""
-    marks = _marks(meeting)
+    """Take part in a meeting."""
     own = next(peer for peer in meeting.peers if peer.host == host_name())
-    door = Door(meeting, own)
-    lookup = Lookup(next((one.address for one in meeting.peers if one != own), own.address))
-    try:
+    with ExitStack() as stack:
+        if meeting.run is not None:
+            with suppress(OSError):  # `look` has told of it
+                stack.enter_context(marked(_mark(meeting, own.host)))
+        door = stack.enter_context(closing(Door(meeting, own)))
+        lookup = Lookup(next((one.address for one in meeting.peers if one != own), own.address))
         no_meeting_place = door.problem or _try_meeting_place(meeting, own)
         called = _call_all(meeting, own)
+        marks = {one.host for one in called if one.sees_mark}
+        marks |= {own.host} if _sees_mark(meeting, own.host) else set()
         door.wait_for_all()
-    finally:
-        door.close()
-        with suppress(OSError):
-            _mark(meeting, own.host).unlink()
     return Met(
         unreached={one.host: one.problem for one in called if one.problem},
         no_meeting_place=no_meeting_place,
         clock={one.host: one.ahead for one in called if not one.problem},
         bandwidth=next((one.bandwidth for one in called if one.bandwidth is not None), None),
         lookup=lookup.seconds(),
-        marks=marks,
+        marks=sorted(marks),
     )
-
-
-def _marks(meeting: Meeting) -> list[str]:
-    if meeting.run is None:
-        return []
-    # Not Path.exists, which raises where a folder may not be read.
-    return [one.host for one in meeting.peers if os.path.exists(_mark(meeting, one.host))]
 
 
 def _mark(meeting: Meeting, host: str) -> Path:
     return nearest_folder(Path(meeting.run or ".")) / f"{meeting.mark}.{host}"
 
 
+def _sees_mark(meeting: Meeting, host: str) -> bool:
+    # Not Path.exists, which raises where a folder may not be read.
+    return meeting.run is not None and os.path.exists(_mark(meeting, host))
+
+
 def _try_meeting_place(meeting: Meeting, own: Peer) -> str:
     """Why ranks of this host would not find the first one; empty: they would."""
     first = meeting.peers[0]
-    if own == first or not own.address:
+    if own == first:
         return ""
     try:
         with call(meeting, meeting.master, first.port):
@@ -88,11 +88,10 @@ def _try_meeting_place(meeting: Meeting, own: Peer) -> str:
 
 
 def _call_all(meeting: Meeting, own: Peer) -> Sequence[_Called]:
-    present = [peer for peer in meeting.peers if peer.address]
-    if own not in present or len(present) < 2:
+    others = [peer for peer in meeting.peers if peer != own]
+    if not others:
         return []
-    following = present[(present.index(own) + 1) % len(present)]
-    others = [peer for peer in present if peer != own]
+    following = meeting.peers[(meeting.peers.index(own) + 1) % len(meeting.peers)]
     with ThreadPoolExecutor(min(len(others), _AT_ONCE)) as pool:
         return list(pool.map(lambda peer: _call(meeting, peer, peer == following), others))
 
@@ -102,10 +101,12 @@ def _call(meeting: Meeting, peer: Peer, measured: bool) -> _Called:
         with call(meeting, peer.address, peer.port) as line:
             ahead = line.clock()
             bandwidth = _stream(line, meeting.stream) if measured else None
+            # A mark is there for so long as its host is not left by all.
+            sees_mark = _sees_mark(meeting, peer.host)
             line.leave()
-        return _Called(peer.host, "", ahead, bandwidth)
+        return _Called(peer.host, sees_mark, "", ahead, bandwidth)
     except OSError as error:
-        return _Called(peer.host, str(error))
+        return _Called(peer.host, _sees_mark(meeting, peer.host), str(error))
 
 
 def _stream(line: Line, seconds: float) -> float:

@@ -111,7 +111,11 @@ def check_bandwidth(survey: Survey) -> Iterator[Finding]:
 
 
 def _meaning(survey: Survey, bandwidth: float) -> str:
-    """How long ranks would wait for the backbone; the method of docs/design.md."""
+    """How long ranks would wait for the backbone.
+
+    ZeRO-3 gathers each weight for the forward pass and again for the backward pass, and of `hosts`
+    equal shares all but one come from other hosts.
+    """
     backbone = next(iter(survey.facts.values())).paths.get("backbone")
     if not survey.gathered or backbone is None:
         return ""

@@ -6,8 +6,9 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from ptv2_scale.inputs import Inputs
 from ptv2_scale.launchers.doctor.contents import seen
 from ptv2_scale.launchers.doctor.facts import Facts, Meeting, Met, Peer, Question, dump, parse
 from ptv2_scale.launchers.doctor.finding import Finding, Survey
@@ -17,14 +18,12 @@ from ptv2_scale.launchers.reach import Hosts
 from ptv2_scale.launchers.remote import Answer, ask
 from ptv2_scale.launchers.silence import explain
 
-if TYPE_CHECKING:
-    from ptv2_scale.inputs import Inputs  # loads PyTorch
-
 T = TypeVar("T")
 
 _MODULE = "ptv2_scale.launchers.doctor"
 _LOOK_S = 600.0  # data is read whole
 _MEET_S = 90.0
+_UNPRIVILEGED = 1024
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,6 @@ class Visit:
         facts, silent = _sorted(Facts, answers)
         survey = Survey(
             slots=self.hosts.slots,
-            master=self.master,
             paths=question.paths,
             hub=tuple(question.hub),
             run=question.run,
@@ -78,17 +76,20 @@ class Visit:
 
     def _met(self, survey: Survey, question: Question) -> Survey:
         """The same, once the hosts that answered have met."""
+        addresses = {
+            name: facts.link.address for name, facts in survey.facts.items() if facts.link.address
+        }
         meeting = Meeting(
             peers=[
-                Peer(name, facts.link.address, self.port + number)
-                for number, (name, facts) in enumerate(survey.facts.items())
+                Peer(name, address, _port(self.port + number))
+                for number, (name, address) in enumerate(addresses.items())
             ],
             master=self.master,
             token=secrets.token_hex(16),
             mark=question.mark,
             run=question.run,
         )
-        answers = self._ask("meet", survey.facts, dump(meeting), _MEET_S)
+        answers = self._ask("meet", addresses, dump(meeting), _MEET_S)
         met, silent = _sorted(Met, answers)
         return replace(survey, met=met, silent={**survey.silent, **silent})
 
@@ -99,6 +100,11 @@ class Visit:
             name: on_host(name, Path.cwd(), self.hosts.variables, _MODULE, action) for name in names
         }
         return ask(self.hosts.remote, commands, stdin=asked, timeout=timeout)
+
+
+def _port(number: int) -> int:
+    """The first host's own; for the others the next ones, all on hosts of their own."""
+    return number if number < 1 << 16 else _UNPRIVILEGED + number % (1 << 16)
 
 
 def _sorted(
