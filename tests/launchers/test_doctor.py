@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 from cluster import Cluster
 from ranks import no_place
@@ -175,3 +179,21 @@ def test_a_launch_does_not_start_where_something_is_missing(cluster: Hosts, tmp_
     assert f"{hosts.own}/task/train.jsonl: No such file or directory" in done.stderr
     assert "not started. --no-doctor starts all the same" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupt_ends_it_without_a_traceback(cluster: Hosts, tmp_path: Path) -> None:
+    hosts = cluster(2)
+    nobody = tmp_path / "nobody"
+    nobody.write_text(f"{hosts.address(NOBODY)} slots=1\n")
+    argv = [sys.executable, "-m", "ptv2_scale", "doctor", "--hostfile", str(nobody)]
+    process = subprocess.Popen(
+        argv, env=no_place(), stdin=subprocess.DEVNULL, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    while not psutil.Process(process.pid).children():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert output == ""
