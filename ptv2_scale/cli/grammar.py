@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ptv2_scale import __version__
@@ -11,6 +11,9 @@ from ptv2_scale.cli.files import convert, export, inspect, schema
 from ptv2_scale.cli.hosts import doctor, fetch, launch
 from ptv2_scale.cli.ranks import evaluate, predict, train
 from ptv2_scale.launchers.options import add_hosts, add_options
+
+Action = Callable[[argparse.Namespace], int]
+AddArguments = Callable[[argparse.ArgumentParser], None]
 
 _EXAMPLES = """examples:
   ptv2-scale train demo
@@ -25,6 +28,69 @@ _EXAMPLES = """examples:
 """
 
 
+def _recipe(command: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    command.add_argument("recipe", metavar="RECIPE", help="YAML file, or `demo`", nargs=nargs)
+    command.add_argument("overrides", nargs="*", metavar="key=value", help="train.lr=5e-3 ...")
+
+
+def _resume(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--resume", default="never", metavar="auto|never|PATH",
+        help="continue from the newest valid checkpoint, or from this one",
+    )  # fmt: skip
+
+
+def _doctor(command: argparse.ArgumentParser) -> None:
+    _recipe(command, "?")
+    add_hosts(command)
+    command.add_argument(
+        "--master", metavar="ADDRESS[:PORT]", help="where ranks meet; default: the first host"
+    )
+
+
+def _evaluate(command: argparse.ArgumentParser) -> None:
+    command.add_argument("source", metavar="EXPORT", help="folder of an export or a finished run")
+    command.add_argument("overrides", nargs="*", metavar="task.key=value", help="task.path=... ...")
+    command.add_argument("--split", default="validation", choices=("train", "validation", "test"))
+    command.add_argument("--backbone", help="name or folder, where it is not the export's own")
+
+
+def _predict(command: argparse.ArgumentParser) -> None:
+    command.add_argument("sources", nargs="+", metavar="EXPORT", help="exports on one backbone")
+    command.add_argument("--input", required=True, help="JSONL with the task's columns")
+    command.add_argument("--output", required=True, help="JSONL to be written; must not exist")
+    command.add_argument("--backbone", help="name or folder, where it is not the exports' own")
+
+
+def _export(command: argparse.ArgumentParser) -> None:
+    command.add_argument("source", metavar="RUN", help="run directory or export")
+    command.add_argument("target", metavar="OUT", help="folder to be made")
+    command.add_argument("--format", default="native", choices=("native", "peft"))
+
+
+def _convert(command: argparse.ArgumentParser) -> None:
+    command.add_argument("source", metavar="FOLDER", help="backbone with pytorch_model*.bin")
+    command.add_argument(
+        "target", metavar="OUT", help="folder to be made; goes on where it was stopped"
+    )
+    command.add_argument("--dtype", default="bf16", choices=("bf16", "fp32"))
+
+
+# Each command, and what adds its arguments.
+_COMMANDS: Mapping[Action, tuple[AddArguments, ...]] = {
+    train: (_recipe, _resume),
+    launch: (_recipe, _resume, add_options),
+    inspect: (_recipe,),
+    doctor: (_doctor,),
+    fetch: (_recipe, add_hosts),
+    evaluate: (_evaluate,),
+    predict: (_predict,),
+    export: (_export,),
+    convert: (_convert,),
+    schema: (),
+}
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
     top = argparse.ArgumentParser(
@@ -37,54 +103,12 @@ def parser() -> argparse.ArgumentParser:
     # DeepSpeed's launcher puts this in front of the command; the environment says the same.
     top.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(action: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+    for action, adding in _COMMANDS.items():
         text = (action.__doc__ or "").splitlines()[0]
-        made = commands.add_parser(action.__name__, help=text, description=text)
-        made.set_defaults(action=action)
-        return made
-
-    for action in (train, launch, inspect, doctor, fetch):
-        one = command(action)
-        one.add_argument(
-            "recipe", metavar="RECIPE", help="YAML file, or `demo`",
-            nargs="?" if action is doctor else None,
-        )  # fmt: skip
-        one.add_argument("overrides", nargs="*", metavar="key=value", help="train.lr=5e-3 ...")
-        if action in (train, launch):
-            one.add_argument(
-                "--resume", default="never", metavar="auto|never|PATH",
-                help="continue from the newest valid checkpoint, or from this one",
-            )  # fmt: skip
-        if action is launch:
-            add_options(one)
-        if action in (doctor, fetch):
-            add_hosts(one)
-        if action is doctor:
-            one.add_argument(
-                "--master", metavar="ADDRESS[:PORT]", help="where ranks meet; default: first host"
-            )
-    one = command(evaluate)
-    one.add_argument("source", metavar="EXPORT", help="folder of an export or a finished run")
-    one.add_argument("overrides", nargs="*", metavar="task.key=value", help="task.path=... ...")
-    one.add_argument("--split", default="validation", choices=("train", "validation", "test"))
-    one.add_argument("--backbone", help="name or folder, where it is not the export's own")
-    one = command(predict)
-    one.add_argument("sources", nargs="+", metavar="EXPORT", help="exports on one backbone")
-    one.add_argument("--input", required=True, help="JSONL with the task's columns")
-    one.add_argument("--output", required=True, help="JSONL to be written; must not exist")
-    one.add_argument("--backbone", help="name or folder, where it is not the exports' own")
-    one = command(export)
-    one.add_argument("source", metavar="RUN", help="run directory or export")
-    one.add_argument("target", metavar="OUT", help="folder to be made")
-    one.add_argument("--format", default="native", choices=("native", "peft"))
-    one = command(convert)
-    one.add_argument("source", metavar="FOLDER", help="backbone with pytorch_model*.bin")
-    one.add_argument(
-        "target", metavar="OUT", help="folder to be made; goes on where it was stopped"
-    )
-    one.add_argument("--dtype", default="bf16", choices=("bf16", "fp32"))
-    command(schema)
+        command = commands.add_parser(action.__name__, help=text, description=text)
+        command.set_defaults(action=action)
+        for add in adding:
+            add(command)
     return top
 
 
