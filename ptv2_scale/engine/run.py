@@ -277,7 +277,7 @@ class Run:
 
     def _metrics(self, examples: Sequence[Example]) -> dict[str, float]:
         logits = forward_all(self._engine, self._setup, examples, self._ranks, check=self._check)
-        return self._setup.task.scores(logits, examples)
+        return on_first_rank(self._ranks, lambda: self._setup.task.scores(logits, examples))
 
     def _evaluate(self, state: TrainerState) -> TrainerState:
         try:
@@ -345,7 +345,7 @@ class Run:
             split="validation",
             metric=task.metric.name,
             value=best.value,
-            majority=majority(labels, task.metric),
+            majority=on_first_rank(self._ranks, lambda: majority(labels, task.metric)),
             best_step=best.step,
             steps=state.step,
             trained_parameters=sum(sizes.values()) - frozen,
