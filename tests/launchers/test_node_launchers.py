@@ -14,6 +14,7 @@ import pytest
 import ranks
 from cluster import Cluster
 from hosted import Launched, Run
+from points import sample
 from tiny import write_recipe
 
 SCRIPTS = Path(sys.executable).parent
@@ -171,7 +172,7 @@ def test_torchrun_on_two_nodes_finds_its_ranks_and_starts_them_again(
     assert run.result() == whole
 
 
-@pytest.mark.parametrize("backend", ["deepspeed", "accelerate"])
+@pytest.mark.parametrize("backend", sample(["deepspeed", "accelerate"], 1))
 def test_a_command_on_each_node(backend: str, cluster: Hosts, run: Run, whole: bytes) -> None:
     for node in on_each_node(cluster(2), run, {}, "--backend", backend, "--node-rank", "#"):
         node.must_succeed()
