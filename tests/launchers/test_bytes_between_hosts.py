@@ -11,7 +11,7 @@ from hosted import Run
 from safetensors import safe_open
 from tiny import write_recipe
 
-FIRST, LAST, STEPS = 3, 9, 12
+FIRST, LAST, STEPS = 1, 9, 12
 PERSISTENT = 100_000  # smaller ones are on every rank anyway: stage3_param_persistence_threshold
 
 
@@ -22,7 +22,7 @@ def sharded_bytes(backbone: Path) -> int:
 
 
 def bytes_of_a_step(run: Run, hosts: Cluster) -> int:
-    """Bytes that leave both hosts in a step, of six in the middle of a run."""
+    """Bytes that leave both hosts in a step, of those from the second on."""
     launched = run.launch(hosts, "--no-doctor", "--transport", "ssh")
 
     def sent_at(step: int) -> int:
