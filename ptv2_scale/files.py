@@ -40,7 +40,7 @@ def read_text(path: Path, most: int, what: str) -> str:
         reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"{path}: cannot be read: {reason}.") from None
     if len(content) > most:
-        raise UserError(f"{path}: larger than {most >> 20} MiB, so this is not {what}.")
+        raise UserError(f"{path}: larger than {most >> 10} KiB, so this is not {what}.")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:

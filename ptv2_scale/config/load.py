@@ -17,7 +17,7 @@ from ptv2_scale.config.yaml_text import KeyPath, UnreadableError
 from ptv2_scale.errors import UserError, did_you_mean, printable
 from ptv2_scale.files import read_text
 
-_LARGEST = 1 << 20  # bytes; a recipe with every key and a comment to each has some thousand
+_LARGEST = 64 << 10  # bytes; a recipe with every key and a comment to each has some thousand
 _SHOWN = 20
 
 

@@ -283,7 +283,7 @@ def test_an_empty_file_lacks_what_every_recipe_needs(recipe: Path) -> None:
         ("a: &x 1\nb: *x\n", "x.yaml:2: cannot be read as YAML: an alias (*name) is not allowed"),
         ("a: !!python/name:os.system\n", "x.yaml:1: cannot be read as YAML: a tag (tag:yaml.org,2"),
         ("a: \x00\n", "x.yaml:1: cannot be read as YAML: the character U+0000 is not allowed."),
-        ("#" * (2**20 + 1), "x.yaml: larger than 1 MiB, so this is not a recipe."),
+        ("#" * (2**16 + 1), "x.yaml: larger than 64 KiB, so this is not a recipe."),
     ],
 )
 def test_files_that_are_no_recipes(recipe: Path, text: str, said: str) -> None:

@@ -78,7 +78,7 @@ def test_comments_and_blank_lines(arena: Arena) -> None:
         (b"a;id slots=1\n", "hostfile:1: found 'a;id slots=1'"),
         (b"a slots=1 slots=2\n", "hostfile:1: found 'a slots=1 slots=2'"),
         (b"a slots=1\n\xff slots=1\n", "hostfile:2: not UTF-8"),
-        (b"#" * (1 << 20) + b"\na slots=1", "hostfile: larger than 1 MiB"),
+        (b"#" * (1 << 20) + b"\na slots=1", "hostfile: larger than 1024 KiB"),
     ],
 )
 def test_what_is_wrong_is_told(arena: Arena, content: bytes, told: str) -> None:
