@@ -199,13 +199,17 @@ def _share(
     options: argparse.Namespace, train: tuple[str, ...], run: Path, devices: Callable[[], int]
 ) -> Share:
     number, nodes = node_number(options), options.nodes or 1
+    for option in ("transport", "ssh_config"):
+        if getattr(options, option) is not None:
+            raise _needs_hostfile(option.replace("_", "-"))
+    if nodes == 1 and options.master is not None:
+        raise UserError("--master: ranks of one host meet there. Add --nodes N, or leave it out.")
     if nodes > 1 and (options.master is None or ":" not in options.master):
         raise UserError(
             f"--nodes {nodes}: say where they meet, the same on each: --master HOST:PORT, HOST the"
             " first one's address."
         )
-    local = f"127.0.0.1:{free_port()}"
-    master, port = meeting_place(options.master if nodes > 1 else local, "")
+    master, port = meeting_place(options.master or f"127.0.0.1:{free_port()}", "")
     slots = options.nproc or devices()
     hosts = tuple(Host(f"node{one}", slots) for one in range(nodes))
     return Share(node.Group(hosts, master, port, train), number, run)
@@ -233,12 +237,18 @@ def ssh_of(options: argparse.Namespace) -> Ssh:
     """The ssh of --ssh-config.
 
     Raises:
-        UserError: there is no such file.
+        UserError: there is no such file, or no host is reached by ssh.
     """
     path: Path | None = options.ssh_config
+    if path is not None and options.hostfile is None:
+        raise _needs_hostfile("ssh-config")
     if path is not None and not path.is_file():
         raise UserError(f"--ssh-config {path}: no such file.")
     return Ssh(None if path is None else path.absolute())
+
+
+def _needs_hostfile(option: str) -> UserError:
+    return UserError(f"--{option}: is for a hostfile's hosts. Add --hostfile, or leave it out.")
 
 
 def _fan_out(options: argparse.Namespace) -> bool:

@@ -204,10 +204,13 @@ def test_options_that_do_not_go_together(tmp_path: Path) -> None:
     (tmp_path / "hosts").write_text("n1 slots=2\n")
     named = ("--hostfile", str(tmp_path / "hosts"))
 
-    def refuse(pattern: str, *words: str) -> None:
+    def refuse(pattern: str, *words: str, where: tuple[str, ...] = named) -> None:
         with pytest.raises(UserError, match=pattern):
-            plan_of(options(*named, *words), ("train",), Path("run"), lambda: 1)
+            plan_of(options(*where, *words), ("train",), Path("run"), lambda: 1)
 
+    refuse("Add --hostfile", "--ssh-config", str(tmp_path / "hosts"), where=())
+    refuse("Add --hostfile", "--transport", "ssh", where=("--nodes", "2", "--node-rank", "0"))
+    refuse("Add --nodes", "--master", "n1:29500", where=())
     refuse("slots=N", "--nproc", "2")
     refuse("no such file", "--ssh-config", str(tmp_path / "none"))
     refuse("expected 1 to 65535", "--master", "n1:99999")
