@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -24,15 +25,13 @@ class _Relay:
     """The relay of this process.
 
     Attributes:
-        process: that reads what this one writes.
-        control: descriptor through which it is told of logs.
+        control: through which it is told of logs, and of the end.
         originals: standard output and error as they were.
         rank: of this process.
         width: of the terminal, if standard error was one.
     """
 
-    process: subprocess.Popen[bytes]
-    control: int
+    control: socket.socket
     originals: tuple[int, int]
     rank: int
     width: int | None
@@ -50,24 +49,24 @@ def start(rank: int) -> None:
     global _relay
     tag = f"[{host_name()} rank {rank}] " if rank else ""
     width = os.get_terminal_size(2).columns if os.isatty(2) else None
-    pipes = [os.pipe() for _ in range(3)]
-    reading = [str(read) for read, _ in pipes]
+    control, theirs = socket.socketpair()
+    pipes = [os.pipe() for _ in range(2)]
+    reading = [theirs.fileno(), *(read for read, _ in pipes)]
     program = str(Path(__file__).with_name("relay.py"))
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-S", program, *reading, tag],
-        pass_fds=[read for read, _ in pipes],
+    subprocess.Popen(
+        [sys.executable, "-I", "-S", program, *map(str, reading), tag],
+        pass_fds=reading,
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
     _flush()
     originals = (os.dup(1), os.dup(2))
-    control, *streams = (write for _, write in pipes)
-    for target, stream in zip((1, 2), streams, strict=True):
-        os.dup2(stream, target)
-        os.close(stream)
-    for read, _ in pipes:
+    for target, (read, write) in zip((1, 2), pipes, strict=True):
+        os.dup2(write, target)
+        os.close(write)
         os.close(read)
-    _relay = _Relay(process, control, originals, rank, width)
+    theirs.close()
+    _relay = _Relay(control, originals, rank, width)
 
 
 def keep(folder: Path) -> None:
@@ -85,7 +84,7 @@ def keep(folder: Path) -> None:
     world = os.environ.get("WORLD_SIZE", "1")
     heading = f"=== {now}, {host_name()}, process {os.getpid()}, rank {_relay.rank} of {world}"
     with contextlib.suppress(OSError):
-        os.write(_relay.control, json.dumps([str(path), heading]).encode() + b"\n")
+        _relay.control.sendall(json.dumps([str(path), heading]).encode() + b"\n")
 
 
 def log_name(rank: int) -> str:
@@ -110,9 +109,11 @@ def finish() -> None:
     for target, original in zip((1, 2), relay.originals, strict=True):
         os.dup2(original, target)
         os.close(original)
-    os.close(relay.control)
-    with contextlib.suppress(subprocess.TimeoutExpired):  # a child still holds the other end
-        relay.process.wait(_DRAIN_S)
+    # Not until the relay ends: libraries keep duplicates of standard error for themselves.
+    with relay.control, contextlib.suppress(OSError):
+        relay.control.settimeout(_DRAIN_S)
+        relay.control.shutdown(socket.SHUT_WR)
+        relay.control.recv(1)
 
 
 def _flush() -> None:

@@ -2,8 +2,9 @@
 
     python -I -S relay.py CONTROL OUT ERR TAG
 
-CONTROL, OUT and ERR are descriptors to read from. Each line of CONTROL is a log's path and what to
-write in front, as JSON; before the first the newest `KEPT` bytes are kept. An empty TAG passes
+CONTROL, OUT and ERR are descriptors to read from; CONTROL is a socket. Each line of it is a log's
+path and what to write in front, as JSON; before the first the newest `KEPT` bytes are kept. Its end
+is answered with its end, once all that was written before has arrived. An empty TAG passes
 everything on as it comes; any other goes in front of each line.
 
 A process and no thread, for the last words of a rank that aborts or is killed are the ones that
@@ -18,6 +19,7 @@ import os
 import queue
 import selectors
 import signal
+import socket
 import sys
 import threading
 import time
@@ -76,6 +78,7 @@ class Log:
         for line in self._begun.values():
             if line:
                 self._line(line)
+        self._begun.clear()
 
 
 class Terminal:
@@ -84,9 +87,8 @@ class Terminal:
     def __init__(self, tag: str) -> None:
         self._tag = tag.encode()
         self._begun: dict[int, bytes] = {}
-        self._queue: queue.Queue[tuple[int, bytes] | None] = queue.Queue(_QUEUED)
-        self._writer = threading.Thread(target=self._write, daemon=True)
-        self._writer.start()
+        self._queue: queue.Queue[tuple[int, bytes] | threading.Event] = queue.Queue(_QUEUED)
+        threading.Thread(target=self._write, daemon=True).start()
 
     def add(self, target: int, chunk: bytes) -> None:
         """Pass on to a descriptor."""
@@ -97,7 +99,11 @@ class Terminal:
             self._queue.put((target, chunk))
 
     def _write(self) -> None:
-        while (item := self._queue.get()) is not None:
+        while True:
+            item = self._queue.get()
+            if isinstance(item, threading.Event):
+                item.set()
+                continue
             target, chunk = item
             with contextlib.suppress(OSError):  # nobody looks any more
                 while chunk:
@@ -105,14 +111,17 @@ class Terminal:
 
     def finish(self) -> None:
         """Pass on the rest; wait for a while only."""
-        for target, line in self._begun.items():
-            if line:
-                self._queue.put((target, self._tag + line + b"\n"))
-        self._queue.put(None)
-        self._writer.join(_DRAIN_S)
+        rest = {target: line for target, line in self._begun.items() if line}
+        self._begun.clear()
+        done = threading.Event()
+        with contextlib.suppress(queue.Full):
+            for target, line in rest.items():
+                self._queue.put((target, self._tag + line + b"\n"), timeout=_DRAIN_S)
+            self._queue.put(done, timeout=_DRAIN_S)
+            done.wait(_DRAIN_S)
 
 
-def relay(control: int, streams: dict[int, int], tag: str) -> None:
+def relay(control: socket.socket, streams: dict[int, int], tag: str) -> None:
     """Pass on until all streams have ended, or the rank has gone and is silent.
 
     Args:
@@ -122,23 +131,30 @@ def relay(control: int, streams: dict[int, int], tag: str) -> None:
     """
     log, terminal, rank = Log(), Terminal(tag), os.getppid()
     selector = selectors.DefaultSelector()
-    for source in (control, *streams):
+    for source in (control.fileno(), *streams):
         selector.register(source, selectors.EVENT_READ)
-    heard, orders = time.monotonic(), b""
+    heard, orders, ending = time.monotonic(), b"", False
     while streams:
-        for key, _ in selector.select(_ORPHAN_S):
+        ready = selector.select(0 if ending else _ORPHAN_S)
+        for key, _ in ready:
             chunk = os.read(key.fd, 1 << 16)
             heard = time.monotonic()
             if not chunk:
                 selector.unregister(key.fd)
                 streams.pop(key.fd, None)
-            elif key.fd == control:
+                ending |= key.fd == control.fileno()
+            elif key.fd == control.fileno():
                 *whole, orders = (orders + chunk).split(b"\n")
                 for order in whole:
                     log.open(*json.loads(order))
             else:
                 log.add(key.fd, chunk)
                 terminal.add(streams[key.fd], chunk)
+        if ending and not ready:
+            log.finish()
+            terminal.finish()
+            control.close()
+            ending = False
         if os.getppid() != rank and time.monotonic() - heard > _ORPHAN_S:
             break
     log.finish()
@@ -148,5 +164,6 @@ def relay(control: int, streams: dict[int, int], tag: str) -> None:
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
-    relay(int(sys.argv[1]), {int(sys.argv[2]): 1, int(sys.argv[3]): 2}, sys.argv[4])
+    control, out, err = map(int, sys.argv[1:4])
+    relay(socket.socket(fileno=control), {out: 1, err: 2}, sys.argv[4])
     os._exit(0)

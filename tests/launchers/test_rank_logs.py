@@ -63,6 +63,17 @@ def test_the_last_words_of_a_killed_rank_survive(tmp_path: Path, death: str, cod
     assert "[node7 rank 2] C code: lost" in ended.stderr
 
 
+def test_the_end_does_not_wait_for_duplicates_that_libraries_keep(tmp_path: Path) -> None:
+    program = (
+        'output.keep(folder / "logs"); output._DRAIN_S = 600; kept = os.dup(2); print("said");'
+        'output.finish(); print((folder / "logs/rank-00000.log").read_text().splitlines()[1:]);'
+        'os.write(kept, b"late\\n")'
+    )
+    ended = talk(0, tmp_path, program)
+    assert ended.stdout == "begun\nsaid\n['begun', 'said']\n"
+    assert ended.stderr == "late\n"
+
+
 def test_a_second_start_adds_to_the_log(tmp_path: Path) -> None:
     for word in ("one", "two"):
         talk(0, tmp_path, f'output.keep(folder / "logs"); print("{word}"); output.finish()')
