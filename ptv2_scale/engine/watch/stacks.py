@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import os
 import signal
@@ -13,6 +14,8 @@ import traceback
 from ptv2_scale.processes import Process
 
 _WAIT_S = 2.0
+_LOOK_S = 0.05
+_TGKILL = {"x86_64": 234, "aarch64": 131}.get(os.uname().machine)  # glibc before 2.30 has no name
 _FRAMES = 20
 _NOISE = ("torch/nn/modules/module.py", "<frozen runpy>", "deepspeed/utils/nvtx.py")
 
@@ -47,19 +50,34 @@ def take_stack(process: Process, stack_file: int) -> str:
     Returns:
         The stack, innermost call last, or why there is none.
     """
-    path = f"/proc/{process.pid}/fd/{stack_file}"
-    process.signal(signal.SIGUSR2)
+    _ask(process)
     process.signal(signal.SIGCONT)
-    text, until = "", time.monotonic() + _WAIT_S
-    while not text and time.monotonic() < until:
-        time.sleep(0.05)
-        try:
-            with open(path) as file:
-                # The main thread is the oldest and stands last.
-                text = file.read().rpartition("\n\n")[2]
-        except OSError:
-            break
+    # The main thread is the oldest and stands last.
+    text = _read_whole(f"/proc/{process.pid}/fd/{stack_file}").rpartition("\n\n")[2]
     process.signal(signal.SIGKILL)
     telling = [line for line in text.splitlines()[1:] if not any(part in line for part in _NOISE)]
     # As Python shows stacks elsewhere: innermost call last.
     return "\n".join(reversed(telling[:_FRAMES])) or "(its stack could not be had)"
+
+
+def _ask(process: Process) -> None:
+    """Send SIGUSR2, to the main thread: a process that was stopped gets no further before that."""
+    if _TGKILL is None or not process.alive():
+        process.signal(signal.SIGUSR2)
+    else:
+        ctypes.CDLL(None).syscall(_TGKILL, process.pid, process.pid, int(signal.SIGUSR2))
+
+
+def _read_whole(path: str) -> str:
+    """A file that another process writes, once it does not grow any more."""
+    text, until = "", time.monotonic() + _WAIT_S
+    while time.monotonic() < until:
+        time.sleep(_LOOK_S)
+        try:
+            with open(path) as file:
+                before, text = text, file.read()
+        except OSError:
+            break
+        if text and text == before:
+            break
+    return text
