@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 EVERYTHING = bool(os.environ.get("PTV2_SCALE_EVERYTHING"))
-at_length = pytest.mark.skipif(not EVERYTHING, reason="takes long: make reliability runs it")
+at_length = pytest.mark.skipif(not EVERYTHING, reason="takes long: PTV2_SCALE_EVERYTHING=1")
 
 SAVE = [
     "os.mkdir {0}", "open part", "fsync part", "open trainer.json", "fsync trainer.json",

@@ -37,6 +37,7 @@ def environment(rank: int, world: int, port: int) -> dict[str, str]:
     return {
         **os.environ,
         "DS_ACCELERATOR": "cpu",
+        "OMP_NUM_THREADS": "1",
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
         "WORLD_SIZE": str(world),

@@ -138,8 +138,9 @@ SERVER = Server()
 
 
 def load() -> None:
-    """What every rank imports, and nothing that starts a thread of its own."""
-    import deepspeed  # noqa: F401
+    """What ranks import sooner or later, and nothing that starts a thread of its own."""
+    import deepspeed.runtime.zero.muon.muon_optimizer  # noqa: F401 - so does `initialize`
+    import sklearn.metrics  # noqa: F401
 
     import ptv2_scale.engine.run
     import ptv2_scale.engine.serve

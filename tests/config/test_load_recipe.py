@@ -416,7 +416,7 @@ def test_override_of_a_recipe_at_hand() -> None:
         override(config, ["train.steps=5"])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     content=st.binary()
     | st.text(st.sampled_from("[]{}:,-?&*!|>'\"%@#\n\t ab1")).map(str.encode)

@@ -81,7 +81,7 @@ RECIPE = st.fixed_dictionaries(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(RECIPE)
 def test_a_dumped_recipe_is_loaded_as_it_was(tmp_path: Path, recipe: dict[str, Any]) -> None:
     config = RunConfig.model_validate(recipe)
@@ -145,7 +145,6 @@ def validator() -> Any:
     return pytest.importorskip("jsonschema").Draft202012Validator(json_schema())
 
 
-@settings(deadline=None)
 @given(RECIPE)
 def test_the_schema_allows_what_the_models_allow(validator: Any, recipe: dict[str, Any]) -> None:
     assert list(validator.iter_errors(recipe)) == []

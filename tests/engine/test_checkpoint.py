@@ -95,7 +95,7 @@ def vouch_for(folder: Path) -> None:
     write_manifest(folder, {path.name: Stamp(0, "0" * 64) for path in folder.iterdir()})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(numel=st.integers(1, 40), cuts=st.lists(st.integers(0, 40), max_size=5), data=st.data())
 def test_any_cut_over_ranks_is_read_as_the_whole(
     numel: int, cuts: list[int], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

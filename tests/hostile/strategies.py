@@ -19,7 +19,6 @@ def trials(share: float = 1.0) -> settings:
     """How often a test is tried: `share` of PTV2_SCALE_EXAMPLES, or of 100."""
     return settings(
         max_examples=max(10, int(EXAMPLES * share)),
-        deadline=None,
         database=None,
         # The same every time, unless somebody asks for many: those are drawn anew.
         derandomize=_GIVEN is None,

@@ -71,9 +71,9 @@ class Run:
             )  # fmt: skip
         return Launched(process, log)
 
-    def here(self, world: int) -> None:
+    def here(self, world: int, *words: str) -> None:
         """Run to the end on ranks of this host."""
-        ranks.cli(world, "train", *self.arguments).must_succeed()
+        ranks.cli(world, "train", *self.arguments, *words).must_succeed()
 
     def result(self) -> bytes:
         """The bytes of the final prefix and head."""

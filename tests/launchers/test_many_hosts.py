@@ -16,6 +16,7 @@ from hosted import Run
 from points import sample
 
 Hosts = Callable[..., Cluster]
+LAUNCH = Path(__file__).parents[2] / "launch"
 
 
 @pytest.fixture(scope="module")
@@ -33,39 +34,28 @@ def on_one_host(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], byt
     return result
 
 
-def need(transport: str) -> None:
-    if shutil.which(transport) is None:
-        pytest.skip(f"no {transport} here")
-
-
 @pytest.mark.parametrize(
-    ("count", "transport"), sample([(2, "pdsh"), (2, "ssh"), (3, "ssh"), (3, "pdsh")], 2)
+    ("script", "count"),
+    sample([("hostfile.sh", 2), ("ssh.sh", 2), ("ssh.sh", 3), ("hostfile.sh", 3)], 2),
 )
-def test_the_same_bits_as_on_one_host(
+def test_the_scripts_to_copy_give_the_same_bits_as_on_one_host(
+    script: str,
     count: int,
-    transport: str,
     cluster: Hosts,
     tmp_path: Path,
     on_one_host: Callable[[int], bytes],
 ) -> None:
-    need(transport)
-    run = Run(tmp_path / "run")
-    text = run.launch(cluster(count), "--transport", transport).must_succeed()
+    if script == "hostfile.sh" and shutil.which("pdsh") is None:
+        pytest.skip("no pdsh here")
+    hosts, run = cluster(count), Run(tmp_path / "run")
+    argv = [LAUNCH / script, hosts.hostfile, *run.arguments, "--ssh-config", hosts.ssh_config]
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    text = run.start([str(word) for word in argv], {"PATH": path}).must_succeed()
     assert f"ptv2-scale doctor: {count} hosts, " in text
     assert f"on {count} ranks" in text
     assert "Traceback" not in text
+    assert "restart" not in text
     assert run.result() == on_one_host(count)
-
-
-@pytest.mark.parametrize("name", ["hostfile.sh", "ssh.sh"])
-def test_the_scripts_to_copy(name: str, cluster: Hosts, tmp_path: Path) -> None:
-    hosts = cluster(2)
-    script = Path(__file__).parents[2] / "launch" / name
-    run = Run(tmp_path / "run")
-    words = (*run.arguments, "train.steps=2", "evaluate.every=2", "--ssh-config", hosts.ssh_config)
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    ended = run.start([str(word) for word in (script, hosts.hostfile, *words)], {"PATH": path})
-    assert "on 2 ranks" in ended.must_succeed()
 
 
 def cmdline(process: psutil.Process) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 import ranks
 from cluster import Cluster
 from hosted import Launched, Run
-from points import sample
+from points import at_length, sample
 from tiny import write_recipe
 
 SCRIPTS = Path(sys.executable).parent
@@ -83,6 +83,7 @@ def launch(run: Run, *words: str, env: dict[str, str] | None = None) -> Launched
     return run.start(argv, env)
 
 
+@at_length
 def test_torchrun_starts_a_crashed_run_again(run: Run, whole: bytes, crash: dict[str, str]) -> None:
     text = launch(run, "--backend", "torchrun", "--max-restarts", "1", env=crash).must_succeed()
     assert "resumed from" in text
@@ -90,6 +91,7 @@ def test_torchrun_starts_a_crashed_run_again(run: Run, whole: bytes, crash: dict
     assert run.result() == whole
 
 
+@at_length
 def test_a_crash_without_restarts_is_told_of(run: Run, crash: dict[str, str]) -> None:
     launched = launch(run, "--backend", "torchrun", env=crash)
     assert launched.code() == 3, launched.text()
@@ -104,22 +106,25 @@ def test_torchrun_is_kept_from_starting_a_stopped_run_again(run: Run, whole: byt
     assert launched.code(60) == 75, launched.text()
     assert launched.text().count("stopped by SIGTERM") == 1
     assert run.status()["state"] == "stopped"
-    launch(run, "--backend", "torchrun", "--resume", "auto").must_succeed()
+    run.here(2, "--resume", "auto")
     assert run.result() == whole
 
 
+@at_length
 def test_a_mistake_that_ranks_find_is_not_tried_again(run: Run) -> None:
     launched = launch(run, "--backend", "torchrun", "--max-restarts", "3", "task.path=/nowhere")
     assert launched.code(60) == 2, launched.text()
     assert launched.text().count("/nowhere") == 1
 
 
+@at_length
 def test_accelerate(run: Run, whole: bytes) -> None:
     launch(run, "--backend", "accelerate").must_succeed()
     assert run.result() == whole
     assert run.path.with_name("run.accelerate.yaml").exists()
 
 
+@at_length
 def test_deepspeeds_own_command(run: Run, whole: bytes) -> None:
     argv = [str(SCRIPTS / "deepspeed"), "--num_gpus", "2", "--module", "ptv2_scale", "train"]
     path = {"PATH": f"{SCRIPTS}:{os.environ['PATH']}"}
@@ -127,6 +132,7 @@ def test_deepspeeds_own_command(run: Run, whole: bytes) -> None:
     assert run.result() == whole
 
 
+@at_length
 def test_tasks_of_a_slurm_step(run: Run, whole: bytes) -> None:
     step = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "2",
             "SLURM_NODEID": "0", "SLURM_STEP_TASKS_PER_NODE": "2",
@@ -172,7 +178,7 @@ def test_torchrun_on_two_nodes_finds_its_ranks_and_starts_them_again(
     assert run.result() == whole
 
 
-@pytest.mark.parametrize("backend", sample(["deepspeed", "accelerate"], 1))
+@pytest.mark.parametrize("backend", sample(["accelerate", "deepspeed"], 1))
 def test_a_command_on_each_node(backend: str, cluster: Hosts, run: Run, whole: bytes) -> None:
     for node in on_each_node(cluster(2), run, {}, "--backend", backend, "--node-rank", "#"):
         node.must_succeed()

@@ -46,7 +46,7 @@ def test_the_longest_list() -> None:
     assert len(expand(f"n[1-{MAX_HOSTS}]")) == MAX_HOSTS
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(st.text(), st.text("n1-9[],a ", max_size=12)))
 def test_any_text_gives_hosts_or_a_refusal(text: str) -> None:
     with contextlib.suppress(UserError):
@@ -79,7 +79,7 @@ PARTS = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(PARTS, min_size=1, max_size=4).map(",".join))
 def test_slurm_expands_them_alike(scontrol: dict[str, str], text: str) -> None:
     done = subprocess.run(

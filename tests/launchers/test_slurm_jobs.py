@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 import ranks
 from hosted import Run
+from points import at_length
 from slurm_cluster import SlurmCluster
 from tiny import write_recipe
 
@@ -110,9 +110,7 @@ def test_a_launcher_on_each_node_gives_the_same_bytes(recipe: Recipe, whole: byt
     assert job.run.result() == whole
 
 
-def test_a_cancelled_job_comes_back_only_when_it_is_submitted_again(
-    recipe: Recipe, whole: bytes
-) -> None:
+def test_a_cancelled_job_is_saved_and_does_not_come_back(recipe: Recipe, whole: bytes) -> None:
     job = recipe.submit("cancelled", slow=True)
     job.run.wait_for(20)
     recipe.cluster.tell("scancel", job.number)
@@ -121,10 +119,8 @@ def test_a_cancelled_job_comes_back_only_when_it_is_submitted_again(
     assert job.run.steps()[-1] < STEPS
     found = job.end()
     assert (found["JobState"], found["Restarts"]) == ("CANCELLED", "0")
-    again = recipe.submit("cancelled", "--resume", "auto", "slurm.requeues=1")
-    again.must_succeed()
-    assert "resumed from" in again.text()
-    assert again.run.result() == whole
+    job.run.here(2, "--resume", "auto")
+    assert job.run.result() == whole
 
 
 def test_an_array_makes_a_run_of_each_line(recipe: Recipe) -> None:
@@ -173,7 +169,7 @@ def test_the_scripts_to_copy_run(script: str, recipe: Recipe) -> None:
     assert run.result()
 
 
-@pytest.mark.skipif("PTV2_SCALE_EVERYTHING" not in os.environ, reason="takes long")
+@at_length
 def test_the_script_with_requeue_comes_back(recipe: Recipe, whole: bytes) -> None:
     run = recipe.run("copied")
     script = LAUNCH / "slurm-multi-node.sh"

@@ -104,6 +104,7 @@ def test_ranks_end_with_their_parent(job: Job, record: Callable[..., None]) -> N
     record("stop", what="kill -9 of the ranks' parent", seconds=seconds, codes=[75, 75], left=left)
 
 
+@at_length
 def test_under_plain_deepspeed_it_is_saved_but_the_code_is_1(
     job: Job, whole: Job, record: Callable[..., None]
 ) -> None:
