@@ -49,7 +49,8 @@ def inputs_of(config: RunConfig, recipe: Path) -> Inputs:
         if folder is not None:
             folders[what] = folder
         elif name is not None:
-            hub.append(HubItem("model", name, revisions[what]))
+            code = backbone.trust_remote_code
+            hub.append(HubItem("model", name, revisions[what], code=code))
     if isinstance(splits, HubSplits):
         hub.append(HubItem("dataset", splits.dataset, subset=splits.subset))
     return Inputs(

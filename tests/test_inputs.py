@@ -49,10 +49,11 @@ def test_files_need_not_be_here() -> None:
 
 
 def test_what_is_on_the_hub() -> None:
-    found = inputs("backbone.name=google/t5-v1_1-xxl", "backbone.revision=abc", RTE)
+    asked = ("backbone.revision=abc", "backbone.trust_remote_code=true")
+    found = inputs("backbone.name=google/t5-v1_1-xxl", *asked, RTE)
     assert list(found.paths) == ["recipe"]
     assert found.hub == (
-        HubItem("model", "google/t5-v1_1-xxl", "abc"),
+        HubItem("model", "google/t5-v1_1-xxl", "abc", code=True),
         HubItem("dataset", "aps/super_glue", subset="rte"),
     )
 

@@ -110,7 +110,7 @@ def open_backbone(
     Raises:
         UserError: it cannot be found, read, or prompted; says why and what to do.
     """
-    folder = local_folder(name, revision)
+    folder = local_folder(name, revision, trust_remote_code)
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no config.json, so this is not a backbone's folder.")
 
@@ -124,8 +124,13 @@ def open_backbone(
     return BackboneFiles(folder, config, family, opened(), trust_remote_code)
 
 
-def local_folder(name: str, revision: str | None = None) -> Path:
+def local_folder(name: str, revision: str | None = None, code: bool = False) -> Path:
     """The folder of a backbone or tokenizer; a hub name is downloaded, or found in the cache.
+
+    Args:
+        name: folder or hub name.
+        revision: of a hub name.
+        code: whether its own Python code is wanted too.
 
     Raises:
         UserError: there is no such folder, or the hub does not give it.
@@ -136,7 +141,8 @@ def local_folder(name: str, revision: str | None = None) -> Path:
     if folder is not None:
         return folder
     try:
-        return download(HubItem("model", name, revision), lambda done, total: None).folder
+        item = HubItem("model", name, revision, code=code)
+        return download(item, lambda done, total: None).folder
     except UnreachableError as error:
         raise UserError(
             f"backbone.name: '{name}' is no folder, and not in the cache of the hub. {error}"

@@ -94,9 +94,9 @@ def open_setup(config: RunConfig) -> Setup:
         trust_remote_code=backbone.trust_remote_code,
     )
     setup = _checked(config, files)
-    name = backbone.tokenizer
-    folder = files.folder if name is None else local_folder(name)
-    return replace(setup, tokenizer=load_tokenizer(folder, backbone.trust_remote_code))
+    name, code = backbone.tokenizer, backbone.trust_remote_code
+    folder = files.folder if name is None else local_folder(name, code=code)
+    return replace(setup, tokenizer=load_tokenizer(folder, code))
 
 
 def open_shapes(config: RunConfig) -> Setup:

@@ -16,12 +16,14 @@ class HubItem:
         name: on the hub.
         revision: branch, tag or commit; None: the default branch.
         subset: of a data set.
+        code: whether a model's own Python code is wanted too.
     """
 
     kind: Literal["model", "dataset"]
     name: str
     revision: str | None = None
     subset: str | None = None
+    code: bool = False
 
     def __str__(self) -> str:
         subset = "" if self.subset is None else f" ({self.subset})"

@@ -13,15 +13,16 @@ from ptv2_scale.hub.growth import telling
 from ptv2_scale.hub.item import HubItem
 from ptv2_scale.hub.repository import list_item, repository
 
-PATTERNS = ["*.json", "*.safetensors", "*.bin", "*.model", "*.txt"]
+_PATTERNS = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt")
+_CODE = "*.py"
 _INDEX, _PICKLED_INDEX = "model.safetensors.index.json", "pytorch_model.bin.index.json"
 _SAFE = frozenset({"model.safetensors", _INDEX})
 _BRANCH = "main"
 
 
 def is_model_file(name: str) -> bool:
-    """Whether a file of a model's folder is one that is read."""
-    return any(fnmatch(name, pattern) for pattern in PATTERNS)
+    """Whether a file of a model's folder is one that may be read."""
+    return any(fnmatch(name, pattern) for pattern in (*_PATTERNS, _CODE))
 
 
 def newest(item: HubItem) -> Path | None:
@@ -64,13 +65,18 @@ def bring(item: HubItem, told: Callable[[int, int], None]) -> Path:
     listing = list_item(item)
     sizes = {one.rfilename: one.size or 0 for one in listing.siblings or ()}
     left_out = _left_out(sizes)
-    needed = {name: size for name, size in sizes.items() if _is_wanted(name, left_out)}
+    needed = {name: size for name, size in sizes.items() if _is_wanted(item, name, left_out)}
     with explained(str(item)), telling(repository(item), listing.sha, needed, told):
         return _snapshot_download(item, listing.sha, left_out)
 
 
-def _is_wanted(name: str, left_out: Iterable[str]) -> bool:
-    return is_model_file(name) and not any(fnmatch(name, one) for one in left_out)
+def _is_wanted(item: HubItem, name: str, left_out: Iterable[str]) -> bool:
+    wanted = any(fnmatch(name, pattern) for pattern in _patterns(item))
+    return wanted and not any(fnmatch(name, one) for one in left_out)
+
+
+def _patterns(item: HubItem) -> list[str]:
+    return [*_PATTERNS, _CODE] if item.code else [*_PATTERNS]
 
 
 def _snapshot_download(
@@ -81,7 +87,7 @@ def _snapshot_download(
     folder = snapshot_download(
         item.name,
         revision=commit,
-        allow_patterns=PATTERNS,
+        allow_patterns=_patterns(item),
         ignore_patterns=left_out,
         local_files_only=local_files_only,
     )

@@ -114,6 +114,14 @@ def test_what_is_needed_comes_once(hub: Hub, host: Host) -> None:
     assert hub.downloads(HERE) == []
 
 
+def test_code_comes_where_it_is_asked_for(hub: Hub, host: Host) -> None:
+    hub.add(MODEL, {**FILES, "modeling_tiny.py": b"raise SystemExit", "onnx/code.py": b""})
+    assert sorted(contents(host.has(TINY).folder)) == NEEDED
+    found = host.has(replace(TINY, code=True))
+    assert sorted(contents(found.folder)) == sorted([*NEEDED, "modeling_tiny.py"])
+    assert hub.downloads(HERE).count("model.safetensors") == 1
+
+
 def test_pickled_weights_where_there_are_no_others(hub: Hub, host: Host) -> None:
     hub.add(MODEL, {name: FILES[name] for name in ("config.json", "pytorch_model.bin")})
     assert sorted(contents(host.has(TINY).folder)) == ["config.json", "pytorch_model.bin"]
