@@ -26,6 +26,9 @@ THREADS = {"OPENBLAS_NUM_THREADS": "1"}
 OWN = frozenset(
     {
         *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
+        # What our own program sets in the process of the tests too, and reads as it runs.
+        *("DATASETS_VERBOSITY", "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"),
+        *("PATH", "TORCH_EXTENSIONS_DIR"),
         "PYTEST_CURRENT_TEST",
     }
 )
