@@ -140,7 +140,7 @@ class Train(BaseModel):
         " the last checkpoint and skip the batch from there.",
     )
     spike: Annotated[float, Field(gt=1)] | None = Field(
-        default=4.0, description="Warn of a loss so many times the median of the last 50."
+        default=3.0, description="Warn of a loss so many times the largest of the last 50."
     )
     time_limit: Duration | None = Field(
         default=None, description="After this time save, and end with exit code 75."

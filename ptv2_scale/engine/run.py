@@ -201,11 +201,11 @@ class Run:
         if not attempt.finite:
             return self._leave_out(state, attempt)
         self._reporter.step({"event": "step", **asdict(attempt.result)})
-        usual = self._spikes.hear(attempt.result.loss)
-        if usual is not None:
+        largest = self._spikes.hear(attempt.result.loss)
+        if largest is not None:
             self._reporter.say(
-                f"warning: step {step}: the loss is {attempt.result.loss:.4g}; its median was"
-                f" {usual:.4g}"
+                f"warning: step {step}: the loss is {attempt.result.loss:.4g}; of late it was"
+                f" at most {largest:.4g}"
             )
         return replace(state, step=step)
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from statistics import median
 
 _REMEMBERED = 50
 _FEWEST = 10
 
 
 class SpikeAlarm:
-    """Compares each loss with the median of those before it.
+    """Compares each loss with the largest of those before it.
+
+    Not with their mean or median: where a task is learnt, most losses are close to zero, and one
+    hard example is many times that.
 
     Args:
-        factor: times the median that count as a spike; None: never.
+        factor: times the largest that count as a spike; None: never.
     """
 
     def __init__(self, factor: float | None) -> None:
@@ -21,9 +23,9 @@ class SpikeAlarm:
         self._losses: deque[float] = deque(maxlen=_REMEMBERED)
 
     def hear(self, loss: float) -> float | None:
-        """The median that `loss` is far above, or None."""
-        usual = median(self._losses) if len(self._losses) >= _FEWEST else None
+        """The largest loss of late, where `loss` is far above it; else None."""
+        largest = max(self._losses) if len(self._losses) >= _FEWEST else None
         self._losses.append(loss)
-        if self._factor is None or usual is None or loss <= self._factor * usual:
+        if self._factor is None or largest is None or loss <= self._factor * largest:
             return None
-        return usual
+        return largest

@@ -114,10 +114,21 @@ def test_a_link_carries_whole_messages_and_survives_rubbish() -> None:
     left.close()
 
 
-def test_a_spike_is_far_above_the_median() -> None:
-    alarm = SpikeAlarm(4.0)
-    heard = [alarm.hear(loss) for loss in [1.0, 9.0, *[1.0] * 12, 4.0, 4.1, 1.0]]
-    assert [usual for usual in heard if usual] == [1.0]
-    assert heard[-2] == 1.0
+def test_a_spike_is_far_above_all_losses_of_late() -> None:
+    alarm = SpikeAlarm(3.0)
+    first = [alarm.hear(loss) for loss in [1.0, 9.0, *[1.0] * 8]]  # too few to tell by
+    assert first == [None] * 10
+    assert [alarm.hear(loss) for loss in [27.0, 81.1, 1.0]] == [None, 27.0, None]
+
+
+def test_hard_examples_among_learnt_ones_are_no_spikes() -> None:
+    alarm = SpikeAlarm(3.0)
+    assert not any(alarm.hear(loss) for _ in range(20) for loss in [0.001] * 9 + [0.1])
+
+
+def test_old_losses_are_forgotten_and_no_factor_is_silence() -> None:
+    alarm = SpikeAlarm(3.0)
+    heard = [alarm.hear(loss) for loss in [9.0, *[1.0] * 50, 3.1]]
+    assert heard == [None] * 51 + [1.0]
     silent = SpikeAlarm(None)
     assert not any(silent.hear(loss) for loss in [*[1.0] * 20, 1e9])
