@@ -30,14 +30,15 @@ def measure(recipe: Path) -> dict[str, dict[str, float]]:
     """Bytes and seconds of each way, on this rank."""
     import torch.distributed
 
+    from ptv2_scale.checkpoint.store import TrainerState, save
     from ptv2_scale.config import load_recipe
-    from ptv2_scale.engine import ranks as engine_ranks
-    from ptv2_scale.engine.build import build_engine, open_setup
-    from ptv2_scale.engine.checkpoint import TrainerState, save
+    from ptv2_scale.engine import join
+    from ptv2_scale.engine.build import build_engine
     from ptv2_scale.engine.state import local_parts
+    from ptv2_scale.model.setup import open_setup
 
     setup = open_setup(load_recipe(recipe, ["backbone.dtype=bf16", "train.micro_batch=2"]))
-    ranks = engine_ranks.start(1, 600.0)
+    ranks = join.start(1, 600.0)
     engine = build_engine(setup, ranks)
     target = recipe.parent / "saved"
     (target / "checkpoints").mkdir(parents=True, exist_ok=True)

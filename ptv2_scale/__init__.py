@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ptv2_scale.backbones.load import load_backbone
-    from ptv2_scale.prompted import load_prompted
+    from ptv2_scale.inference.load import load_prompted
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load_backbone", "load_prompted"]
@@ -21,7 +21,7 @@ def __getattr__(name: str) -> object:
 
         return load_backbone
     if name == "load_prompted":
-        from ptv2_scale.prompted import load_prompted
+        from ptv2_scale.inference.load import load_prompted
 
         return load_prompted
     raise AttributeError(f"module 'ptv2_scale' has no attribute '{name}'")

@@ -10,8 +10,7 @@ import hypothesis
 import pytest
 import torch
 
-for folder in (".", "engine"):
-    sys.path.insert(0, str(Path(__file__).parent / folder))
+sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ["HF_HUB_OFFLINE"] = "1"

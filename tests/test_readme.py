@@ -18,8 +18,8 @@ from tiny import save_backbone
 
 from ptv2_scale.cli import parser
 from ptv2_scale.config import RunConfig, load_recipe
-from ptv2_scale.engine.build import first_values, open_setup
-from ptv2_scale.export import Card, write_export
+from ptv2_scale.export.native import Card, write_export
+from ptv2_scale.model.setup import first_values, open_setup
 
 DOCUMENTS = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 README = (CHECKOUT / "README.md").read_text()

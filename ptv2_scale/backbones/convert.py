@@ -25,10 +25,10 @@ from ptv2_scale.backbones.safetensors_writer import (
     shards_of,
     write_shard,
 )
-from ptv2_scale.backbones.unfinished import check_space, publish, unfinished, write_text
 from ptv2_scale.backbones.weights import WeightFolder
-from ptv2_scale.errors import UserError
-from ptv2_scale.files import sync
+from ptv2_scale.runtime.atomic_dir import check_space, publish, unfinished, write_text
+from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.files import sync
 
 SHARD_BYTES = 1 << 30
 # Mapped pages count as this process's memory until the file is opened anew.

@@ -25,8 +25,8 @@ from ptv2_scale.backbones.naming import PRESETS, named_folder
 from ptv2_scale.backbones.recognise import read_config
 from ptv2_scale.backbones.sizes import check_sizes
 from ptv2_scale.backbones.weights import WeightFolder
-from ptv2_scale.errors import UserError, did_you_mean
 from ptv2_scale.hub import FETCH_FIRST, HubItem, UnreachableError, download
+from ptv2_scale.runtime.errors import UserError, did_you_mean
 
 _STORED = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ptv2_scale.demo import BACKBONE as DEMO_BACKBONE
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 
 def _sizes(

@@ -17,8 +17,8 @@ from transformers import CONFIG_MAPPING, AutoConfig
 from ptv2_scale.backbones.families import unknown_architecture
 from ptv2_scale.backbones.family import Config
 from ptv2_scale.backbones.glm_classic import ClassicGlmConfig
-from ptv2_scale.errors import UserError
-from ptv2_scale.files import read_json
+from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.files import read_json
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ptv2_scale.backbones.family import Config, Family
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 MAX_LAYERS = 1000  # a stack; the deepest published models have less than 200
 MAX_SIZE = 1 << 24  # the largest sizes published are tables of ten million positions

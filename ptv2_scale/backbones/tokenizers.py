@@ -9,8 +9,8 @@ from transformers import AutoTokenizer
 
 from ptv2_scale.backbones.glm_classic.tokenizer import glm_tokenizer
 from ptv2_scale.backbones.glm_classic.vocabularies import VARIANTS
-from ptv2_scale.errors import UserError
-from ptv2_scale.files import read_json
+from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.files import read_json
 
 
 def load_tokenizer(folder: Path, trust_remote_code: bool) -> Any:

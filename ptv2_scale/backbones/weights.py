@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ptv2_scale.backbones.legacy_bin import LegacyFile, unreadable
-from ptv2_scale.errors import UserError
-from ptv2_scale.files import read_json
+from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.files import read_json
 
 
 class TensorFile(Protocol):

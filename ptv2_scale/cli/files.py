@@ -11,8 +11,8 @@ from ptv2_scale.cli.recipe import load
 
 def export(arguments: argparse.Namespace) -> int:
     """Write what a run has trained as a folder of its own, ours or PEFT's."""
-    from ptv2_scale.engine.take_away import export_run
-    from ptv2_scale.export import export_peft
+    from ptv2_scale.export.from_run import export_run
+    from ptv2_scale.export.native import export_peft
 
     source, target = Path(arguments.source), Path(arguments.target)
     if arguments.format == "peft":
@@ -25,7 +25,7 @@ def export(arguments: argparse.Namespace) -> int:
 
 def inspect(arguments: argparse.Namespace) -> int:
     """Show where a recipe's prefix lies, and how much of the model is trained."""
-    from ptv2_scale.inspection import describe
+    from ptv2_scale.estimate.parameters import describe
 
     config, _ = load(arguments)
     print(describe(config))
@@ -35,7 +35,7 @@ def inspect(arguments: argparse.Namespace) -> int:
 def convert(arguments: argparse.Namespace) -> int:
     """Write a backbone's folder anew as safetensors shards, in bounded memory."""
     from ptv2_scale.backbones.convert import Conversion, convert
-    from ptv2_scale.progress import Progress
+    from ptv2_scale.runtime.progress import Progress
 
     target = Path(arguments.target)
     convert(Conversion(Path(arguments.source), arguments.dtype), target, Progress())

@@ -13,7 +13,7 @@ from ptv2_scale.cli.recipe import inputs, load
 from ptv2_scale.config import RunConfig
 
 if TYPE_CHECKING:
-    from ptv2_scale.launchers.plan import Plan
+    from ptv2_scale.launchers.spec import Plan
 
 # Ranks that lose another one notice it after watchdog.silence, and then need some time to end.
 _END_S = 40.0
@@ -22,11 +22,11 @@ _END_S = 40.0
 def launch(arguments: argparse.Namespace) -> int:
     """Train on the ranks of one host or many; restart after failures."""
     from ptv2_scale.config.values import seconds
-    from ptv2_scale.files import replace_own
-    from ptv2_scale.launchers.environment import new_name
     from ptv2_scale.launchers.node import CONFIG_MADE_BY
     from ptv2_scale.launchers.options import plan_of, slurm_overrides, torchrun_restarts
     from ptv2_scale.launchers.supervise import Supervisor
+    from ptv2_scale.runtime.files import replace_own
+    from ptv2_scale.runtime.launch_context import new_name
 
     train = ("train", arguments.recipe, *arguments.overrides)
     arguments.overrides = [*arguments.overrides, *slurm_overrides(arguments)]
@@ -50,9 +50,9 @@ def launch(arguments: argparse.Namespace) -> int:
 
 
 def _preflight(plan: Plan, config: RunConfig, recipe: str) -> int:
+    from ptv2_scale.launchers.doctor.collect import Visit
     from ptv2_scale.launchers.doctor.report import preflight
-    from ptv2_scale.launchers.doctor.visit import Visit
-    from ptv2_scale.launchers.reach import Hosts
+    from ptv2_scale.launchers.hosts import Hosts
 
     slots = {host.name: host.slots for host in plan.group.hosts}
     hosts = Hosts(plan.remote, slots, plan.variables, plan.group.master)
@@ -79,11 +79,11 @@ def _launch_by_slurm(
 
 def doctor(arguments: argparse.Namespace) -> int:
     """Look at all hosts of a launch, and say what ranks would stumble over."""
-    from ptv2_scale.launchers.doctor.judge import judge
+    from ptv2_scale.launchers.doctor.checks import judge
+    from ptv2_scale.launchers.doctor.collect import Visit
     from ptv2_scale.launchers.doctor.report import exit_code, summary, table
-    from ptv2_scale.launchers.doctor.visit import Visit
+    from ptv2_scale.launchers.hosts import hosts_of
     from ptv2_scale.launchers.options import meeting_place, ssh_of
-    from ptv2_scale.launchers.reach import hosts_of
 
     config, run = (None, None) if arguments.recipe is None else load(arguments)
     ranks = None if not arguments.slurm else config.slurm.ranks if config else 1
@@ -101,8 +101,8 @@ def fetch(arguments: argparse.Namespace) -> int:
     """Bring what a recipe takes from the Hugging Face hub to all its hosts, at one commit."""
     from ptv2_scale.launchers.fetch.everywhere import LostError, fetch_all
     from ptv2_scale.launchers.fetch.report import pins, table
+    from ptv2_scale.launchers.hosts import hosts_of
     from ptv2_scale.launchers.options import ssh_of
-    from ptv2_scale.launchers.reach import hosts_of
 
     config, _ = load(arguments)
     ranks = config.slurm.ranks if arguments.slurm else None

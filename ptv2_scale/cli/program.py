@@ -14,9 +14,9 @@ from ptv2_scale.cli.files import schema
 from ptv2_scale.cli.grammar import parse
 from ptv2_scale.cli.hosts import doctor, fetch, launch
 from ptv2_scale.cli.ranks import evaluate, predict, train
-from ptv2_scale.errors import UserError
-from ptv2_scale.launchers import output
-from ptv2_scale.launchers.membership import become
+from ptv2_scale.runtime import rank_output as output
+from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.rank_env import export_torch_env
 
 
 def _quieten() -> None:
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
     try:
         if arguments.action in (train, evaluate, predict):
-            become(os.environ)
+            export_torch_env(os.environ)
     except UserError as error:
         # Every rank says it: which one this is, is what it does not know.
         print(f"ptv2-scale: {error}", file=sys.stderr)

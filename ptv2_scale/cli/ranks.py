@@ -11,59 +11,59 @@ from typing import TYPE_CHECKING
 
 from ptv2_scale.cli.recipe import load
 from ptv2_scale.config import RunConfig
-from ptv2_scale.launchers import output
+from ptv2_scale.runtime import rank_output as output
 
 if TYPE_CHECKING:
-    from ptv2_scale.engine.ranks import Ranks
-    from ptv2_scale.engine.watch.thread import Watch
+    from ptv2_scale.distributed.ranks import RankContext
+    from ptv2_scale.watch.thread import Watch
 
 
 def train(arguments: argparse.Namespace) -> int:
     """Train a recipe's prompt, evaluate it, export it."""
     output.start(int(os.environ.get("RANK", "0")))
     config, path = load(arguments)
+    from ptv2_scale.cli.summary import summary
     from ptv2_scale.engine.run import Opened, Run, open_recipe
-    from ptv2_scale.engine.session import together
+    from ptv2_scale.engine.session import run_distributed
     from ptv2_scale.launchers.restarts import resume_of
-    from ptv2_scale.summary import summary
 
     resume = resume_of(arguments.resume, os.environ)
 
-    def action(ranks: Ranks, opened: Opened, watch: Watch) -> None:
+    def action(ranks: RankContext, opened: Opened, watch: Watch) -> None:
         result = Run(opened, path, resume, ranks, watch).train()
         if ranks.first:
             print(summary(result, path))
 
-    return together(lambda: (config, open_recipe(config)), action, graceful=True)
+    return run_distributed(lambda: (config, open_recipe(config)), action, graceful=True)
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """Score an export on a split of its task."""
-    from ptv2_scale.engine.serve import Export, Server, open_export
-    from ptv2_scale.engine.session import together
-    from ptv2_scale.summary import verdict
+    from ptv2_scale.cli.summary import verdict
+    from ptv2_scale.engine.session import run_distributed
+    from ptv2_scale.inference.predictor import Export, Predictor, open_export
 
     def prepare() -> tuple[RunConfig, Export]:
         export = open_export(Path(arguments.source), arguments.backbone, arguments.overrides)
         return export.setup.config, export
 
-    def action(ranks: Ranks, export: Export, watch: Watch) -> None:
-        metrics, majority = Server([export], ranks).evaluate(export.name, arguments.split)
+    def action(ranks: RankContext, export: Export, watch: Watch) -> None:
+        metrics, majority = Predictor([export], ranks).evaluate(export.name, arguments.split)
         name = export.setup.task.metric.name
         found = {"split": arguments.split, "metric": name, "value": metrics[name]}
         if ranks.first:
             print(json.dumps({**found, "majority": majority, "metrics": metrics}))
             print(verdict(name, metrics[name], majority), file=sys.stderr)
 
-    return together(prepare, action)
+    return run_distributed(prepare, action)
 
 
 def predict(arguments: argparse.Namespace) -> int:
     """Label the rows of a JSONL file with one or more exports."""
     from ptv2_scale.data.sources import Row
-    from ptv2_scale.engine.serve import Export, Server, open_export
-    from ptv2_scale.engine.session import together
-    from ptv2_scale.predictions import check_output, read_input, write_predictions
+    from ptv2_scale.engine.session import run_distributed
+    from ptv2_scale.inference.files import check_output, read_input, write_predictions
+    from ptv2_scale.inference.predictor import Export, Predictor, open_export
 
     output = Path(arguments.output)
 
@@ -74,12 +74,12 @@ def predict(arguments: argparse.Namespace) -> int:
         rows = read_input(Path(arguments.input), columns)
         return exports[0].setup.config, (exports, rows)
 
-    def action(ranks: Ranks, opened: tuple[list[Export], list[Row]], watch: Watch) -> None:
+    def action(ranks: RankContext, opened: tuple[list[Export], list[Row]], watch: Watch) -> None:
         exports, rows = opened
-        server = Server(exports, ranks)
+        server = Predictor(exports, ranks)
         found = {export.name: list(server.predict(export.name, rows)) for export in exports}
         if ranks.first:
             write_predictions(output, rows, found)
             print(f"{len(rows)} rows -> {output}", file=sys.stderr)
 
-    return together(prepare, action)
+    return run_distributed(prepare, action)

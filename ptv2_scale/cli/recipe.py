@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from ptv2_scale.config import RunConfig, load_recipe
 from ptv2_scale.demo import RECIPE as DEMO_RECIPE
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 if TYPE_CHECKING:
-    from ptv2_scale.inputs import Inputs
+    from ptv2_scale.launchers.recipe_inputs import Inputs
 
 
 def recipe_path(name: str) -> Path:
@@ -34,7 +34,7 @@ def load(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
 
 
 def inputs(config: RunConfig, recipe: str) -> Inputs:
-    """What a recipe reads; see `ptv2_scale.inputs`."""
-    from ptv2_scale.inputs import inputs_of
+    """What a recipe reads; see `ptv2_scale.launchers.recipe_inputs`."""
+    from ptv2_scale.launchers.recipe_inputs import inputs_of
 
     return inputs_of(config, recipe_path(recipe))

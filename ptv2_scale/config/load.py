@@ -14,8 +14,8 @@ from ptv2_scale.config.problems import Problem, problems, repeated, show_value, 
 from ptv2_scale.config.recipe import RunConfig
 from ptv2_scale.config.source import Place, Source, order
 from ptv2_scale.config.yaml_text import KeyPath, UnreadableError
-from ptv2_scale.errors import UserError, did_you_mean, printable
-from ptv2_scale.files import read_text
+from ptv2_scale.runtime.errors import UserError, did_you_mean, printable
+from ptv2_scale.runtime.files import read_text
 
 _LARGEST = 64 << 10  # bytes; a recipe with every key and a comment to each has some thousand
 _SHOWN = 20

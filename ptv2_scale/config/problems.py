@@ -15,7 +15,7 @@ from ptv2_scale.config.recipe import Task, Train
 from ptv2_scale.config.rules import conflicts
 from ptv2_scale.config.values import defaults
 from ptv2_scale.config.yaml_text import KeyPath
-from ptv2_scale.errors import did_you_mean, printable
+from ptv2_scale.runtime.errors import did_you_mean, printable
 
 _RULED: Mapping[str, type[BaseModel]] = {"prompt": Prefix, "task": Task, "train": Train}
 _LONGEST = 60

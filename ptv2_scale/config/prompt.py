@@ -18,7 +18,7 @@ from pydantic import (
 
 from ptv2_scale.config.rules import meaningful
 from ptv2_scale.config.values import SETTINGS, Count, Share, Text, refuse_conflicts, unique
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 
 def _ascending(layers: str) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ptv2_scale.errors import UserError
-from ptv2_scale.files import parse_json
+from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.files import parse_json
 
 Row = dict[str, object]
 Record = tuple[int, Row]  # number of the line (or row, for Parquet), and what it holds

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from math import isqrt
 from random import Random
 
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 # Batches whose examples are sorted by length together: more of them pad less and shuffle less.
 BUCKET_BATCHES = 50

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ptv2_scale.data.formats import READERS, Row, lines
-from ptv2_scale.errors import UserError, did_you_mean
 from ptv2_scale.hub import FETCH_FIRST
+from ptv2_scale.runtime.errors import UserError, did_you_mean
 
 __all__ = ["Row", "has_header", "hub_rows", "read_rows"]
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 COMMUNICATION = "ShareMemCommBuilder"
 NVME = "AsyncIOBuilder"

@@ -11,9 +11,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ptv2_scale.engine.train import StepResult
-from ptv2_scale.errors import UserError
-from ptv2_scale.launchers.output import terminal_width
+from ptv2_scale.engine.trainer import StepResult
+from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.rank_output import terminal_width
 
 NOT_FINITE = "not_finite.jsonl"
 

@@ -11,41 +11,37 @@ from pathlib import Path
 
 import torch
 
-from ptv2_scale.config import Prefix, RunConfig, dump_recipe
-from ptv2_scale.data.collate import Example
-from ptv2_scale.engine.build import (
-    Setup,
-    build_model,
-    deepspeed_config,
-    open_setup,
-    start_engine,
-)
-from ptv2_scale.engine.checkpoint import (
+from ptv2_scale.checkpoint.file_systems import find_file_systems
+from ptv2_scale.checkpoint.manager import CheckpointManager
+from ptv2_scale.checkpoint.manifest import damage
+from ptv2_scale.checkpoint.recovery import Found
+from ptv2_scale.checkpoint.resume import Resume, find_start, open_run
+from ptv2_scale.checkpoint.store import (
     Best,
     TrainerState,
     checkpoint_path,
 )
-from ptv2_scale.engine.copies import Found
-from ptv2_scale.engine.evaluate import forward_all, model_inputs
-from ptv2_scale.engine.guard import check_prefix
-from ptv2_scale.engine.head_only import score_head_alone
-from ptv2_scale.engine.keeper import Keeper
-from ptv2_scale.engine.manifest import damage
-from ptv2_scale.engine.ranks import Ranks, gather, on_first_rank, sum_over_ranks
+from ptv2_scale.config import Prefix, RunConfig, dump_recipe
+from ptv2_scale.data.collate import Example
+from ptv2_scale.distributed.memory import peak_memory
+from ptv2_scale.distributed.ranks import RankContext, gather, on_first_rank, sum_over_ranks
+from ptv2_scale.engine.build import deepspeed_config, start_engine
+from ptv2_scale.engine.evaluator import forward_all, model_inputs
+from ptv2_scale.engine.head_baseline import score_head_alone
+from ptv2_scale.engine.loss_spikes import LossSpikeDetector
 from ptv2_scale.engine.reporting import NOT_FINITE, Reporter
-from ptv2_scale.engine.result import Result, peak_memory
-from ptv2_scale.engine.resume import Resume, find_start, open_run
-from ptv2_scale.engine.sites import find_sites
-from ptv2_scale.engine.spike import SpikeAlarm
 from ptv2_scale.engine.state import full_values
-from ptv2_scale.engine.train import Attempt, Trainer
-from ptv2_scale.engine.warm_start import check_warm_start, warm_start
-from ptv2_scale.engine.watch.requests import Stopped
-from ptv2_scale.engine.watch.thread import Watch
-from ptv2_scale.engine.watch.whereabouts import reached
-from ptv2_scale.errors import UserError
-from ptv2_scale.export import Card, write_export
+from ptv2_scale.engine.trainer import Attempt, Trainer
+from ptv2_scale.export.native import Card, write_export
+from ptv2_scale.methods.prefix.guard import check_prefix
+from ptv2_scale.methods.prefix.warm_start import check_warm_start, warm_start
+from ptv2_scale.model.setup import Setup, build_model, open_setup
+from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.heartbeat import report_progress
+from ptv2_scale.runtime.result import Result
 from ptv2_scale.tasks.metrics import majority
+from ptv2_scale.watch.requests import Stopped
+from ptv2_scale.watch.thread import Watch
 
 # So many steps in a row that are not finite are no bad batch but a bad model.
 _MOST_IN_A_ROW = 10
@@ -96,7 +92,7 @@ class Run:
     """
 
     def __init__(
-        self, opened: Opened, path: Path, resume: Resume, ranks: Ranks, watch: Watch
+        self, opened: Opened, path: Path, resume: Resume, ranks: RankContext, watch: Watch
     ) -> None:
         self._began = opened.began
         self._setup, config = opened.setup, opened.setup.config
@@ -105,7 +101,7 @@ class Run:
         # A recipe that cannot work on these ranks leaves no run directory behind.
         model = build_model(self._setup)
         settings = deepspeed_config(self._setup, model, ranks)
-        self._sites = find_sites(path, ranks)
+        self._sites = find_file_systems(path, ranks)
         self._found = self._open(resume)
         watch.attach(path)
         self._reporter = Reporter(path, ranks.first, config.trackers)
@@ -114,7 +110,7 @@ class Run:
             self._reporter.say(f"no shared run directory: each of {names} keeps its ranks' parts")
         for damaged in self._found.skipped:
             self._reporter.say(f"set aside a damaged checkpoint: {damaged}")
-        reached("loading the backbone")
+        report_progress("loading the backbone")
         self._engine = start_engine(self._setup, model, settings, ranks)
         self._trainer = Trainer(
             self._engine,
@@ -124,8 +120,10 @@ class Run:
             self._setup.padding,
             ranks,
         )
-        self._spikes = SpikeAlarm(config.train.spike)
-        self._keeper = Keeper(self._engine, path, config.checkpoint, self._sites, self._reporter)
+        self._spikes = LossSpikeDetector(config.train.spike)
+        self._keeper = CheckpointManager(
+            self._engine, path, config.checkpoint, self._sites, self._reporter
+        )
 
     def _open(self, resume: Resume) -> Found:
         config, fingerprint = self._config, self._setup.fingerprint
@@ -189,7 +187,7 @@ class Run:
             if attempt.stop:
                 self._save(state)
                 raise self._stopped()
-        reached("between steps", state.step)
+        report_progress("between steps", state.step)
         if self._is_evaluation(state.step):
             state = self._evaluate(state)
         if self._is_save(state.step):
@@ -201,7 +199,7 @@ class Run:
         if not attempt.finite:
             return self._leave_out(state, attempt)
         self._reporter.step({"event": "step", **asdict(attempt.result)})
-        largest = self._spikes.hear(attempt.result.loss)
+        largest = self._spikes.update(attempt.result.loss)
         if largest is not None:
             self._reporter.say(
                 f"warning: step {step}: the loss is {attempt.result.loss:.4g}; of late it was"
@@ -298,7 +296,7 @@ class Run:
 
     def _save(self, state: TrainerState) -> bool:
         """Keep this step; False: it could not be, and the run goes on."""
-        reached("saving a checkpoint", state.step)
+        report_progress("saving a checkpoint", state.step)
         return self._keeper.save(state)
 
     def _finish(self, state: TrainerState) -> Result:

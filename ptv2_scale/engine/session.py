@@ -13,22 +13,23 @@ from typing import TypeVar
 
 from ptv2_scale.config import RunConfig, Watchdog
 from ptv2_scale.config.values import seconds
-from ptv2_scale.engine import ranks as engine_ranks
-from ptv2_scale.engine.ranks import Ranks, world_from_environment
-from ptv2_scale.engine.watch import whereabouts
-from ptv2_scale.engine.watch.faults import FAILED, REFUSED
-from ptv2_scale.engine.watch.requests import Stopped
-from ptv2_scale.engine.watch.thread import Watch
-from ptv2_scale.errors import UserError
+from ptv2_scale.distributed.ranks import RankContext
+from ptv2_scale.engine import join
+from ptv2_scale.runtime import heartbeat
+from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.rank_env import world_from_environment
+from ptv2_scale.watch.faults import FAILED, REFUSED
+from ptv2_scale.watch.requests import Stopped
+from ptv2_scale.watch.thread import Watch
 
 SAVED = 75  # EX_TEMPFAIL: run me again
 
 T = TypeVar("T")
 Prepare = Callable[[], tuple[RunConfig, T]]
-Action = Callable[[Ranks, T, Watch], None]
+Action = Callable[[RankContext, T, Watch], None]
 
 
-def together(prepare: Prepare[T], action: Action[T], *, graceful: bool = False) -> int:
+def run_distributed(prepare: Prepare[T], action: Action[T], *, graceful: bool = False) -> int:
     """Become one of a run's ranks, act, and leave.
 
     Args:
@@ -60,7 +61,7 @@ def together(prepare: Prepare[T], action: Action[T], *, graceful: bool = False) 
         watch.end("failed", code, str(error))
         raise
     watch.end("done", 0)
-    engine_ranks.stop()
+    join.stop()
     return 0
 
 
@@ -74,13 +75,13 @@ def _attempt(prepare: Prepare[T]) -> tuple[RunConfig, T] | UserError:
         return mistake
 
 
-def _join(watch: Watch, config: RunConfig | None) -> Ranks:
+def _join(watch: Watch, config: RunConfig | None) -> RankContext:
     limits = Watchdog() if config is None else config.watchdog
     # DeepSpeed prints as it starts; standard output is for results.
     with redirect_stdout(sys.stderr):
         threads = 1 if config is None else config.train.cpu_threads
         # Later than the watchdog, which tells more.
-        ranks = engine_ranks.start(threads, 2 * seconds(limits.stall) + 30)
+        ranks = join.start(threads, 2 * seconds(limits.stall) + 30)
     watch.join(ranks, limits, None if config is None else config.train.time_limit)
     return ranks
 
@@ -88,7 +89,7 @@ def _join(watch: Watch, config: RunConfig | None) -> Ranks:
 def _stopped(watch: Watch, reason: str) -> int:
     watch.end("stopped", SAVED, reason)
     if watch.speaks:
-        step = whereabouts.current().step
+        step = heartbeat.current().step
         what = f"after step {step}, with everything saved" if step else "before the first step"
         sys.stderr.write(f"ptv2-scale: stopped by {reason} {what}. Go on with --resume auto.\n")
     return SAVED

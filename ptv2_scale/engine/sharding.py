@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ptv2_scale.backbones.load import Shards, Whole
-from ptv2_scale.engine.ranks import Ranks
+from ptv2_scale.distributed.ranks import RankContext
 
 
 class Zero3Shards:
@@ -20,7 +20,7 @@ class Zero3Shards:
     file are made from loaded weights, which filling the shards afterwards would miss.
     """
 
-    def __init__(self, config: dict[str, Any], ranks: Ranks) -> None:
+    def __init__(self, config: dict[str, Any], ranks: RankContext) -> None:
         self.device = ranks.device
         self._init = deepspeed.zero.Init(config_dict_or_path=config)
 
@@ -45,7 +45,7 @@ def _within(numel: int, part: int, index: int) -> tuple[int, int]:
     return min(part * index, numel), min(part * (index + 1), numel)
 
 
-def shards_for(config: dict[str, Any], ranks: Ranks) -> Shards:
+def shards_for(config: dict[str, Any], ranks: RankContext) -> Shards:
     """Shards for the ZeRO stage of a completed DeepSpeed configuration."""
     if config.get("zero_optimization", {}).get("stage", 0) == 3:
         return Zero3Shards(config, ranks)

@@ -7,34 +7,13 @@ copy that computes may be bf16. Stage 3 and stages 1 and 2 cut differently; both
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-KINDS = ("fp32", "exp_avg", "exp_avg_sq")
-
-# (name of a tensor, kind, first element, one past the last) -> fp32 values [n]
-Read = Callable[[str, str, int, int], Tensor]
-
-
-@dataclass(frozen=True)
-class LocalPart:
-    """One rank's part of one trained tensor.
-
-    Attributes:
-        name: the parameter's name in `PromptedModel`.
-        shape: of the whole tensor.
-        start: index of the part's first element in the flat tensor.
-        values: kind -> fp32 values [n]; views of DeepSpeed's own storage.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    start: int
-    values: dict[str, Tensor]
+from ptv2_scale.checkpoint.shards import LocalPart, Read
 
 
 def _inner_optimizer(engine: Any) -> torch.optim.Optimizer:

@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 _CARD = "dataset_info.json"
 

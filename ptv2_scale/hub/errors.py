@@ -10,7 +10,7 @@ import errno
 from collections.abc import Iterator
 from pathlib import Path
 
-from ptv2_scale.errors import UserError, did_you_mean
+from ptv2_scale.runtime.errors import UserError, did_you_mean
 
 FETCH_FIRST = "Run `ptv2-scale fetch RECIPE` first (--hostfile FILE: on all its hosts)"
 

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptv2_scale.errors import UserError
-from ptv2_scale.files import read_text
+from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.files import read_text
 
 MAX_HOSTFILE_BYTES = 1 << 20  # ten thousand hosts need a third of it
 MAX_NAME = 253  # characters: the longest name DNS allows

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from ptv2_scale.errors import UserError
 from ptv2_scale.launchers.hostfile import Host
+from ptv2_scale.runtime.errors import UserError
 
 CONFIG_MADE_BY = "# Made by `ptv2-scale launch --backend accelerate`."
 

@@ -12,15 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ptv2_scale.config import Slurm
-from ptv2_scale.errors import UserError
 from ptv2_scale.launchers import node
-from ptv2_scale.launchers.here import Share, node_number
+from ptv2_scale.launchers.array import read_trials
+from ptv2_scale.launchers.forwarded_env import forwarded_env
 from ptv2_scale.launchers.hostfile import Host, read_hostfile
-from ptv2_scale.launchers.plan import Plan
+from ptv2_scale.launchers.local import Share, node_number
 from ptv2_scale.launchers.remote import Ssh
 from ptv2_scale.launchers.slurm import SlurmJob
-from ptv2_scale.launchers.trials import read_trials
-from ptv2_scale.launchers.variables import travelling
+from ptv2_scale.launchers.spec import Plan
+from ptv2_scale.runtime.errors import UserError
 
 _SLURM_WORDS = {
     "partition": "where the job is queued",
@@ -143,7 +143,7 @@ def slurm_job_of(
         folder=Path.cwd(),
         train=train,
         resume=options.resume,
-        variables=travelling(os.environ, Path.home(), Path.cwd()).offline(),
+        variables=forwarded_env(os.environ, Path.home(), Path.cwd()).offline(),
         trials=() if options.array is None else read_trials(options.array, run),
         doctor=settings.nodes > 1 and not options.no_doctor,
     )
@@ -182,7 +182,7 @@ def plan_of(
         group=node.Group(hosts, master, port, train),
         run=run,
         folder=Path.cwd(),
-        variables=travelling(os.environ, Path.home(), Path.cwd()).offline(),
+        variables=forwarded_env(os.environ, Path.home(), Path.cwd()).offline(),
         node_launcher=node.deepspeed if options.backend == "deepspeed" else node.torchrun,
         remote=ssh_of(options),
         fan_out=_fan_out(options),

@@ -73,7 +73,7 @@ _NODES = (
 # Its words: this Python, the run directory, and the arguments of ptv2-scale.
 # shellcheck disable=SC2016 # expanded on the node
 agent='run=$1; shift
-exec "$0" -m ptv2_scale.launchers.host run \\
+exec "$0" -m ptv2_scale.launchers.node_agent run \\
   "slurm-$SLURM_JOB_ID-${{SLURM_RESTART_COUNT:-0}}" "$SLURM_NODEID" --run "$run" -- \\
   "$0" -m deepspeed.launcher.launch --world_info={world} \\
   --node_rank="$SLURM_NODEID" --master_addr="$MASTER_ADDR" --master_port="$MASTER_PORT" \\

@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
-from ptv2_scale.launchers.environment import new_name
-from ptv2_scale.launchers.host import FAILED, FORWARDED, SAVED, Report
-from ptv2_scale.launchers.merge import Merge
-from ptv2_scale.launchers.plan import Channel, Plan
+from ptv2_scale.launchers.log_merger import Merge
+from ptv2_scale.launchers.node_agent import FAILED, FORWARDED, SAVED, Report
 from ptv2_scale.launchers.remote import Here, ask
 from ptv2_scale.launchers.restarts import Again, after_failures
-from ptv2_scale.launchers.status import REFUSED
+from ptv2_scale.launchers.spec import Channel, Plan
+from ptv2_scale.runtime.launch_context import new_name
+from ptv2_scale.runtime.status import REFUSED
 
 _LOOK_S = 0.1
 _LAST_S = 15.0  # after the first rank's host has ended

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from ptv2_scale.data.collate import Batch, Example, Padding
 from ptv2_scale.data.formats import Row
+from ptv2_scale.data.splits import Split
 from ptv2_scale.tasks.heads import Head, HeadKind, Pool
 from ptv2_scale.tasks.metrics import Metric
-from ptv2_scale.tasks.splits import Split
 
 Style = Literal["pair", "named"]
 Tokenizer = Any  # transformers' PreTrainedTokenizerBase; classic GLM's own is not derived from it

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from ptv2_scale import demo
 from ptv2_scale.config.recipe import Task as TaskConfig
-from ptv2_scale.errors import UserError, did_you_mean
-from ptv2_scale.tasks import glue, superglue
-from ptv2_scale.tasks.published import Published
-from ptv2_scale.tasks.splits import HubSplits, LocalSplits, Split, Splits
+from ptv2_scale.data.splits import HubSplits, LocalSplits, Split, Splits
+from ptv2_scale.runtime.errors import UserError, did_you_mean
+from ptv2_scale.tasks.benchmarks import glue, superglue
+from ptv2_scale.tasks.benchmarks.spec import BenchmarkSpec
 
 PUBLISHED = {task.name: task for task in (*superglue.TASKS, *glue.TASKS)}
-OWN = "classification"
+CUSTOM = "classification"
 DEMO = "demo"
-TASK_NAMES = (*PUBLISHED, DEMO, OWN)
+TASK_NAMES = (*PUBLISHED, DEMO, CUSTOM)
 
 DEMO_FOLDER = Path(demo.__file__).parent / "task"
 DEMO_FILES: Mapping[Split, str] = {"train": "train.jsonl", "validation": "validation.jsonl"}
@@ -27,14 +27,14 @@ def splits_of(config: TaskConfig) -> Splits:
     Raises:
         UserError: the task's name is not known, or its files have no folder.
     """
-    if config.name == OWN:
+    if config.name == CUSTOM:
         return _own_splits(config)
     if config.name == DEMO:
         return _demo_splits(config)
     return _published_splits(config, published_task(config.name))
 
 
-def published_task(name: str) -> Published:
+def published_task(name: str) -> BenchmarkSpec:
     """A published task by its name in a recipe.
 
     Raises:
@@ -48,7 +48,7 @@ def published_task(name: str) -> Published:
     return PUBLISHED[name]
 
 
-def _published_splits(config: TaskConfig, task: Published) -> Splits:
+def _published_splits(config: TaskConfig, task: BenchmarkSpec) -> Splits:
     files = {**task.files, **_named_files(config)}
     if config.path is None:
         return HubSplits(task.dataset, task.subset)
@@ -63,7 +63,7 @@ def _demo_splits(config: TaskConfig) -> Splits:
 def _own_splits(config: TaskConfig) -> Splits:
     if config.path is None:
         raise UserError(
-            f"task.path: missing, but task.name: {OWN} reads local files. Set task.path=FOLDER, "
+            f"task.path: missing, but task.name: {CUSTOM} reads local files. Set task.path=FOLDER, "
             "and task.train=FILE and task.validation=FILE inside it"
         )
     return LocalSplits(Path(config.path), _named_files(config))

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 HeadKind = Literal["linear", "bert", "roberta", "score"]
 Pool = Literal["first", "last"]

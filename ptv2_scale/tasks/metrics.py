@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 Labels = Sequence[int]
 

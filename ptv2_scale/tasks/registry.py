@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from ptv2_scale.config.recipe import Task as TaskConfig
-from ptv2_scale.errors import UserError
+from ptv2_scale.data.splits import Splits
+from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Task
-from ptv2_scale.tasks.catalogue import DEMO, OWN, published_task, splits_of
-from ptv2_scale.tasks.classification import ClassificationTask, LabelFormat, found_labels
+from ptv2_scale.tasks.benchmarks.spec import BenchmarkSpec
+from ptv2_scale.tasks.catalogue import CUSTOM, DEMO, published_task, splits_of
+from ptv2_scale.tasks.kinds.classification import ClassificationTask, LabelFormat, found_labels
 from ptv2_scale.tasks.metrics import metric_named
-from ptv2_scale.tasks.published import Published
-from ptv2_scale.tasks.splits import Splits
 from ptv2_scale.tasks.text import TextFormat
 
 
@@ -22,14 +22,14 @@ def build_task(config: TaskConfig) -> Task:
     Raises:
         UserError: the name is not known, or a key is missing or of no meaning for this task.
     """
-    if config.name == OWN:
+    if config.name == CUSTOM:
         return _own(config)
     if config.name == DEMO:
         return _demo(config)
     return _published(config, published_task(config.name))
 
 
-def _published(config: TaskConfig, task: Published) -> Task:
+def _published(config: TaskConfig, task: BenchmarkSpec) -> Task:
     if config.labels is not None and tuple(config.labels) != task.labels:
         raise UserError(
             f"task.labels: {task.name} has the labels {', '.join(task.labels)}; leave the key out"

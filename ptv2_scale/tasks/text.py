@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ptv2_scale.errors import UserError, did_you_mean
+from ptv2_scale.runtime.errors import UserError, did_you_mean
 from ptv2_scale.tasks.base import Style, Tokenizer
 
 Inputs = dict[str, list[int]]

@@ -19,11 +19,12 @@ from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
 from ptv2_scale.backbones import convert as convert_module
-from ptv2_scale.backbones import safetensors_writer, unfinished
+from ptv2_scale.backbones import safetensors_writer
 from ptv2_scale.backbones.convert import Conversion, convert
 from ptv2_scale.backbones.load import load_backbone
 from ptv2_scale.cli import main
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime import atomic_dir as unfinished
+from ptv2_scale.runtime.errors import UserError
 
 SMALL = 20_000  # bytes of a shard: several shards of a tiny backbone
 FORMS = ("zip", "old", "shards")

@@ -22,9 +22,9 @@ from ptv2_scale.backbones.family import attention_modules
 from ptv2_scale.backbones.glm_classic.model import eager_attention
 from ptv2_scale.backbones.load import Whole, materialise
 from ptv2_scale.config import Prefix as PrefixConfig
-from ptv2_scale.engine.build import build_model, first_values, model_filler
-from ptv2_scale.errors import UserError
-from ptv2_scale.prompts.prefix import check_room
+from ptv2_scale.methods.prefix.encoder import check_room
+from ptv2_scale.model.setup import build_model, first_values, model_filler
+from ptv2_scale.runtime.errors import UserError
 
 LENGTH = 9
 

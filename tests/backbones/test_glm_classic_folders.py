@@ -18,7 +18,7 @@ from ptv2_scale.backbones.load import build_empty, open_backbone
 from ptv2_scale.backbones.naming import PRESETS
 from ptv2_scale.backbones.presets import open_preset
 from ptv2_scale.cli import main
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 
 @pytest.mark.parametrize("form", ["safetensors", "bin"])

@@ -23,9 +23,9 @@ from ptv2_scale.backbones.glm_classic.inputs import (
 from ptv2_scale.backbones.glm_classic.model import ClassicGlm
 from ptv2_scale.backbones.glm_classic.pieces import PieceTokens
 from ptv2_scale.backbones.glm_classic.sampling import Sampling
-from ptv2_scale.errors import UserError
-from ptv2_scale.model import PromptedModel, PromptSettings
-from ptv2_scale.prompts.prefix import PrefixShape
+from ptv2_scale.methods.prefix.encoder import PrefixShape
+from ptv2_scale.model.prompted import PromptedModel, PromptSettings
+from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.heads import LinearHead
 
 PREFIX = 6

@@ -15,7 +15,7 @@ from ptv2_scale.backbones.glm_classic.inputs import (
     choice_scores,
     text_inputs,
 )
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 W = 10  # id of the word w0
 N = -100

@@ -13,7 +13,7 @@ from sentencepiece import SentencePieceProcessor
 
 from ptv2_scale.backbones.glm_classic.pieces import PieceTokens
 from ptv2_scale.backbones.tokenizers import load_tokenizer
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 FILES = {
     "GLMGPT2Tokenizer": {"vocab.json": "gpt2-vocab.json", "merges.txt": "gpt2-merges.txt"},
@@ -87,7 +87,9 @@ def test_text_is_split_as_the_vocabulary_is_known_to(kind: str, published: Publi
     assert tokenizer.decode(HELLO[kind], skip_special_tokens=True).lower() == "hello world"
 
 
-def test_chinese_is_the_sentencepiece_model_between_special_tokens(published: Published) -> None:
+def test_chinese_is_the_sentencepiece_model_between_special_tokens(
+    published: Published,
+) -> None:
     folder = published("GLMChineseTokenizer")
     pieces = SentencePieceProcessor(model_file=str(folder / "cog-pretrain.model"))
     tokenizer = load_tokenizer(folder, trust_remote_code=False)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ptv2_scale.backbones.legacy_bin import LegacyFile
 from ptv2_scale.backbones.weights import WeightFolder
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 DTYPES = (
     *(torch.float64, torch.float32, torch.float16, torch.bfloat16),

@@ -32,7 +32,7 @@ from ptv2_scale.backbones.load import (
     shared_parameters,
     weight_filler,
 )
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 CAUSAL_HEADS = ("glm", "glm4", "llama", "qwen2", "qwen3", "gpt2", "opt", "gpt_neox", "phi3")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ptv2_scale.errors import did_you_mean
+from ptv2_scale.runtime.errors import did_you_mean
 
 
 @pytest.mark.parametrize(

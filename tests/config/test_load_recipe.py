@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ptv2_scale.config import HeadOnly, Prefix, RunConfig, load_recipe, override
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 LEAST = "backbone: {name: t5-base}\ntask: {name: superglue/rte}\n"
 PYDANTIC = re.compile(

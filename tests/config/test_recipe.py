@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ptv2_scale.config import Prefix, RunConfig, dump_recipe, load_recipe
 from ptv2_scale.config.schema import json_schema
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 SCHEMA = Path(__file__).parents[2] / "recipes" / "recipe.schema.json"
 

@@ -12,7 +12,7 @@ import pytest
 
 from ptv2_scale.data import formats
 from ptv2_scale.data.sources import read_rows
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 ROWS = [
     {"text": "plain", "label": "a"},

@@ -8,7 +8,7 @@ import datasets
 import pytest
 
 from ptv2_scale.data.sources import hub_rows
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 
 def test_class_numbers_become_names(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from ptv2_scale.data.order import (
     epoch_batches,
     evaluation_batches,
 )
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 LENGTHS = st.lists(st.integers(1, 40), max_size=300)
 SMALL = st.integers(1, 6)

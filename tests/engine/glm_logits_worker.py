@@ -15,7 +15,7 @@ from parity_worker import batch
 
 from ptv2_scale import load_backbone
 from ptv2_scale.engine.build import build_engine
-from ptv2_scale.engine.ranks import start, stop
+from ptv2_scale.engine.join import start, stop
 
 
 def main(folder: Path) -> None:

@@ -16,8 +16,10 @@ from fake_setup import fake_setup
 from tiny import batch_of
 
 from ptv2_scale.backbones.load import Whole, materialise
-from ptv2_scale.engine.build import Setup, build_engine, build_model, first_values, model_filler
-from ptv2_scale.engine.ranks import Ranks, start, stop
+from ptv2_scale.distributed.ranks import RankContext
+from ptv2_scale.engine.build import build_engine
+from ptv2_scale.engine.join import start, stop
+from ptv2_scale.model.setup import Setup, build_model, first_values, model_filler
 
 ROWS = 4
 
@@ -47,7 +49,7 @@ def plain_gradients(setup: Setup) -> dict[str, torch.Tensor]:
     return {name: p.grad for name, p in model.trained().items()}
 
 
-def sharded_gradients(setup: Setup, ranks: Ranks) -> dict[str, torch.Tensor]:
+def sharded_gradients(setup: Setup, ranks: RankContext) -> dict[str, torch.Tensor]:
     engine = build_engine(setup, ranks)
     engine.train()
     share = ROWS // ranks.world

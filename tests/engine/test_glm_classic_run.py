@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import ranks
 import yaml
-from test_resume import kill_after, losses
+from killed import kill_after, losses
 from tiny import save_backbone
 
 from ptv2_scale.backbones.glm_classic import ClassicGlm, ClassicGlmConfig

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import ranks
+from killed import losses
 from private_hosts import Hosts
-from test_resume import losses
 from tiny import write_recipe
 
-FAULTY = str(Path(__file__).parents[1] / "reliability" / "faulty.py")
+FAULTY = str(Path(__file__).parents[1] / "support" / "faulty.py")
 PART = "part-0000{}-of-00002.safetensors"
 # File operations of a host's first rank inside its checkpoints, up to the third save's rename.
 OPENS_PART, RENAMES = 1 + 2 * 12 + 2, 1 + 2 * 12 + 10

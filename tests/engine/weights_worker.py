@@ -17,7 +17,7 @@ from parity_worker import batch
 from transformers import AutoModel
 
 from ptv2_scale.engine import build
-from ptv2_scale.engine.ranks import start, stop
+from ptv2_scale.engine.join import start, stop
 
 
 def gathered(engine: Any) -> dict[str, torch.Tensor]:

@@ -15,8 +15,8 @@ from tiny import WORDS, save_backbone, save_tokenizer, write_task
 
 from ptv2_scale.backbones.load import open_backbone
 from ptv2_scale.config import RunConfig
-from ptv2_scale.engine.build import build_model, first_values, open_setup
-from ptv2_scale.inspection import describe
+from ptv2_scale.estimate.parameters import describe
+from ptv2_scale.model.setup import build_model, first_values, open_setup
 
 KINDS = ("bert", "llama", "t5", "gpt2")
 CODE = "import pathlib\npathlib.Path({canary!r}).write_text('ran')\nclass Model: ...\n"

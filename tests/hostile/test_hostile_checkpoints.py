@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from strategies import damaged, json_bytes, mutated, trials
 
-from ptv2_scale.engine.checkpoint import read_state
-from ptv2_scale.engine.copies import newest
-from ptv2_scale.engine.manifest import damage
-from ptv2_scale.engine.parts import Parts
-from ptv2_scale.engine.sites import alone
+from ptv2_scale.checkpoint.file_systems import alone
+from ptv2_scale.checkpoint.manifest import damage
+from ptv2_scale.checkpoint.recovery import newest
+from ptv2_scale.checkpoint.shards import Parts
+from ptv2_scale.checkpoint.store import read_state
 
 PART = "part-00000-of-00001.safetensors"
 WHERE: dict[str, Any] = {"head.w": {"start": 0, "shape": [2, 3]}}

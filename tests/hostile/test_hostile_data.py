@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from strategies import damaged, file_names, json_bytes, junk, mutated, trials
 
 from ptv2_scale.config.recipe import Task
-from ptv2_scale.errors import UserError
-from ptv2_scale.predictions import check_output, read_input, write_predictions
+from ptv2_scale.inference.files import check_output, read_input, write_predictions
+from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Prediction
 from ptv2_scale.tasks.registry import build_task
 

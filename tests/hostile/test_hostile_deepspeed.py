@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import attacks, json_bytes, trials
 
-from ptv2_scale.engine.deepspeed_config import (
+from ptv2_scale.config.deepspeed import (
     check_deepspeed,
     complete,
     load_deepspeed,

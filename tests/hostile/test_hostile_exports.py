@@ -16,7 +16,7 @@ from safetensors.torch import save
 from strategies import damaged, file_names, json_bytes, trials
 
 from ptv2_scale.config import RunConfig
-from ptv2_scale.export import export_folder, export_peft, model_card, read_card, read_values
+from ptv2_scale.export.native import export_folder, export_peft, model_card, read_card, read_values
 
 RECIPE = RunConfig.model_validate(
     {

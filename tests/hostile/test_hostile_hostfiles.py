@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import attacks, damaged, trials
 
-from ptv2_scale.errors import UserError
 from ptv2_scale.launchers.hostfile import Host, read_hostfile
+from ptv2_scale.runtime.errors import UserError
 
 GOOD = b"# two nodes\nnode-0 slots=8\n\n  node_1.cluster\tslots=1 # the small one\r\n"
 SAFE = re.compile(r"[A-Za-z0-9._-]{1,253}", re.ASCII)

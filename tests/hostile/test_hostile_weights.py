@@ -20,8 +20,8 @@ from safetensors.torch import save
 from strategies import damaged, file_names, json_bytes, mutated, trials
 
 from ptv2_scale.backbones.weights import WeightFolder, load_pickled
-from ptv2_scale.prompts.formats import read_flat_prefix, read_tensors
-from ptv2_scale.prompts.prefix import PrefixShape
+from ptv2_scale.methods.prefix.encoder import PrefixShape
+from ptv2_scale.methods.prefix.files import read_flat_prefix, read_tensors
 
 SHAPE = PrefixShape(length=2, slots=(("decoder", 0),), kv_heads=1, head_dim=2)
 TENSORS = {

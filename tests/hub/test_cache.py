@@ -21,10 +21,10 @@ from fake_hub import Hub, Repository
 from huggingface_hub import constants
 from ranks import CHECKOUT
 
-from ptv2_scale.errors import UserError
 from ptv2_scale.hub import Held, HubItem, data_sets, held
 from ptv2_scale.hub.errors import UnreachableError, explained
-from ptv2_scale.launchers.fetch.words import Question, Word
+from ptv2_scale.launchers.fetch.protocol import Question, Word
+from ptv2_scale.runtime.errors import UserError
 
 TINY = HubItem("model", "acme/tiny")
 MODEL = "models/acme/tiny"

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 from cluster import Cluster
-from hosted import Run
+from hosted import Run, cmdline
 from points import sample
 
 Hosts = Callable[..., Cluster]
@@ -56,13 +56,6 @@ def test_the_scripts_to_copy_give_the_same_bits_as_on_one_host(
     assert "Traceback" not in text
     assert "restart" not in text
     assert run.result() == on_one_host(count)
-
-
-def cmdline(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
 
 
 def test_a_cut_link_ends_the_run_and_the_same_command_goes_on(

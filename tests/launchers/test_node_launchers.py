@@ -25,7 +25,7 @@ CRASH = """
     import os, signal, sys, threading, time
 
     def plant():
-        name = "ptv2_scale.engine.train"
+        name = "ptv2_scale.engine.trainer"
         while not hasattr(sys.modules.get(name), "Trainer"):
             time.sleep(0.02)
         trainer = sys.modules[name].Trainer

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from ptv2_scale.config import Slurm
-from ptv2_scale.errors import UserError
+from ptv2_scale.launchers.array import read_trials
+from ptv2_scale.launchers.forwarded_env import Variables
 from ptv2_scale.launchers.slurm import SlurmJob, render, submit
-from ptv2_scale.launchers.trials import read_trials
-from ptv2_scale.launchers.variables import Variables
+from ptv2_scale.runtime.errors import UserError
 
 GOLDEN = Path(__file__).with_name("golden")
 PLAIN = SlurmJob(
@@ -174,8 +174,10 @@ def test_a_launcher_on_each_node_gets_words_as_they_are(fakes: Fakes) -> None:
                    "MASTER_PORT": "21001", "PATH": os.environ["PATH"]}  # fmt: skip
     made = subprocess.run(argv[argv.index("bash") :], env=environment, capture_output=True)
     told = made.stdout.decode().split("\0")[:-1]
-    assert told[:7] == ["-m", "ptv2_scale.launchers.host", "run", "slurm-25001-0", "1", "--run",
-                        "/home/me/work/it's $(id)"]  # fmt: skip
+    assert told[:7] == [
+        *("-m", "ptv2_scale.launchers.node_agent", "run", "slurm-25001-0", "1"),
+        *("--run", "/home/me/work/it's $(id)"),
+    ]
     assert "--node_rank=1" in told
     assert told[told.index("ptv2_scale") + 1 :] == ["train", *words, "--resume", "never"]
 

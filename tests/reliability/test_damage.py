@@ -11,11 +11,11 @@ import torch
 from job import Job
 from points import EVERYTHING
 
+from ptv2_scale.checkpoint.file_systems import alone
+from ptv2_scale.checkpoint.resume import find_start, open_run
+from ptv2_scale.checkpoint.store import read_state
 from ptv2_scale.config import dump_recipe, load_recipe
-from ptv2_scale.engine.checkpoint import read_state
-from ptv2_scale.engine.resume import find_start, open_run
-from ptv2_scale.engine.sites import alone
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 FILES = ("part-00000-of-00002.safetensors", "part-00001-of-00002.safetensors",
          "trainer.json", "manifest.json")  # fmt: skip

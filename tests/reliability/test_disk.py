@@ -13,7 +13,7 @@ from faulty import remount
 from job import Job
 from points import EVERYTHING, FIRST_RANK, THIRD_SAVE, at_length
 
-from ptv2_scale.engine.manifest import damage
+from ptv2_scale.checkpoint.manifest import damage
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _DETACH = 2

@@ -13,8 +13,8 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification
 
 from ptv2_scale.backbones.load import Whole, materialise
-from ptv2_scale.engine.build import build_model, first_values, model_filler
-from ptv2_scale.errors import UserError
+from ptv2_scale.model.setup import build_model, first_values, model_filler
+from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.heads import Head, HeadKind, build_head
 
 WIDTH = 32

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Task
 from ptv2_scale.tasks.catalogue import DEMO_FOLDER
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptv2_scale.data.collate import Example, Padding
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Task
 from ptv2_scale.tasks.metrics import majority, metric_named
 

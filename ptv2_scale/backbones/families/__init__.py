@@ -14,7 +14,7 @@ from ptv2_scale.backbones.families.qwen import QWEN
 from ptv2_scale.backbones.families.roberta import ROBERTA
 from ptv2_scale.backbones.families.t5 import T5
 from ptv2_scale.backbones.family import Config, Family
-from ptv2_scale.errors import UserError, did_you_mean
+from ptv2_scale.runtime.errors import UserError, did_you_mean
 
 FAMILIES = (T5, GLM_CLASSIC, GLM4, BERT, ROBERTA, LLAMA, QWEN, GPT2, OPT, GPT_NEOX, PHI3)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sentencepiece import SentencePieceProcessor
 from transformers.tokenization_utils_sentencepiece import SentencePieceBackend
 
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 
 class GLMChineseTokenizer(SentencePieceBackend):  # type: ignore[misc]

@@ -19,12 +19,12 @@ from ptv2_scale.backbones.attention import Prefix, bind
 from ptv2_scale.backbones.glm_classic.inputs import mask_places, text_inputs
 from ptv2_scale.backbones.glm_classic.pieces import PieceTokens
 from ptv2_scale.backbones.glm_classic.sampling import Choice, Sampling
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 
 @runtime_checkable
 class Prompted(Protocol):
-    """A backbone that brings a prefix along, such as `ptv2_scale.model.PromptedModel`."""
+    """A backbone that brings a prefix along, such as `ptv2_scale.model.prompted.PromptedModel`."""
 
     backbone: Any
 

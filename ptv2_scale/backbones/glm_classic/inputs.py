@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ptv2_scale.backbones.glm_classic.pieces import PieceTokens
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 NO_LABEL = -100  # what cross_entropy leaves out
 

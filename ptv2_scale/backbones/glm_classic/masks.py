@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 # Far beyond any score, so that a row that is wholly masked gives every key the same weight, as in
 # the published code; -inf would make it nan, and a smaller value would let the scores through.

@@ -20,7 +20,7 @@ from transformers.utils import ModelOutput
 
 from ptv2_scale.backbones.glm_classic.configuration import ClassicGlmConfig
 from ptv2_scale.backbones.glm_classic.masks import additive_mask
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 
 @dataclass

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ptv2_scale.backbones.glm_classic.vocabularies import END, LONG, SENTENCE, START
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 
 @dataclass(frozen=True)

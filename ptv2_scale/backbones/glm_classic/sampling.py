@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from transformers import PreTrainedTokenizerFast
 
 from ptv2_scale.backbones.glm_classic.chinese import GLMChineseTokenizer, pieces_of
 from ptv2_scale.backbones.glm_classic.vocabularies import LONG, SENTENCE, VARIANTS, Variant
-from ptv2_scale.errors import UserError
+from ptv2_scale.runtime.errors import UserError
 
 
 def glm_tokenizer(folder: Path, kind: str, settings: Mapping[str, Any] | None = None) -> Any:

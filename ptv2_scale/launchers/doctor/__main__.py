@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 
 from ptv2_scale.launchers.doctor.facts import Meeting, Question, dump, parse
-from ptv2_scale.launchers.doctor.look import look
-from ptv2_scale.launchers.doctor.meet import meet
+from ptv2_scale.launchers.doctor.host_facts import look
+from ptv2_scale.launchers.doctor.network_probe import meet
 
 
 def _answer(action: str, asked: bytes) -> bytes:

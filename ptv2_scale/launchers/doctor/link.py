@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import psutil
 
 from ptv2_scale.launchers.doctor.facts import Link
-from ptv2_scale.launchers.interfaces import address_of, between_hosts, toward
+from ptv2_scale.runtime.interfaces import address_of, between_hosts, toward
 
 GLOO, NCCL = "GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"
 

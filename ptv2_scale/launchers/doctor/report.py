@@ -6,9 +6,9 @@ import sys
 import time
 from collections.abc import Sequence
 
+from ptv2_scale.launchers.doctor.checks import judge
+from ptv2_scale.launchers.doctor.collect import Visit
 from ptv2_scale.launchers.doctor.finding import Finding
-from ptv2_scale.launchers.doctor.judge import judge
-from ptv2_scale.launchers.doctor.visit import Visit
 
 _DONE, _REFUSED, _FAILED = 0, 2, 3
 

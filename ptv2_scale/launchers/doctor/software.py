@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from ptv2_scale.launchers.doctor.finding import Finding, Survey, hosts_with, others
-from ptv2_scale.launchers.doctor.look import OWN_CODE
+from ptv2_scale.launchers.doctor.host_facts import OWN_CODE
 
 
 def check_python(survey: Survey) -> Iterator[Finding]:

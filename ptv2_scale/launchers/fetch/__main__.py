@@ -12,11 +12,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from ptv2_scale.errors import UserError
 from ptv2_scale.hub import HubItem, choose, download, held
-from ptv2_scale.launchers.fetch.words import Fetched, Word
-from ptv2_scale.launchers.host import DONE
-from ptv2_scale.launchers.status import REFUSED
+from ptv2_scale.launchers.fetch.protocol import Fetched, Word
+from ptv2_scale.launchers.node_agent import DONE
+from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.status import REFUSED
 
 
 def fetch(item: HubItem, commit: str | None) -> Fetched:

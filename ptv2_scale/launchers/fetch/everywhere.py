@@ -8,16 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ptv2_scale.errors import UserError
 from ptv2_scale.hub import HubItem, UnreachableError, commit_of
-from ptv2_scale.launchers.environment import host_name
+from ptv2_scale.launchers.fetch.protocol import Fetched, Question, Word
 from ptv2_scale.launchers.fetch.report import Row
-from ptv2_scale.launchers.fetch.words import Fetched, Question, Word
-from ptv2_scale.launchers.plan import on_host
-from ptv2_scale.launchers.reach import Hosts
+from ptv2_scale.launchers.host_failure import explain
+from ptv2_scale.launchers.hosts import Hosts
 from ptv2_scale.launchers.remote import Answer, ask
-from ptv2_scale.launchers.silence import explain
-from ptv2_scale.progress import Progress
+from ptv2_scale.launchers.spec import on_host
+from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.launch_context import host_name
+from ptv2_scale.runtime.progress import Progress
 
 _ASKED = "ptv2_scale.launchers.fetch"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ptv2_scale.hub import HubItem
-from ptv2_scale.launchers.fetch.words import Fetched
+from ptv2_scale.launchers.fetch.protocol import Fetched
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ FROM, SECONDS = 20, 1.0
 
 
 def slow_down() -> None:
-    name = "ptv2_scale.engine.train"
+    name = "ptv2_scale.engine.trainer"
     while not hasattr(sys.modules.get(name), "Trainer"):
         time.sleep(0.02)
     trainer = sys.modules[name].Trainer

@@ -1,0 +1,231 @@
+"""Opening a run directory: fresh, or where an earlier process of the same run stopped."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Any
+
+from ptv2_scale.checkpoint.file_systems import FileSystemGroups
+from ptv2_scale.checkpoint.recovery import Found, Whole, look, newest
+from ptv2_scale.checkpoint.replication import bring
+from ptv2_scale.checkpoint.store import (
+    Damaged,
+    TrainerState,
+    checkpoint_path,
+    remove_unfinished,
+    set_aside,
+)
+from ptv2_scale.config import RunConfig
+from ptv2_scale.runtime.errors import UserError
+
+# "auto", "never", or the path of a checkpoint.
+Resume = str
+
+# What a resumed run may change. Everything else would make it another run.
+MAY_DIFFER = frozenset(
+    {
+        "run",
+        "trackers",
+        "deepspeed",
+        "backbone.name",  # the fingerprint says whether it is the same backbone
+        "backbone.tokenizer",
+        "backbone.weights",
+        "train.micro_batch",
+        "train.cpu_threads",
+        "train.gradient_checkpointing",
+        "train.head_only_baseline",
+        "task.path",
+        "evaluate.micro_batch",
+        "checkpoint.every",
+        "checkpoint.keep",
+        "checkpoint.on_error",
+        "train.not_finite",
+        "train.spike",
+        "train.time_limit",
+        "slurm",  # the whole section
+        "watchdog.silence",
+        "watchdog.stall",
+    }
+)
+
+
+def find_start(
+    path: Path, resume: Resume, config: RunConfig, fingerprint: str, sites: FileSystemGroups
+) -> Found:
+    """Find what a run is to begin from; writes nothing; every rank calls it.
+
+    Args:
+        path: the run directory.
+        resume: "never" wants a directory that is new or empty; "auto" takes the newest valid
+            checkpoint, if any; else the path of a checkpoint.
+        config: the recipe.
+        fingerprint: of the backbone.
+        sites: where this process stands.
+
+    Raises:
+        UserError: nothing may be overwritten, the checkpoint that was named is damaged, or it is
+            of another backbone or recipe.
+    """
+    found = _find(path, resume, sites)
+    if found.path is not None and found.whole is not None:
+        check_resumable(found.whole.state, config, fingerprint, found.path)
+    return found
+
+
+def open_run(path: Path, found: Found, recipe: str, sites: FileSystemGroups) -> Found:
+    """Make or reopen a run directory, on every site; every rank calls it.
+
+    Args:
+        path: the run directory.
+        found: what to begin from, of this run or another.
+        recipe: the resolved recipe, written to `recipe.yaml`.
+        sites: where this process stands.
+
+    Returns:
+        What to begin from, of this run, whole on every site.
+
+    Raises:
+        UserError: nothing can be written.
+    """
+    skipped = sites.on_leaders(lambda: _open_here(path, found.skipped, recipe))[0]
+    if found.path is None or found.whole is None:
+        return Found(None, skipped)
+    own = path / "checkpoints" / found.path.name
+    bring(found.whole, found.path, own, sites)
+    _bring_best(found.whole.state, found.path.parent, path, sites)
+    return Found(own, skipped, found.whole)
+
+
+def _open_here(path: Path, skipped: list[Damaged], recipe: str) -> list[Damaged]:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        _refuse_links(path)
+        (path / "checkpoints").mkdir(exist_ok=True)
+        _lock(path)
+        (path / "recipe.yaml").write_text(recipe)
+        remove_unfinished(path)
+        return [_aside(damaged) for damaged in skipped]
+    except OSError as error:
+        raise UserError(
+            f"{path}: the run directory cannot be written ({error.strerror})."
+        ) from None
+
+
+def _refuse_links(path: Path) -> None:
+    """A run writes and deletes inside its own directory only; the directory itself may be a link.
+
+    Raises:
+        UserError: names the link.
+    """
+    for entry in path.iterdir():
+        if entry.is_symlink():
+            raise UserError(
+                f"{entry}: is a link, and a run does not write through links inside its directory."
+                " Remove it, or choose another directory with run=PATH."
+            )
+
+
+def _lock(path: Path) -> None:
+    """Keep this run to this process, for as long as it lives.
+
+    Raises:
+        UserError: another process of this host, or of a shared file system with locks, has it.
+    """
+    handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        raise UserError(
+            f"{path}: another process is running here. Wait for it or stop it; two runs need two"
+            " directories (run=PATH). A host that died can leave its lock on a network file system:"
+            f" if nothing runs there any more, delete {path / '.lock'}."
+        ) from None
+    except OSError:
+        # Some network file systems have no locks.
+        os.close(handle)
+
+
+def _aside(damaged: Damaged) -> Damaged:
+    if not os.path.lexists(damaged.path):  # another site has it
+        return damaged
+    return Damaged(set_aside(damaged), damaged.reason)
+
+
+def _find(path: Path, resume: Resume, sites: FileSystemGroups) -> Found:
+    if resume == "never":
+        sites.on_leaders(lambda: _must_be_new(path, "--resume auto"))
+        return Found(None, [])
+    if resume == "auto":
+        found = newest(path, sites)
+        if found.path is None and found.skipped:
+            raise UserError(
+                "no checkpoint is left to resume from: " + "; ".join(map(str, found.skipped))
+            )
+        return found
+    named = Path(resume)
+    whole = look(named, sites)
+    if isinstance(whole, str):
+        raise UserError(f"--resume {resume}: not a valid checkpoint: {whole}.")
+    sites.on_leaders(lambda: _must_be_own_or_new(path, named))
+    return Found(named, [], whole)
+
+
+def _must_be_own_or_new(path: Path, named: Path) -> None:
+    if named.resolve().parent != (path / "checkpoints").resolve():
+        _must_be_new(path, "--resume with the path of one of its own checkpoints")
+
+
+def _must_be_new(path: Path, way_on: str) -> None:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(
+            f"{path}: exists already, and nothing is overwritten. Continue it with {way_on}, or"
+            " choose another directory with run=PATH."
+        )
+
+
+def _bring_best(state: TrainerState, checkpoints: Path, run: Path, sites: FileSystemGroups) -> None:
+    """Bring the best checkpoint too, where it can be had."""
+    if state.best is None or state.best.step == state.step:
+        return
+    target = checkpoint_path(run, state.best.step)
+    whole = look(checkpoints / target.name, sites)
+    if isinstance(whole, Whole):
+        bring(whole, checkpoints / target.name, target, sites)
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        flat.update(_flat(value, f"{name}.") if isinstance(value, dict) else {name: value})
+    return flat
+
+
+def _may_differ(key: str) -> bool:
+    return key in MAY_DIFFER or key.partition(".")[0] in MAY_DIFFER
+
+
+def check_resumable(state: TrainerState, config: RunConfig, fingerprint: str, path: Path) -> None:
+    """Refuse to continue with another backbone or another recipe.
+
+    Raises:
+        UserError: names every key that differs and must not.
+    """
+    if state.fingerprint != fingerprint:
+        raise UserError(
+            f"{path}: was trained on another backbone (fingerprint {state.fingerprint[:12]};"
+            f" '{config.backbone.name}' has {fingerprint[:12]})."
+        )
+    before, now = _flat(state.recipe), _flat(config.model_dump(mode="json"))
+    changed = [
+        f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key) and not _may_differ(key)
+    ]
+    if changed:
+        raise UserError(
+            f"{path}: the recipe has changed: {'; '.join(changed)}. A resumed run may change only"
+            f" {', '.join(sorted(MAY_DIFFER))}."
+        )

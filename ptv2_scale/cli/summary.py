@@ -1,0 +1,52 @@
+"""What a finished run says to the person who started it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from ptv2_scale.runtime.result import Result
+
+
+def verdict(metric: str, value: float, majority: float) -> str:
+    """One line that sets a score against always predicting the most frequent class."""
+    line = f"{metric} {value:.4f}; the most frequent class alone scores {majority:.4f}"
+    if value <= majority:
+        line += ": the model does NO BETTER than that. Try another learning rate or more epochs."
+    return line
+
+
+def _program() -> str:
+    """How to call the command line from here, where its environment is not activated either."""
+    if shutil.which("ptv2-scale"):
+        return "ptv2-scale"
+    return os.path.relpath(Path(sys.prefix) / "bin" / "ptv2-scale")
+
+
+def summary(result: Result, run: Path) -> str:
+    """The closing lines of a run: result, share of parameters, where things lie, what next."""
+    share = result.trained_parameters / (result.trained_parameters + result.backbone_parameters)
+    lines = [
+        "",
+        f"{result.task}, {result.split}: " + verdict(result.metric, result.value, result.majority),
+    ]
+    if result.head_only is not None:
+        told = f"a head alone on the same frozen backbone scores {result.head_only:.4f}"
+        worse = result.value <= result.head_only
+        lines.append(told + (": the prefix brings NO GAIN over that" if worse else ""))
+    lines += [
+        f"trained {result.trained_parameters:,} of"
+        f" {result.trained_parameters + result.backbone_parameters:,} parameters ({share:.2%})"
+        f" on {result.ranks} ranks in {result.seconds:.0f} s, at most"
+        f" {result.peak_memory_bytes / 2**20:.0f} MiB a rank",
+        f"prefix and head: {run / 'export'}",
+        f"result: {run / 'result.json'}",
+        "",
+        "next:",
+        f"  {_program()} evaluate {run}",
+        f"  {_program()} predict {run} --input ROWS.jsonl --output LABELLED.jsonl",
+        f"  {_program()} export {run} FOLDER",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,95 @@
+"""Where a task's splits are: files of a folder, or a data set of the hub."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from ptv2_scale.data.formats import Row
+from ptv2_scale.data.sources import has_header, hub_rows, read_rows
+from ptv2_scale.runtime.errors import UserError
+
+Split = Literal["train", "validation", "test"]
+
+
+class Splits(Protocol):
+    """A place that rows are read from."""
+
+    def rows(self, split: Split, columns: Sequence[str]) -> list[Row]:
+        """All rows of a split, each with at least `columns`; UserError if they cannot be had."""
+
+    def place(self, split: Split) -> str:
+        """Where the split is, for messages."""
+
+
+@dataclass(frozen=True)
+class LocalSplits:
+    """Files of one folder.
+
+    Attributes:
+        folder: where they are.
+        files: file name of each split; a split that is not named cannot be read.
+        header: column names of .tsv files where they have no header line of their own.
+        rename: names to give to columns of a file.
+    """
+
+    folder: Path
+    files: Mapping[Split, str]
+    header: tuple[str, ...] = ()
+    rename: Mapping[str, str] = field(default_factory=dict)
+
+    def rows(self, split: Split, columns: Sequence[str]) -> list[Row]:
+        """See `Splits`."""
+        path = self.path(split)
+        if not os.path.isdir(self.folder):
+            raise UserError(f"task.path: found '{self.folder}', which is not a folder")
+        header = self.header if self.header and not has_header(path, columns) else None
+        return read_rows(path, columns, header, self.rename)
+
+    def place(self, split: Split) -> str:
+        """See `Splits`."""
+        return str(self.path(split))
+
+    def path(self, split: Split) -> Path:
+        """The split's file; whether it is there is not looked at.
+
+        Raises:
+            UserError: the split has no file, or one outside the folder.
+        """
+        if split not in self.files:
+            raise UserError(
+                f"the {split} split has no file; name one inside {self.folder} with "
+                f"task.{split}=FILE"
+            )
+        file = Path(self.files[split])
+        if file.is_absolute() or ".." in file.parts:
+            raise UserError(
+                f"task.{split}: found '{file}', expected the name of a file inside task.path,"
+                " without '..'"
+            )
+        return self.folder / file
+
+
+@dataclass(frozen=True)
+class HubSplits:
+    """A data set of the Hugging Face hub, whose splits have the names used here."""
+
+    dataset: str
+    subset: str
+
+    def rows(self, split: Split, columns: Sequence[str]) -> list[Row]:
+        """See `Splits`."""
+        rows = hub_rows(self.dataset, self.subset, split)
+        missing = [column for column in columns if column not in rows[0]]
+        if missing:
+            raise UserError(
+                f"{self.place(split)}: no column '{missing[0]}'; found: {', '.join(rows[0])}"
+            )
+        return rows
+
+    def place(self, split: Split) -> str:
+        """See `Splits`."""
+        return f"{self.dataset} ({self.subset}), {split}"

@@ -1,0 +1,21 @@
+"""Memory that the ranks of a run have used."""
+
+from __future__ import annotations
+
+import resource
+
+import torch
+import torch.distributed
+
+from ptv2_scale.distributed.ranks import RankContext
+
+
+def peak_memory(ranks: RankContext) -> int:
+    """Largest memory that any rank used so far, in bytes: of the GPU, or resident without one."""
+    if ranks.device.type == "cuda":
+        own = torch.cuda.max_memory_allocated(ranks.device)
+    else:
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = torch.tensor(own, dtype=torch.int64, device=ranks.device)
+    torch.distributed.all_reduce(peak, op=torch.distributed.ReduceOp.MAX)
+    return int(peak)

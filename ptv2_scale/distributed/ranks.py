@@ -1,0 +1,76 @@
+"""Where this process stands among the ranks of a run, and what ranks do together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.distributed
+
+from ptv2_scale.runtime.errors import UserError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RankContext:
+    """Where this process stands.
+
+    Attributes:
+        rank: from 0 to world - 1.
+        world: number of ranks.
+        local: rank within this host.
+        per_host: ranks on this host.
+        device: what it computes on.
+    """
+
+    rank: int
+    world: int
+    local: int
+    per_host: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the rank that speaks and writes."""
+        return self.rank == 0
+
+
+def on_first_rank(ranks: RankContext, action: Callable[[], T]) -> T:
+    """Run `action` on rank 0 and give every rank its result, or raise its UserError everywhere.
+
+    For what touches files that all ranks share: without this, a rank that found no mistake would
+    wait for ever for one that did.
+    """
+    outcome: list[tuple[T | None, str | None]] = [(None, None)]
+    if ranks.first:
+        try:
+            outcome = [(action(), None)]
+        except UserError as error:
+            outcome = [(None, str(error))]
+    torch.distributed.broadcast_object_list(outcome, src=0)
+    value, message = outcome[0]
+    if message is not None:
+        raise UserError(message)
+    return value  # type: ignore[return-value]
+
+
+def gather(value: T, ranks: RankContext) -> list[T]:
+    """Every rank's value, in the order of ranks."""
+    if ranks.world == 1:
+        return [value]
+    values: list[T] = [value] * ranks.world
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
+def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
+    """Sum a tensor over all ranks, in place.
+
+    Args:
+        values: any shape, on the run's device.
+    """
+    torch.distributed.all_reduce(values)
+    return values

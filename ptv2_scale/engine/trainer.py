@@ -1,0 +1,202 @@
+"""The training loop: a batch order, a schedule and dropout that follow from (seed, step) alone."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ptv2_scale.config import Train
+from ptv2_scale.data.collate import Example, Padding
+from ptv2_scale.data.order import accumulation, deal, epoch_batches
+from ptv2_scale.distributed.ranks import RankContext, sum_over_ranks
+from ptv2_scale.engine.evaluator import model_inputs
+from ptv2_scale.engine.schedule import learning_rate
+from ptv2_scale.runtime.heartbeat import report_progress
+from ptv2_scale.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class BatchOrder:
+    """Which examples each optimizer step sees, for the whole run.
+
+    Attributes:
+        lengths: tokens of every training example.
+        train: the recipe's section.
+    """
+
+    lengths: tuple[int, ...]
+    train: Train
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of an epoch, the last, smaller batch included."""
+        return math.ceil(len(self.lengths) / self.train.global_batch)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the run."""
+        if self.train.steps is not None:
+            return self.train.steps
+        return (self.train.epochs or 1) * self.steps_per_epoch
+
+    def batch(self, step: int) -> list[int]:
+        """Example indices of optimizer step `step` (from 0)."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        return _epoch(self.lengths, self.train.global_batch, self.train.seed, epoch)[position]
+
+
+@lru_cache(maxsize=2)
+def _epoch(lengths: tuple[int, ...], global_batch: int, seed: int, epoch: int) -> list[list[int]]:
+    return epoch_batches(lengths, global_batch, seed, epoch)
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seed dropout for one step of one rank, so that resuming needs no generator state."""
+    mixed = (seed * 1_000_003 + step) * 65_537 + rank
+    torch.manual_seed(mixed % (1 << 63))
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One optimizer step.
+
+    Attributes:
+        step: steps made, this one included.
+        loss: mean over the global batch.
+        learning_rate: that was used.
+        gradient_norm: before clipping.
+        seconds: it took.
+        examples: in the global batch.
+    """
+
+    step: int
+    loss: float
+    learning_rate: float
+    gradient_norm: float
+    seconds: float
+    examples: int
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A step that was tried.
+
+    Attributes:
+        result: what came of it.
+        finite: loss and gradient were.
+        changed: the optimizer has changed the weights.
+        suspects: examples of this rank's micro-batches whose loss was not finite.
+        stop: some rank has been asked to stop.
+    """
+
+    result: StepResult
+    finite: bool
+    changed: bool
+    suspects: list[int]
+    stop: bool
+
+
+class Trainer:
+    """Makes optimizer steps of one recipe on a DeepSpeed engine.
+
+    Args:
+        engine: DeepSpeed's, around a `PromptedModel`.
+        task: gives the loss.
+        examples: the training split; every rank has all of it.
+        train: the recipe's section.
+        padding: how batches are padded.
+        ranks: where this process stands.
+    """
+
+    def __init__(
+        self,
+        engine: Any,
+        task: Task,
+        examples: Sequence[Example],
+        train: Train,
+        padding: Padding,
+        ranks: RankContext,
+    ) -> None:
+        self._engine, self._task, self._examples = engine, task, examples
+        self._train, self._padding, self._ranks = train, padding, ranks
+        self._micro_steps = accumulation(train.global_batch, train.micro_batch, ranks.world)
+        self.order = BatchOrder(tuple(example.length for example in examples), train)
+
+    def step(self, step: int, asked: bool) -> Attempt:
+        """Make optimizer step `step` (from 0); every rank calls it.
+
+        A loss that is not finite makes the gradient of all ranks so, and DeepSpeed then leaves
+        weights and moments as they are.
+
+        Args:
+            step: number of the step.
+            asked: this rank has been asked to stop; all learn of it with the loss.
+        """
+        began = time.perf_counter()
+        self._engine.train()
+        seed_step(self._train.seed, step, self._ranks.rank)
+        rate = self._set_learning_rate(step)
+        batch = self.order.batch(step)
+        count = self._count(batch)
+        losses: list[Tensor] = []
+        micros = self._micro_batches(batch)
+        for micro in micros:
+            report_progress(f"step {step + 1}")
+            losses.append(self._backward(micro, batch, count))
+            self._engine.step()
+        own = torch.stack(losses).float()
+        told = torch.stack((own.sum(), own.new_tensor(float(asked))))
+        loss, stop = sum_over_ranks(told).tolist()
+        norm = float(self._engine.get_global_grad_norm() or 0.0)
+        changed = self._engine.was_step_applied()
+        finite = changed and math.isfinite(loss) and math.isfinite(norm)
+        suspects = [] if finite else _suspects(micros, own.tolist())
+        seconds = time.perf_counter() - began
+        result = StepResult(step + 1, loss / count, rate, norm, seconds, len(batch))
+        return Attempt(result, finite, changed, suspects, stop > 0)
+
+    def _set_learning_rate(self, step: int) -> float:
+        total, epoch = self.order.total_steps, self.order.steps_per_epoch
+        rate = learning_rate(self._train, step, total, epoch)
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _micro_batches(self, batch: list[int]) -> list[list[int]]:
+        ranks, train = self._ranks, self._train
+        return deal(batch, ranks.rank, ranks.world, train.micro_batch, self._micro_steps)
+
+    def _count(self, batch: list[int]) -> int:
+        return self._task.loss_count([self._examples[index] for index in batch])
+
+    def _backward(self, micro: list[int], batch: list[int], count: int) -> Tensor:
+        # Without rows of its own a rank runs one that counts nothing: all ranks must run alike.
+        rows = [self._examples[index] for index in (micro or batch[:1])]
+        inputs = self._task.collate(rows, self._padding)
+        output = self._engine(**model_inputs(inputs, self._ranks.device))
+        summed = self._task.loss_sum(
+            output.logits.float(), inputs["labels"].to(output.logits.device)
+        )
+        if not micro:
+            summed = summed * 0.0
+        # DeepSpeed averages over ranks and micro-steps, which would weigh unequal ones wrongly.
+        scale = self._ranks.world * self._micro_steps / count
+        self._engine.backward(summed * scale * _one_or_nan(summed))
+        return summed.detach()
+
+
+def _one_or_nan(loss: Tensor) -> Tensor:
+    """1 where a loss is finite; else NaN, for the gradient of such a loss may look sound."""
+    return torch.where(loss.detach().isfinite(), 1.0, float("nan"))
+
+
+def _suspects(micros: list[list[int]], losses: list[float]) -> list[int]:
+    pairs = zip(micros, losses, strict=True)
+    return [index for micro, loss in pairs if not math.isfinite(loss) for index in micro]

@@ -1,0 +1,1 @@
+"""What a recipe costs, as numbers, before anything is loaded."""

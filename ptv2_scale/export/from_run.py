@@ -1,0 +1,68 @@
+"""An export from a run's directory, finished or not, without starting an engine."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ptv2_scale.checkpoint.file_systems import alone
+from ptv2_scale.checkpoint.manifest import damage
+from ptv2_scale.checkpoint.recovery import newest
+from ptv2_scale.checkpoint.resume import check_resumable
+from ptv2_scale.checkpoint.shards import Parts
+from ptv2_scale.checkpoint.store import Best, checkpoint_path, read_state
+from ptv2_scale.config import load_recipe
+from ptv2_scale.export.native import CARD_FILE, Card, read_card, read_values, write_export
+from ptv2_scale.model.setup import open_setup
+from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.files import read_json
+
+_logger = logging.getLogger(__name__)
+
+
+def export_run(source: Path, target: Path) -> None:
+    """Export the best checkpoint of a run, or copy an export.
+
+    Args:
+        source: a run directory, or an export.
+        target: folder to be made.
+
+    Raises:
+        UserError: there is no valid checkpoint, or the backbone has changed.
+    """
+    if (source / CARD_FILE).is_file():
+        write_export(target, read_card(source), read_values(source))
+        return
+    last = _newest(source)
+    state = read_state(last)
+    setup = open_setup(load_recipe(source / "recipe.yaml", []))
+    check_resumable(state, setup.config, setup.fingerprint, last)
+    parts = Parts(_best(source, state.best, last))
+    values = {name: parts.whole(name) for name in parts.shapes()}
+    write_export(target, Card.of(setup, _result(source / "result.json")), values)
+
+
+def _newest(run: Path) -> Path:
+    found = newest(run, alone())
+    if found.path is None:
+        why = "; ".join(map(str, found.skipped)) or f"no checkpoint in {run / 'checkpoints'}"
+        raise UserError(f"{run}: nothing to export: {why}.")
+    return found.path
+
+
+def _best(run: Path, best: Best | None, last: Path) -> Path:
+    if best is None:
+        return last
+    path = checkpoint_path(run, best.step)
+    wrong = damage(path)
+    if wrong is None:
+        return path
+    _logger.warning(f"{path}, the best checkpoint: {wrong}; the newest is exported, {last}")
+    return last
+
+
+def _result(path: Path) -> dict[str, object]:
+    found = read_json(path) if path.is_file() else {}
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: not a result; delete it to export without one.")
+    return found

@@ -1,0 +1,1 @@
+"""Exports at work: predictions, and prompted models for one's own Python."""

@@ -1,0 +1,103 @@
+"""What a host is and has, as a rank there would find it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from contextlib import suppress
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+
+import ptv2_scale
+from ptv2_scale.hub import held
+from ptv2_scale.launchers.doctor.contents import seen, seen_files
+from ptv2_scale.launchers.doctor.facts import Facts, Gpu, Question, RunFolder
+from ptv2_scale.launchers.doctor.limits import free_bytes, limits, usable_memory
+from ptv2_scale.launchers.doctor.link import link_to
+from ptv2_scale.runtime.launch_context import host_name
+from ptv2_scale.runtime.shared_fs_probe import marked, nearest_folder
+
+OWN_CODE = "ptv2_scale's code"
+
+_REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
+
+
+def look(question: Question) -> Facts:
+    """Answer for this host."""
+    return Facts(
+        machine=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+        system=f"{platform.system()} {platform.machine()}",
+        python=platform.python_version(),
+        packages=packages(),
+        paths={what: seen(Path(path)) for what, path in question.paths.items()},
+        hub=[None if found is None else found.commit for found in map(held, question.hub)],
+        run=None if question.run is None else _run_folder(Path(question.run), question.mark),
+        memory=usable_memory(),
+        gpus=_gpus(),
+        link=link_to(question.master, os.environ),
+        limits=limits(),
+    )
+
+
+def packages() -> dict[str, str]:
+    """Versions of what this package needs; a digest stands for its own code."""
+    found = {OWN_CODE: _own_code()}
+    for text in _requirements():
+        name = _REQUIREMENT.match(text)
+        if name is not None and "extra ==" not in text:
+            found[name[0]] = _version(name[0])
+    return found
+
+
+def _requirements() -> list[str]:
+    try:
+        return metadata.requires("ptv2_scale") or []
+    except metadata.PackageNotFoundError:  # a checkout that PYTHONPATH names
+        return []
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _own_code() -> str:
+    folder = Path(ptv2_scale.__file__).parent
+    return seen_files(folder, sorted(folder.rglob("*.py"))).digest[:12]
+
+
+def _run_folder(run: Path, mark: str) -> RunFolder:
+    """Where the run directory would be, and whether it can be written."""
+    folder, problem = nearest_folder(run), ""
+    try:
+        with marked(folder / f"{mark}.{host_name()}"):
+            pass
+    except OSError as error:
+        problem = error.strerror or str(error)
+    found = os.statvfs(folder)
+    return RunFolder(
+        str(folder), problem, free_bytes(folder), found.f_favail if found.f_files else None
+    )
+
+
+def _gpus() -> list[Gpu]:
+    # Here alone: asked of torch, as ranks ask, and not of a tool that may see other devices.
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    return [_gpu(number) for number in range(torch.cuda.device_count())]
+
+
+def _gpu(number: int) -> Gpu:
+    import torch
+
+    properties = torch.cuda.get_device_properties(number)
+    found = Gpu(properties.name, properties.total_memory, 0)
+    with suppress(RuntimeError):  # a device that others hold for themselves
+        found = replace(found, free=torch.cuda.mem_get_info(number)[0])
+    return found

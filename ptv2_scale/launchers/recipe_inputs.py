@@ -1,0 +1,79 @@
+"""What a recipe reads: files and folders that every host must have, and what is on the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ptv2_scale.backbones.naming import named_folder
+from ptv2_scale.config import Prefix, RunConfig
+from ptv2_scale.config.deepspeed import load_deepspeed, shipped_configs
+from ptv2_scale.data.splits import HubSplits, LocalSplits, Splits
+from ptv2_scale.hub import HubItem
+from ptv2_scale.tasks.catalogue import splits_of
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a recipe reads.
+
+    Attributes:
+        paths: files and folders, by what they are: "recipe", "backbone", "training data", ...
+        hub: models, tokenizers and data sets of the hub.
+        gathered: whether ranks gather the backbone from all hosts in every pass: ZeRO-3 does,
+            but for hpZ, which keeps a copy within each host.
+    """
+
+    paths: dict[str, Path]
+    hub: tuple[HubItem, ...]
+    gathered: bool
+
+
+def inputs_of(config: RunConfig, recipe: Path) -> Inputs:
+    """What a recipe reads, by its words alone: but for DeepSpeed's JSON nothing is opened.
+
+    Args:
+        config: the recipe.
+        recipe: its file.
+
+    Raises:
+        UserError: the backbone is a preset, the task's name is not known, a split has no file, or
+            DeepSpeed's JSON is none.
+    """
+    backbone, splits = config.backbone, splits_of(config.task)
+    revisions = {"backbone": backbone.revision, "tokenizer": None}
+    folders, hub = {}, []
+    for what, name in (("backbone", backbone.name), ("tokenizer", backbone.tokenizer)):
+        folder = None if name is None else named_folder(name)
+        if folder is not None:
+            folders[what] = folder
+        elif name is not None:
+            code = backbone.trust_remote_code
+            hub.append(HubItem("model", name, revisions[what], code=code))
+    if isinstance(splits, HubSplits):
+        hub.append(HubItem("dataset", splits.dataset, subset=splits.subset))
+    return Inputs(
+        {"recipe": recipe, **folders, **dict(_data(splits)), **dict(_named(config))},
+        tuple(dict.fromkeys(hub)),
+        _gathered(config),
+    )
+
+
+def _data(splits: Splits) -> Iterator[tuple[str, Path]]:
+    if isinstance(splits, LocalSplits):
+        yield "training data", splits.path("train")
+        yield "validation data", splits.path("validation")
+
+
+def _named(config: RunConfig) -> Iterator[tuple[str, Path]]:
+    if config.deepspeed not in shipped_configs():
+        yield "DeepSpeed's JSON", Path(config.deepspeed)
+    prompt = config.prompt
+    if isinstance(prompt, Prefix) and prompt.init_from is not None:
+        yield "saved prefix", Path(prompt.init_from)
+
+
+def _gathered(config: RunConfig) -> bool:
+    zero = load_deepspeed(config.deepspeed).get("zero_optimization", {})
+    return bool(zero.get("stage") == 3 and "zero_hpz_partition_size" not in zero)

@@ -1,0 +1,157 @@
+"""Small files of strangers, read whole: regular files only, up to a size, UTF-8, JSON not too deep.
+
+Whatever is wrong with one is a `UserError` that names the file and, where there is one, the line.
+And files of our own: `replace_own`, and `sync` for those that must be on the disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from ptv2_scale.runtime.errors import UserError
+
+# The largest real ones are indices of weight shards and exports' cards: some megabytes.
+MAX_JSON_BYTES = 64 << 20
+# Python's own limit (1000 calls) is in the way of whoever prints or copies the value later.
+MAX_JSON_DEPTH = 100
+
+
+def read_text(path: Path, most: int, what: str) -> str:
+    """The text of a file.
+
+    Args:
+        path: a regular file, or a link to one: a pipe or a device might never end.
+        most: bytes it may have.
+        what: it is to be, for the message: "a recipe".
+
+    Raises:
+        UserError: it is no such file, larger, or not UTF-8.
+    """
+    try:
+        if not os.path.isfile(path):
+            raise UserError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}.")
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{path}: cannot be read: {reason}.") from None
+    if len(content) > most:
+        raise UserError(f"{path}: larger than {most >> 10} KiB, so this is not {what}.")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}:{line}: not UTF-8. Save the file as UTF-8.") from None
+
+
+def read_json(path: Path, *, unique_keys: bool = False) -> Any:
+    """The value of a JSON file.
+
+    Args:
+        path: see `read_text`.
+        unique_keys: refuse a key that comes twice in an object; else the last one counts.
+
+    Raises:
+        UserError: see `read_text`; it is not JSON, or nested too deeply.
+    """
+    text = read_text(path, MAX_JSON_BYTES, "a file of settings")
+    try:
+        return parse_json(text, unique_keys=unique_keys)
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}:{error.lineno}: not JSON: {error.msg}.") from None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}.") from None
+
+
+class _RepeatedKeyError(ValueError):
+    """An object of a JSON text names a key twice."""
+
+
+def parse_json(text: str, *, unique_keys: bool = False) -> Any:
+    """The value of a JSON text; see `read_json`.
+
+    Raises:
+        ValueError: it is not JSON, nested too deeply, or has half a character in it.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_unique if unique_keys else None)
+        deep = _is_deeper(value, MAX_JSON_DEPTH)
+    except RecursionError:
+        value, deep = None, True
+    except (json.JSONDecodeError, _RepeatedKeyError):
+        raise
+    except ValueError as error:  # a number of too many digits
+        raise ValueError(f"not JSON: {error}") from None
+    if deep:
+        raise ValueError(f"JSON nested too deeply, more than {MAX_JSON_DEPTH} levels")
+    if "\\ud" in text or "\\uD" in text:
+        _refuse_half_characters(value)
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    twice = sorted(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+    if twice:
+        raise _RepeatedKeyError(f"given twice in one object: {', '.join(twice)}")
+    return dict(pairs)
+
+
+def _is_deeper(value: Any, most: int) -> bool:
+    level = [value]
+    for _ in range(most + 1):
+        outer = [one for one in level if isinstance(one, (dict, list))]
+        level = [
+            inner for one in outer for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _refuse_half_characters(value: Any) -> None:
+    # Neither a tokenizer nor a file takes a lone surrogate.
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError(
+            "half a character (a lone surrogate, \\ud800 to \\udfff) is no text"
+        ) from None
+
+
+def replace_own(path: Path, content: str, mark: str) -> None:
+    """Write a file that people may have put another one in place of.
+
+    Args:
+        path: its folder is made where it is not there.
+        content: text; what was no UTF-8 on the command line is written as it was.
+        mark: near the beginning of the content, by which a file of ours is known.
+
+    Raises:
+        UserError: something else is there, or it cannot be written.
+    """
+    try:
+        if path.is_symlink() or (path.exists() and mark not in path.read_text()[:4000]):
+            raise UserError(f"{path}: is there already, and was not made here. Move it away.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}")
+        unfinished.write_bytes(os.fsencode(content))
+        unfinished.replace(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be written: {error}.") from None
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of files, is on the disk.
+
+    Raises:
+        OSError: it is not there, or cannot be written.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

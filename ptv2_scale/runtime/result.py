@@ -1,0 +1,48 @@
+"""What a run reached, as it is written to `RUN/result.json`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run reached.
+
+    Attributes:
+        task: name of the task.
+        split: that was evaluated.
+        metric: name of the metric.
+        value: the best evaluation's.
+        majority: score of always predicting the most frequent class of that split.
+        best_step: step of the best evaluation.
+        steps: optimizer steps made.
+        trained_parameters: of prefix encoder and head.
+        backbone_parameters: frozen.
+        seconds: wall-clock time of this process, start-up included.
+        peak_memory_bytes: the largest of all ranks: GPU memory on a GPU, resident memory without.
+        ranks: number of them.
+        head_only: score of a head trained alone, where asked for.
+    """
+
+    task: str
+    split: str
+    metric: str
+    value: float
+    majority: float
+    best_step: int
+    steps: int
+    trained_parameters: int
+    backbone_parameters: int
+    seconds: float
+    peak_memory_bytes: int
+    ranks: int
+    head_only: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is written; `head_only` only where it was asked for."""
+        fields = asdict(self)
+        if self.head_only is None:
+            del fields["head_only"]
+        return fields

@@ -1,0 +1,44 @@
+"""GLUE's CoLA, SST-2 and MRPC, as the published .tsv files have them."""
+
+from collections.abc import Mapping
+
+from ptv2_scale.data.splits import Split
+from ptv2_scale.tasks.benchmarks.spec import BenchmarkSpec
+
+HUB = "nyu-mll/glue"
+FILES: Mapping[Split, str] = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
+
+COLA = BenchmarkSpec(
+    name="glue/cola",
+    dataset=HUB,
+    subset="cola",
+    files=FILES,
+    columns=("sentence",),
+    labels=("0", "1"),
+    metric="matthews",
+    also=("accuracy",),
+    hub_labels=("unacceptable", "acceptable"),
+    header=("source", "label", "star", "sentence"),  # of train and dev; test has its own
+)
+SST2 = BenchmarkSpec(
+    name="glue/sst2",
+    dataset=HUB,
+    subset="sst2",
+    files=FILES,
+    columns=("sentence",),
+    labels=("0", "1"),
+    hub_labels=("negative", "positive"),
+)
+MRPC = BenchmarkSpec(
+    name="glue/mrpc",
+    dataset=HUB,
+    subset="mrpc",
+    files=FILES,
+    columns=("sentence1", "sentence2"),
+    labels=("0", "1"),
+    also=("f1",),
+    hub_labels=("not_equivalent", "equivalent"),
+    rename={"#1 String": "sentence1", "#2 String": "sentence2", "Quality": "label"},
+)
+
+TASKS = (COLA, SST2, MRPC)

@@ -1,0 +1,40 @@
+"""What there is to say of a published classification task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ptv2_scale.data.splits import Split
+
+
+@dataclass(frozen=True)
+class BenchmarkSpec:
+    """A published task, declared as data.
+
+    Attributes:
+        name: the name in a recipe.
+        dataset, subset: where the hub has it.
+        files: file names of the published folder.
+        columns: the columns that are read.
+        labels: the classes, as the published files write them.
+        metric: the published metric.
+        also: metrics reported beside it.
+        template: joins the columns to one text.
+        hub_labels: the hub's name of each class, in the order of `labels`.
+        header: column names of files without a header line.
+        rename: the hub's names of the published files' columns.
+    """
+
+    name: str
+    dataset: str
+    subset: str
+    files: Mapping[Split, str]
+    columns: tuple[str, ...]
+    labels: tuple[str, ...]
+    metric: str = "accuracy"
+    also: tuple[str, ...] = ()
+    template: str | None = None
+    hub_labels: tuple[str, ...] = ()
+    header: tuple[str, ...] = ()
+    rename: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,52 @@
+"""SuperGLUE's classification tasks, in the text formats of P-Tuning v2."""
+
+from collections.abc import Mapping
+
+from ptv2_scale.data.splits import Split
+from ptv2_scale.tasks.benchmarks.spec import BenchmarkSpec
+
+HUB = "aps/super_glue"
+FILES: Mapping[Split, str] = {
+    "train": "train.jsonl",
+    "validation": "val.jsonl",
+    "test": "test.jsonl",
+}
+
+BOOLQ = BenchmarkSpec(
+    name="superglue/boolq",
+    dataset=HUB,
+    subset="boolq",
+    files=FILES,
+    columns=("question", "passage"),
+    labels=("false", "true"),
+    hub_labels=("False", "True"),
+)
+CB = BenchmarkSpec(
+    name="superglue/cb",
+    dataset=HUB,
+    subset="cb",
+    files=FILES,
+    columns=("premise", "hypothesis"),
+    labels=("entailment", "contradiction", "neutral"),
+    also=("f1_macro",),
+)
+RTE = BenchmarkSpec(
+    name="superglue/rte",
+    dataset=HUB,
+    subset="rte",
+    files=FILES,
+    columns=("premise", "hypothesis"),
+    labels=("entailment", "not_entailment"),
+)
+WIC = BenchmarkSpec(
+    name="superglue/wic",
+    dataset=HUB,
+    subset="wic",
+    files=FILES,
+    columns=("sentence1", "sentence2", "word"),
+    labels=("false", "true"),
+    template="{sentence1} {sentence2} Does {word} have the same meaning in both sentences?",
+    hub_labels=("False", "True"),
+)
+
+TASKS = (BOOLQ, CB, RTE, WIC)

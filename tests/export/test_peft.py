@@ -1,0 +1,199 @@
+"""PEFT reads what we export, and we read what PEFT trains: the same logits either way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import PeftModel, PrefixTuningConfig, get_peft_model
+from safetensors.torch import load_file
+from tiny import batch_of, write_recipe
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification
+
+from ptv2_scale import load_prompted
+from ptv2_scale.backbones.load import Whole, materialise
+from ptv2_scale.config import load_recipe
+from ptv2_scale.export.native import Card, export_peft, write_export
+from ptv2_scale.methods.prefix.files import read_flat_prefix
+from ptv2_scale.model.setup import Setup, build_model, first_values, model_filler, open_setup
+from ptv2_scale.runtime.errors import UserError
+
+LENGTH = 6
+LABELS = ["no", "yes", "perhaps"]
+PEFT_KINDS = ("bert", "roberta", "glm", "llama")
+
+
+@pytest.fixture(scope="module")
+def recipes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A job of every architecture, with the head of transformers."""
+    task = {"head": "hf", "labels": LABELS}
+    return {
+        kind: write_recipe(tmp_path_factory.mktemp(kind), kind, task=task) for kind in PEFT_KINDS
+    }
+
+
+def setup_of(recipe: Path, *overrides: str) -> Setup:
+    return open_setup(load_recipe(recipe, overrides))
+
+
+def write(setup: Setup, folder: Path) -> Path:
+    """An export whose prefix and head are wide random numbers, so that mistakes show."""
+    generator = torch.Generator().manual_seed(1)
+    values = {
+        name: torch.randn(value.shape, generator=generator)
+        for name, value in first_values(setup).items()
+    }
+    write_export(folder, Card.of(setup, {}), values)
+    return folder
+
+
+def logits_of(model: Any, batch: dict[str, Tensor]) -> Tensor:
+    with torch.no_grad():
+        return model(**batch).logits
+
+
+def classifier(folder: Path) -> Any:
+    """The backbone with a new head, as a user of PEFT loads it."""
+    torch.manual_seed(4)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=len(LABELS))
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoder"), [("glm", "mlp"), *((kind, "table") for kind in PEFT_KINDS)]
+)
+def test_peft_loads_the_export_and_gives_the_same_logits(
+    kind: str, encoder: str, recipes: dict[str, Path], tmp_path: Path
+) -> None:
+    setup = setup_of(recipes[kind], f"prompt.encoder={encoder}")
+    export = write(setup, tmp_path / "ours")
+    export_peft(export, tmp_path / "peft")
+    theirs = PeftModel.from_pretrained(classifier(setup.files.folder), tmp_path / "peft").eval()
+    batch = batch_of("right")
+    batch["input_ids"][batch["attention_mask"] == 0] = setup.padding.token
+    ours = logits_of(load_prompted(export), batch)
+    assert ours.shape == (3, len(LABELS))
+    torch.testing.assert_close(logits_of(theirs, batch), ours, rtol=0, atol=1e-5)
+    assert float(ours.abs().max()) > 0.1
+
+
+def test_the_peft_folder_is_what_older_versions_read(
+    recipes: dict[str, Path], tmp_path: Path
+) -> None:
+    setup = setup_of(recipes["llama"])
+    export_peft(write(setup, tmp_path / "ours"), tmp_path / "peft")
+    config = json.loads((tmp_path / "peft" / "adapter_config.json").read_text())
+    assert not {"init_weights", "peft_version"} & config.keys()
+    assert config["prefix_projection"] is False
+    assert config["token_dim"] == 2 * 8  # key/value heads, fewer than the query heads
+    tensors = load_file(tmp_path / "peft" / "adapter_model.safetensors")
+    assert {name: list(value.shape) for name, value in tensors.items()} == {
+        "prompt_embeddings": [LENGTH, 3 * 2 * 16],
+        "base_model.score.weight": [3, 32],
+    }
+
+
+def train_with_peft(base: Any, projection: bool, batch: dict[str, Tensor]) -> Any:
+    """A few steps of PEFT's own prefix tuning, all tokens of the batch being visible."""
+    config = PrefixTuningConfig(
+        task_type="SEQ_CLS",
+        num_virtual_tokens=LENGTH,
+        prefix_projection=projection,
+        encoder_hidden_size=16,
+    )
+    model = get_peft_model(base, config).train()
+    optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=0.05)
+    for _ in range(3):
+        model(**batch, labels=torch.tensor([0, 1, 2])).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model.eval()
+
+
+def prompted(setup: Setup, values: dict[str, Tensor]) -> Any:
+    """Our model with these trained values, without an export in between."""
+    model = build_model(setup)
+    materialise(model, model_filler(setup, model, values), Whole())
+    return model.eval()
+
+
+def head_values(kind: str, adapter: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The head that PEFT saved beside the prefix, under the names of our head."""
+    stem = "base_model.classifier." if kind == "roberta" else "base_model."
+    return {
+        "head." + name.removeprefix(stem): value
+        for name, value in adapter.items()
+        if name.startswith(stem)
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "projection"), [("llama", True), *((kind, False) for kind in PEFT_KINDS)]
+)
+def test_a_prefix_that_peft_trained_is_read_back(
+    kind: str, projection: bool, recipes: dict[str, Path], tmp_path: Path
+) -> None:
+    setup = setup_of(recipes[kind])
+    batch = batch_of("right")
+    batch["input_ids"][batch["attention_mask"] == 0] = setup.padding.token
+    theirs = train_with_peft(classifier(setup.files.folder), projection, batch)
+    theirs.save_pretrained(tmp_path / "adapter")
+    assert setup.shape is not None
+    flat = read_flat_prefix(tmp_path / "adapter", setup.shape)
+    assert torch.equal(flat, theirs.get_prompt_embedding_to_save("default"))
+    adapter = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    values = {"prefix_encoder.embedding.weight": flat, **head_values(kind, adapter)}
+    found = logits_of(prompted(setup, values), batch)
+    torch.testing.assert_close(found, logits_of(theirs, batch), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["task.head=linear"], "its head is not transformers' own; train with task.head: hf"),
+        (["prompt.layers=2-3"], "it prompts every layer, and this prefix is in layers 2-3 only"),
+        (["prompt.positions=keep"], "it always shifts positions"),
+        (["prompt={method: none}"], "it has no prefix"),
+    ],
+)
+def test_what_peft_cannot_express_is_refused(
+    overrides: list[str], reason: str, recipes: dict[str, Path], tmp_path: Path
+) -> None:
+    export = write(setup_of(recipes["bert"], *overrides), tmp_path / "ours")
+    with pytest.raises(UserError) as caught:
+        export_peft(export, tmp_path / "peft")
+    assert reason in str(caught.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ours"]
+
+
+def test_every_layer_by_number_is_every_layer(recipes: dict[str, Path], tmp_path: Path) -> None:
+    export = write(setup_of(recipes["bert"], "prompt.layers=1-3"), tmp_path / "ours")
+    export_peft(export, tmp_path / "peft")
+    assert (tmp_path / "peft" / "adapter_model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("t5", "T5's encoder and cross-attention no prefix"),
+        ("glm_classic", "transformers has no classic GLM"),
+    ],
+)
+def test_families_that_peft_lacks_are_refused(kind: str, reason: str, tmp_path: Path) -> None:
+    export = write(setup_of(write_recipe(tmp_path, kind)), tmp_path / "ours")
+    with pytest.raises(UserError, match=reason):
+        export_peft(export, tmp_path / "peft")
+    assert not (tmp_path / "peft").exists()
+
+
+def test_an_existing_folder_is_left_alone(recipes: dict[str, Path], tmp_path: Path) -> None:
+    export = write(setup_of(recipes["bert"]), tmp_path / "ours")
+    (tmp_path / "peft").mkdir()
+    (tmp_path / "peft" / "mine").write_text("precious")
+    with pytest.raises(UserError, match="exists already"):
+        export_peft(export, tmp_path / "peft")
+    assert [path.name for path in (tmp_path / "peft").iterdir()] == ["mine"]

@@ -1,0 +1,241 @@
+"""What the doctor makes of facts that test hosts cannot have: GPUs, other clocks, slow networks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ptv2_scale.hub import HubItem
+from ptv2_scale.launchers.doctor import limits as grants
+from ptv2_scale.launchers.doctor.checks import judge
+from ptv2_scale.launchers.doctor.contents import seen
+from ptv2_scale.launchers.doctor.facts import (
+    Facts,
+    Gpu,
+    Limits,
+    Link,
+    Met,
+    RunFolder,
+    Seen,
+    dump,
+    parse,
+)
+from ptv2_scale.launchers.doctor.finding import Finding, Survey, named
+from ptv2_scale.launchers.doctor.link import link_to
+from ptv2_scale.launchers.doctor.report import exit_code
+
+GB = 10**9
+H100 = Gpu("H100", 80 * GB, 79 * GB)
+WELL = Facts(
+    machine="1",
+    system="Linux x86_64",
+    python="3.12.1",
+    packages={"torch": "2.9.0", "deepspeed": "0.19.8"},
+    paths={"backbone": Seen("d", 20 * GB, "i")},
+    hub=["c0ffee"],
+    run=RunFolder("/runs", "", 900 * GB, 10**6),
+    memory=500 * GB,
+    gpus=[H100, H100],
+    link=Link("ib0", "10.0.0.1"),
+    limits=Limits(65536, None, 64 * GB, True, 50 * GB),
+)
+HOSTS = ("n1", "n2", "n3", "n4")
+
+
+def met(**changes: object) -> Met:
+    values = {
+        "unreached": {},
+        "no_meeting_place": "",
+        "clock": dict.fromkeys(HOSTS[1:], 0.0),
+        "bandwidth": 3e9,
+        "lookup": 0.01,
+        "marks": list(HOSTS),
+    }
+    return Met(**{**values, **changes})  # type: ignore[arg-type]
+
+
+SURVEY = Survey(
+    slots=dict.fromkeys(HOSTS, 2),
+    paths={"backbone": "/models/glm-10b"},
+    hub=(HubItem("model", "some/tokenizer"),),
+    run="runs/one",
+    facts={host: replace(WELL, machine=host) for host in HOSTS},
+    met={host: met() for host in HOSTS},
+)
+
+
+def with_facts(**changes: object) -> list[Finding]:
+    """What is found where the third host has other facts."""
+    facts = {**SURVEY.facts, "n3": replace(WELL, machine="n3", **changes)}
+    return judge(replace(SURVEY, facts=facts))
+
+
+def with_met(host: str, **changes: object) -> list[Finding]:
+    return judge(replace(SURVEY, met={**SURVEY.met, host: met(**changes)}))
+
+
+def the(level: str, findings: list[Finding]) -> Finding:
+    """The only finding of a level; all others are well."""
+    (one,) = [one for one in findings if one.level == level]
+    assert all(other.level == "ok" for other in findings if other is not one), findings
+    return one
+
+
+def test_well_hosts() -> None:
+    findings = judge(SURVEY)
+    assert {one.level for one in findings} == {"ok"}
+    assert exit_code(findings) == 0
+    assert len({one.check for one in findings}) == 14
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "check", "text"),
+    [
+        ({"python": "3.11.2"}, "FAIL", "python", "n3: 3.11.2, Linux x86_64, where others have"),
+        ({"packages": {"torch": "2.9.0"}}, "FAIL", "packages", "n3: deepspeed unknown, where"),
+        ({"paths": {"backbone": Seen("e", GB, "i")}}, "FAIL", "backbone",
+         "n3: /models/glm-10b: other contents (1 GB) than elsewhere (20 GB)"),
+        ({"paths": {"backbone": Seen(problem="Permission denied")}}, "FAIL", "backbone",
+         "n3: /models/glm-10b: Permission denied"),
+        ({"paths": {"backbone": Seen("d", 20 * GB, "j")}}, "note", "backbone", "its own copy"),
+        ({"hub": [None]}, "FAIL", "hub", "n3: not, or not whole, in the cache of the hub"),
+        ({"hub": ["beef"]}, "FAIL", "hub", "n3: some/tokenizer at commit beef, where others"),
+        ({"run": RunFolder("/runs", "", 10**7, None)}, "FAIL", "disk", "n3: 10 MB left"),
+        ({"run": RunFolder("/runs", "", 900 * GB, 3)}, "FAIL", "disk", "n3: room for 3 more"),
+        ({"memory": GB}, "warn", "memory", "n3: 1 GB for 2 ranks"),
+        ({"gpus": [H100, Gpu("H100", 80 * GB, 9 * GB)]}, "warn", "accelerators",
+         "n3: 9 GB of 80 GB free on GPU 1"),
+        ({"gpus": [Gpu("A100", 40 * GB, 40 * GB)] * 2}, "warn", "accelerators",
+         "2 x A100 with 40 GB (n3)"),
+        ({"limits": replace(WELL.limits, open_files=256)}, "warn", "limits", "n3: 256 open files"),
+        ({"limits": replace(WELL.limits, locked_memory=65536)}, "warn", "limits",
+         "n3: InfiniBand, but only 65.5 KB of locked memory"),
+        ({"limits": replace(WELL.limits, shared_memory=64 * 10**6)}, "warn", "limits",
+         "n3: 64 MB of shared memory"),
+        ({"limits": replace(WELL.limits, temporary=None)}, "warn", "limits", "n3: no room for"),
+        ({"link": Link("ib7", "", "GLOO_SOCKET_IFNAME", "no interface fits")}, "FAIL", "interface",
+         "n3: no interface fits"),
+    ],
+)  # fmt: skip
+def test_one_host_is_not_like_the_others(
+    changes: dict[str, object], level: str, check: str, text: str
+) -> None:
+    found = the(level, with_facts(**changes))
+    assert found.check == check
+    assert text in found.text
+    assert found.mend or level == "note"
+    assert exit_code([found]) == (2 if level == "FAIL" else 0)
+
+
+def test_a_host_with_too_few_gpus() -> None:
+    failed = [one for one in with_facts(gpus=[]) if one.level == "FAIL"]
+    assert [one.text for one in failed] == ["n3: 0 can be seen, for 2 ranks"]
+
+
+def test_what_the_launching_host_has_counts_too() -> None:
+    found = the("FAIL", judge(replace(SURVEY, here={"backbone": "older"})))
+    assert "other contents on the hosts than here" in found.text
+
+
+@pytest.mark.parametrize(
+    ("host", "changes", "level", "text"),
+    [
+        ("n2", {"unreached": {"n3": "10.0.0.3 port 1: no answer"}}, "FAIL",
+         "n2 cannot reach n3: 10.0.0.3 port 1: no answer"),
+        ("n4", {"no_meeting_place": "the name 'n1' is not known there"}, "FAIL",
+         "n4: the name 'n1' is not known there"),
+        ("n1", {"clock": {"n2": 0.0, "n3": -61.3}}, "warn", "n3: 61.3 s behind n1"),
+        ("n2", {"lookup": 2.1}, "warn", "n2: looking up the name of another host's address"),
+        ("n2", {"bandwidth": 1e8}, "warn", "100 MB/s or more to the next host, least from n2,"),
+    ],
+)  # fmt: skip
+def test_networks(host: str, changes: dict[str, object], level: str, text: str) -> None:
+    found = the(level, with_met(host, **changes))
+    assert text in found.text
+    assert found.mend
+
+
+def test_who_shares_the_run_directory() -> None:
+    apart = {"n3": met(marks=["n3", "n4"]), "n4": met(marks=["n3", "n4"])}
+    findings = judge(replace(SURVEY, met={**SURVEY.met, **apart}))
+    assert "not shared (n1, n2 | n3, n4)" in the("note", findings).text
+
+
+def test_what_gathering_the_backbone_costs() -> None:
+    (line,) = [one for one in judge(replace(SURVEY, gathered=True)) if one.check == "bandwidth"]
+    # 2 x 20 GB x 3/4 at 3 GB/s
+    assert "about 10 s of each micro-batch" in line.text
+    assert "zero3_hpz" in line.text
+
+
+def test_many_hosts_are_not_all_named() -> None:
+    names = [f"n{number}" for number in range(100)]
+    assert named(names) == "n0, n1, n2, n3, n4, n5, n6, n7 and 92 more"
+    assert named(names[:8]) == "n0, n1, n2, n3, n4, n5, n6, n7"
+
+
+def test_answers_travel_as_they_are() -> None:
+    for value in (WELL, met(unreached={"n2": "no"}), replace(WELL, gpus=[], run=None)):
+        assert parse(type(value), b"motd of the day\n" + dump(value) + b"\n") == value
+    assert parse(Facts, b"") is None
+    assert parse(Facts, b'{"python": "3"}') is None
+
+
+def test_a_copy_cut_short_shows(tmp_path: Path) -> None:
+    content = bytes(range(256)) * (1 << 16)  # 16 MiB, more than is read whole
+    for name in ("one", "same", "sparse", "short"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(content)
+        (tmp_path / name / "README.md").write_text(name)  # which nobody reads
+    with (tmp_path / "sparse" / "model.safetensors").open("r+b") as file:
+        file.seek(9 << 20)
+        file.write(bytes(2 << 20))
+    (tmp_path / "short" / "model.safetensors").write_bytes(content[:-1])
+    one, same, sparse, short = (
+        seen(tmp_path / name) for name in ("one", "same", "sparse", "short")
+    )
+    assert one.digest == same.digest
+    assert one.identity != same.identity
+    assert len({one.digest, sparse.digest, short.digest}) == 3
+    assert seen(tmp_path / "none").problem == "No such file or directory"
+
+
+def test_memory_of_a_job_is_what_its_groups_leave(tmp_path: Path) -> None:
+    membership = tmp_path / "cgroup"
+    membership.write_text("0::/slurm/job_1\n")
+    job = tmp_path / "slurm" / "job_1"
+    job.mkdir(parents=True)
+    for folder, most in ((tmp_path / "slurm", "8000"), (job, "max")):
+        (folder / "memory.max").write_text(f"{most}\n")
+        (folder / "memory.current").write_text("5000\n")
+        (folder / "memory.stat").write_text("anon 3000\ninactive_file 1500\n")
+    assert grants._job_memory(tmp_path, membership) == 4500
+    (tmp_path / "slurm" / "memory.max").write_text("max\n")
+    assert grants._job_memory(tmp_path, membership) is None
+    assert grants._job_memory(tmp_path, tmp_path / "none") is None
+
+
+@pytest.mark.parametrize(
+    ("variables", "problem"),
+    [
+        ({"NCCL_SOCKET_IFNAME": "=lo"}, ""),
+        ({"NCCL_SOCKET_IFNAME": "nonesuch,lo"}, ""),
+        ({"NCCL_SOCKET_IFNAME": "^nonesuch"}, ""),
+        ({"NCCL_SOCKET_IFNAME": "=l"}, "no interface fits NCCL_SOCKET_IFNAME==l; there are"),
+        ({"GLOO_SOCKET_IFNAME": "lo"}, ""),
+        ({"GLOO_SOCKET_IFNAME": "nonesuch"}, "no interface fits GLOO_SOCKET_IFNAME=nonesuch"),
+    ],
+)
+def test_interfaces_that_the_user_has_chosen(variables: dict[str, str], problem: str) -> None:
+    found = link_to("127.0.0.1", variables)
+    assert found.problem.startswith(problem)
+    assert bool(found.problem) == bool(problem)
+    assert found.address or problem
+
+
+def test_a_name_that_nobody_knows() -> None:
+    assert (
+        "no interface leads to no-such-host.invalid" in link_to("no-such-host.invalid", {}).problem
+    )

@@ -1,0 +1,113 @@
+"""The check before training: it passes for every family, and each way to lose a prefix fails it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fake_setup import fake_setup
+from tiny import MODEL_TYPES, batch_of, save_backbone
+
+from ptv2_scale.backbones import attention
+from ptv2_scale.backbones.attention import enable_checkpointing
+from ptv2_scale.backbones.load import Whole, materialise
+from ptv2_scale.methods.prefix.guard import PrefixUnusedError, check_prefix
+from ptv2_scale.model.prompted import PromptedModel
+from ptv2_scale.model.setup import build_model, first_values, model_filler
+
+
+def model_of(kind: str, folder: Path, **changes: Any) -> PromptedModel:
+    setup = fake_setup(save_backbone(kind, folder), **changes)
+    model = build_model(setup)
+    materialise(model, model_filler(setup, model, first_values(setup)), Whole())
+    enable_checkpointing(model.backbone)
+    return model
+
+
+@pytest.mark.parametrize("padding", ["right", "left"])
+@pytest.mark.parametrize("kind", MODEL_TYPES)
+def test_every_family_passes_and_is_left_as_it_was(kind: str, padding: str, tmp_path: Path) -> None:
+    model = model_of(kind, tmp_path).eval()
+    check_prefix(model, model, batch_of(padding))
+    assert not model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_some_layers_of_some_slots_pass(tmp_path: Path) -> None:
+    model = model_of("t5", tmp_path, prompt={"slots": ["decoder", "cross"], "layers": "2-2"})
+    assert len(model.slots) == 2
+    check_prefix(model, model, batch_of("right"))
+
+
+def stock_attention(model: PromptedModel, patch: pytest.MonkeyPatch) -> None:
+    model.backbone.set_attn_implementation("sdpa")
+
+
+def module_that_never_runs(model: PromptedModel, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(model, "slots", {**model.slots, torch.nn.Linear(1, 1): 0})
+
+
+def prefix_that_is_cut_off(model: PromptedModel, patch: pytest.MonkeyPatch) -> None:
+    join, pad = attention._with_prefix, attention._pad_left
+    patch.setattr(attention, "_with_prefix", lambda *given: join(*given)[:, :, 1:])
+    patch.setattr(attention, "_pad_left", lambda mask, n, value: pad(mask, n - 1, value))
+
+
+def gradient_that_is_cut_off(model: PromptedModel, patch: pytest.MonkeyPatch) -> None:
+    whole = attention._with_prefix
+    patch.setattr(
+        attention,
+        "_with_prefix",
+        lambda prefix, states, dropout: whole(prefix * 0 + prefix.detach(), states, dropout),
+    )
+
+
+@pytest.mark.parametrize(
+    ("lose", "message"),
+    [
+        (stock_attention, "attends by 'sdpa'"),
+        (module_that_never_runs, "not called exactly once"),
+        (prefix_that_is_cut_off, "keys are not longer by 7"),
+        (gradient_that_is_cut_off, "no gradient reaches the prefix of layers.0.self_attn"),
+    ],
+)
+def test_a_lost_prefix_is_noticed(
+    lose: Callable[[PromptedModel, pytest.MonkeyPatch], None],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = model_of("llama", tmp_path)
+    lose(model, monkeypatch)
+    with pytest.raises(PrefixUnusedError, match=message):
+        check_prefix(model, model, batch_of("right"))
+
+
+def test_a_prefix_that_changes_nothing_is_noticed(tmp_path: Path) -> None:
+    model = model_of("llama", tmp_path)
+    original = model.forward
+
+    def without(prefix: Any = "own", **inputs: Any) -> Any:
+        return original(prefix=None if prefix == "own" else prefix, **inputs)
+
+    model.forward = without  # type: ignore[method-assign]
+    with pytest.raises(PrefixUnusedError, match="changes nothing"):
+        check_prefix(model, model, batch_of("right"))
+
+
+def test_another_result_than_transformers_own_route_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of("llama", tmp_path)
+    pad = attention._pad_left
+    # The first prefix token is hidden by our mask.
+    monkeypatch.setattr(
+        attention,
+        "_pad_left",
+        lambda mask, columns, value: pad(pad(mask, columns - 1, value), 1, not value),
+    )
+    with pytest.raises(PrefixUnusedError, match="own key/value route disagrees"):
+        check_prefix(model, model, batch_of("right"))

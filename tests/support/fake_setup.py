@@ -1,0 +1,36 @@
+"""A `Setup` without tokenizer or data: a tiny backbone, a prefix, a linear head of three labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ptv2_scale.backbones.load import open_backbone
+from ptv2_scale.config import Prefix, RunConfig
+from ptv2_scale.methods.prefix.encoder import prefix_shape
+from ptv2_scale.model.setup import Setup
+from ptv2_scale.tasks.heads import LinearHead
+
+
+class ThreeLabels:
+    """As much of a task as building a model needs."""
+
+    def head(self, kind: str, width: int, dropout: float, pool: Any) -> LinearHead:
+        return LinearHead(width, 3, pool)
+
+
+def fake_setup(folder: Path, dtype: str = "fp32", **changes: Any) -> Setup:
+    """Open a backbone's folder with a recipe made of `changes` to its sections."""
+    config = RunConfig.model_validate(
+        {
+            "backbone": {"name": str(folder), "dtype": dtype, "dropout": 0.0},
+            "prompt": {"length": 7, "dropout": 0.0, "init_scale": 0.5, **changes.pop("prompt", {})},
+            "task": {"name": "demo", "head": "linear", "max_length": 20},
+            "train": {"global_batch": 4, "micro_batch": 2, **changes.pop("train", {})},
+            **changes,
+        }
+    )
+    files = open_backbone(str(folder))
+    assert isinstance(config.prompt, Prefix)
+    shape = prefix_shape(config.prompt, files.family, files.config)
+    return Setup(config, files, None, ThreeLabels(), shape)

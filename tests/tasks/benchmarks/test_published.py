@@ -1,0 +1,169 @@
+"""Published files, read as published: sizes, labels and texts as their sources count them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pytest
+
+from ptv2_scale.data.formats import Row
+from ptv2_scale.data.splits import Split
+from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.tasks.base import Style, Task
+from ptv2_scale.tasks.catalogue import PUBLISHED
+
+TaskOf = Callable[..., Task]
+
+# name, folder, rows and labels of train, rows of validation: from SOURCE.md beside the files
+SIZES: list[tuple[str, str, dict[str, int], int]] = [
+    ("superglue/rte", "superglue/RTE", {"entailment": 1249, "not_entailment": 1241}, 277),
+    ("glue/cola", "glue/CoLA", {"1": 6023, "0": 2528}, 1043),
+    ("glue/sst2", "glue/SST-2", {"1": 37569, "0": 29780}, 872),
+]
+FEW: list[tuple[str, str, dict[str, int]]] = [
+    ("superglue/boolq", "BoolQ", {"true": 18, "false": 14}),
+    ("superglue/cb", "CB", {"entailment": 19, "contradiction": 10, "neutral": 3}),
+    ("superglue/wic", "WiC", {"true": 17, "false": 15}),
+]
+
+
+def counted(task: Task, rows: list[Row], words: Any) -> dict[str, int]:
+    examples = task.encode(rows, words, "pair", 16)
+    return Counter(task.labels[example.label] for example in examples if example.label is not None)
+
+
+@pytest.mark.parametrize(("name", "folder", "labels", "validation"), SIZES)
+def test_official_splits(
+    task_of: TaskOf, material: Path, words: Any, name: str, folder: str, labels: dict[str, int],
+    validation: int,
+) -> None:  # fmt: skip
+    task = task_of(name=name, path=str(material / "data" / folder))
+    assert counted(task, task.rows("train"), words) == labels
+    assert len(task.rows("validation")) == validation
+
+
+@pytest.mark.parametrize(("name", "folder", "labels"), FEW)
+def test_few_shot_files(
+    task_of: TaskOf, material: Path, words: Any, name: str, folder: str, labels: dict[str, int]
+) -> None:
+    path = str(material / "data/superglue_32shot" / folder)
+    task = task_of(name=name, path=path, validation="dev32.jsonl")
+    assert counted(task, task.rows("train"), words) == labels
+    assert len(task.rows("validation")) == 32
+
+
+def test_file_names_can_be_overridden(task_of: TaskOf, material: Path) -> None:
+    task = task_of(
+        name="superglue/boolq",
+        path=str(material / "data/superglue/BoolQ"),
+        train="val_part80.jsonl",
+        validation="val_part20.jsonl",
+    )
+    assert (len(task.rows("train")), len(task.rows("validation"))) == (2635, 635)
+
+
+def test_a_missing_published_file(task_of: TaskOf, material: Path) -> None:
+    task = task_of(name="superglue/boolq", path=str(material / "data/superglue/BoolQ"))
+    with pytest.raises(UserError, match=r"train.jsonl: there is no such file"):
+        task.rows("train")
+
+
+def test_texts(task_of: TaskOf, material: Path, t5_tokenizer: Any, bert_tokenizer: Any) -> None:
+    path = material / "data/superglue_32shot"
+    row = json.loads((path / "WiC/train.jsonl").read_text().splitlines()[0])
+    styles: tuple[tuple[Style, Any], ...] = (("pair", bert_tokenizer), ("named", t5_tokenizer))
+    for style, tokenizer in styles:
+        wic = task_of(name="superglue/wic", path=str(path / "WiC")).encode(
+            [row], tokenizer, style, 128
+        )
+        assert "token_type_ids" not in wic[0].inputs or set(wic[0].inputs["token_type_ids"]) == {0}
+        text = tokenizer.decode(wic[0].inputs["input_ids"], skip_special_tokens=True)
+        assert text.lower() == (
+            "you make me feel naked. she felt small and insignificant. "
+            "does feel have the same meaning in both sentences?"
+        )
+    row = {"premise": "It rains.", "hypothesis": "It is wet.", "label": "entailment", "idx": 3}
+    cb = task_of(name="superglue/cb")
+    named = cb.encode([row], t5_tokenizer, "named", 128)[0]
+    expected = t5_tokenizer("premise: It rains. hypothesis: It is wet.")["input_ids"]
+    assert named.inputs["input_ids"] == expected
+    pair = cb.encode([row], bert_tokenizer, "pair", 128)[0]
+    expected = bert_tokenizer("It rains.", "It is wet.")
+    assert pair.inputs == {key: expected[key] for key in ("input_ids", "token_type_ids")}
+
+
+def test_mrpc_as_published(task_of: TaskOf, tmp_path: Path) -> None:
+    header = "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
+    (tmp_path / "train.tsv").write_text(header + '1\t10\t20\tHe said "yes .\tYes , he said .\n')
+    (tmp_path / "test.tsv").write_text(
+        "index\t#1 ID\t#2 ID\t#1 String\t#2 String\n0\t1\t2\tOne .\tTwo .\n"
+    )
+    task = task_of(name="glue/mrpc", path=str(tmp_path))
+    (row,) = task.rows("train")
+    assert (row["sentence1"], row["sentence2"]) == ('He said "yes .', "Yes , he said .")
+    assert row["label"] == "1"
+    assert [row["sentence2"] for row in task.rows("test")] == ["Two ."]
+
+
+def test_cola_test_has_a_header_and_train_none(task_of: TaskOf, tmp_path: Path, words: Any) -> None:
+    (tmp_path / "train.tsv").write_text("gj04\t0\t*\tw1 w2\n")
+    (tmp_path / "test.tsv").write_text("index\tsentence\n0\tw3\n")
+    (tmp_path / "own.tsv").write_text("sentence\tlabel\nw4\t1\n")
+    task = task_of(name="glue/cola", path=str(tmp_path), validation="own.tsv")
+    expected: dict[Split, tuple[list[int], int | None]] = {
+        "train": ([101, 102], 0),
+        "test": ([103], None),
+        "validation": ([104], 1),
+    }
+    for split, (ids, label) in expected.items():
+        (example,) = task.encode(task.rows(split), words, "pair", 16)
+        assert (example.inputs["input_ids"][1:-1], example.label) == (ids, label)
+
+
+# Each class number of the hub's data sets, as the published files write it.
+HUB_LABELS = {
+    "superglue/boolq": {"False": "false", "True": "true"},
+    "superglue/cb": {name: name for name in ("entailment", "contradiction", "neutral")},
+    "superglue/rte": {name: name for name in ("entailment", "not_entailment")},
+    "superglue/wic": {"False": "false", "True": "true"},
+    "glue/cola": {"unacceptable": "0", "acceptable": "1"},
+    "glue/sst2": {"negative": "0", "positive": "1"},
+    "glue/mrpc": {"not_equivalent": "0", "equivalent": "1"},
+}
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_hub_class_numbers_become_published_labels(
+    task_of: TaskOf, monkeypatch: pytest.MonkeyPatch, words: Any, name: str
+) -> None:
+    published = PUBLISHED[name]
+    names = list(HUB_LABELS[name])
+    size = len(names)
+    columns = {column: ["w1"] * (size + 1) for column in published.columns}
+    features = {column: datasets.Value("string") for column in published.columns}
+    found = datasets.Dataset.from_dict(
+        {**columns, "label": [*range(size), -1]},
+        features=datasets.Features({**features, "label": datasets.ClassLabel(names=names)}),
+    )
+    asked: list[Any] = []
+
+    def load(*names: str, split: str) -> Any:
+        asked.append((*names, split))
+        return found
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    task = task_of(name=name)
+    examples = task.encode(task.rows("test"), words, "pair", 32)
+    found_labels = [
+        task.labels[label] for example in examples if (label := example.label) is not None
+    ]
+    assert found_labels == list(HUB_LABELS[name].values())
+    assert examples[-1].label is None
+    assert asked == [(published.dataset, published.subset, "test")]
+    with pytest.raises(UserError, match=f"train, row {size + 1}: no label"):
+        task.rows("train")

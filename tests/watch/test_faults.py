@@ -1,0 +1,134 @@
+"""Which rank is at fault, and what counts as a request: the pure part of the watch."""
+
+from __future__ import annotations
+
+import signal
+import socket
+
+import pytest
+
+from ptv2_scale.engine.loss_spikes import LossSpikeDetector
+from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.watch.connection import Link
+from ptv2_scale.watch.faults import (
+    EVIDENCE_S,
+    Fault,
+    Kind,
+    Member,
+    Roll,
+    waits_in_collective,
+)
+from ptv2_scale.watch.requests import ONE_REQUEST_S, Requests
+
+
+def roll_of(world: int, silence: float = 10.0, stall: float = 100.0) -> Roll:
+    roll = Roll(silence, stall, 0.0)
+    for rank in range(world):
+        roll.expect(Member(rank, f"host{rank}"))
+    return roll
+
+
+def pass_time(roll: Roll, until: float, alive: dict[int, int]) -> None:
+    """Let time pass in small ticks; `alive` ranks are heard of with their count."""
+    while roll.now < until:
+        for rank, count in alive.items():
+            roll.heard(rank, count, f"step {count}")
+        roll.tick(roll.now + 1.0)
+
+
+def test_the_cause_is_told_from_what_follows_from_it() -> None:
+    roll = roll_of(3)
+    roll.blame(Fault(Kind.RAISED_WAITING, 0, "gloo: connection closed by peer"))
+    assert roll.verdict() is None, "there may be more to come"
+    roll.blame(Fault(Kind.RAISED_WAITING, 2, "gloo: connection closed by peer"))
+    roll.blame(Fault(Kind.DIED, 1))
+    roll.tick(EVIDENCE_S)
+    assert roll.verdict() == Fault(Kind.DIED, 1)
+    assert roll.describe(Fault(Kind.DIED, 1)) == (
+        "rank 1 on host1 was killed or crashed, at starting."
+    )
+
+
+def test_a_silent_rank_is_blamed_and_one_that_has_left_is_not() -> None:
+    roll = roll_of(3)
+    roll.left(2)
+    pass_time(roll, 9.0, {0: 5})
+    assert roll.faults == []
+    pass_time(roll, 13.0, {0: 5})
+    assert [fault.rank for fault in roll.faults] == [1]
+    assert roll.verdict() == Fault(Kind.SILENT, 1)
+
+
+def test_who_has_slept_blames_nobody() -> None:
+    roll = roll_of(2)
+    roll.tick(1.0)
+    roll.tick(500.0)
+    assert roll.faults == []
+    assert not roll.stalled()
+
+
+def test_a_run_stalls_only_if_no_rank_gets_further() -> None:
+    roll = roll_of(2)
+    for count in range(300):
+        roll.heard(0, count, "training a head alone")
+        roll.heard(1, 7, "waiting for it")
+        roll.tick(roll.now + 1.0)
+    assert not roll.stalled()
+    pass_time(roll, 402.0, {0: 299, 1: 7})
+    assert roll.stalled()
+
+
+def test_kinds_of_exceptions() -> None:
+    assert Fault.of(1, UserError("the key is wrong")) == Fault(Kind.MISTAKE, 1, "the key is wrong")
+    with pytest.raises(ZeroDivisionError) as caught:
+        _ = 1 / 0
+    fault = Fault.of(2, caught.value)
+    assert (fault.kind, fault.code) == (Kind.RAISED, 3)
+    assert fault.text.endswith("ZeroDivisionError: division by zero")
+    assert Fault(Kind.MISTAKE, 0, "x").code == 2
+    assert waits_in_collective('  File "/lib/torch/distributed/distributed_c10d.py", line 1 in f')
+    assert not waits_in_collective('  File "/lib/ptv2_scale/data/collate.py", line 1 in f')
+
+
+def test_signals_within_two_seconds_are_one_request() -> None:
+    requests = Requests()
+    assert not requests.hear(signal.SIGINT, 10.0)
+    assert not requests.hear(signal.SIGINT, 10.0 + ONE_REQUEST_S)
+    assert not requests.hear(signal.SIGTERM, 30.0)
+    assert requests.reason == "SIGINT"
+    assert requests.hear(signal.SIGINT, 31.0)
+
+
+def test_a_link_carries_whole_messages_and_survives_rubbish() -> None:
+    left, right = map(Link, socket.socketpair())
+    left.send({"beat": 1, "where": "step\n1"})
+    left.socket.sendall(b'{"beat"')
+    assert right.receive() == [{"beat": 1, "where": "step\n1"}]
+    left.socket.sendall(b": 2}\n")
+    assert right.receive() == [{"beat": 2}]
+    assert not right.closed
+    assert right.receive() == []
+    left.socket.sendall(b"\xff\xfe\n")
+    assert right.receive() == []
+    assert right.closed
+    left.close()
+
+
+def test_a_spike_is_far_above_all_losses_of_late() -> None:
+    alarm = LossSpikeDetector(3.0)
+    first = [alarm.update(loss) for loss in [1.0, 9.0, *[1.0] * 8]]  # too few to tell by
+    assert first == [None] * 10
+    assert [alarm.update(loss) for loss in [27.0, 81.1, 1.0]] == [None, 27.0, None]
+
+
+def test_hard_examples_among_learnt_ones_are_no_spikes() -> None:
+    alarm = LossSpikeDetector(3.0)
+    assert not any(alarm.update(loss) for _ in range(20) for loss in [0.001] * 9 + [0.1])
+
+
+def test_old_losses_are_forgotten_and_no_factor_is_silence() -> None:
+    alarm = LossSpikeDetector(3.0)
+    heard = [alarm.update(loss) for loss in [9.0, *[1.0] * 50, 3.1]]
+    assert heard == [None] * 51 + [1.0]
+    silent = LossSpikeDetector(None)
+    assert not any(silent.update(loss) for loss in [*[1.0] * 20, 1e9])
