@@ -134,7 +134,7 @@ def overview(experiment: Experiment, results: Sequence[dict[str, Any]]) -> str:
     return row(
         found["task"],
         found["metric"],
-        percent(found["majority"]),
+        percent(found["trivial"]),
         percent(max(result["head_only"] for result in results if "head_only" in result)),
         percent(found["value"]),
         ", ".join(experiment.grid[best]),

@@ -28,7 +28,7 @@ IMPLEMENTATION = "ptv2_sdpa"
 
 
 @dataclass(frozen=True)
-class Prefix:
+class BoundPrefix:
     """Keys and values for the prompted attention modules of one forward pass.
 
     Attributes:
@@ -52,15 +52,15 @@ class Recorder:
     keys_values: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
-_bound: ContextVar[Prefix | Recorder | None] = ContextVar("ptv2_scale_bound", default=None)
+_bound: ContextVar[BoundPrefix | Recorder | None] = ContextVar("ptv2_scale_bound", default=None)
 
 
 class bind(AbstractContextManager[None]):  # noqa: N801 - used as a statement: `with bind(prefix):`
     """Bind `prefix` for the forward passes inside; may be entered again after it was left."""
 
-    def __init__(self, prefix: Prefix | Recorder | None) -> None:
+    def __init__(self, prefix: BoundPrefix | Recorder | None) -> None:
         self._prefix = prefix
-        self._token: Token[Prefix | Recorder | None] | None = None
+        self._token: Token[BoundPrefix | Recorder | None] | None = None
 
     def __enter__(self) -> None:
         self._token = _bound.set(self._prefix)
@@ -154,7 +154,7 @@ def prefix_attention(
         position_bias = position_bias.detach()
     if slot is not None and isinstance(bound, Recorder):
         bound.keys_values[slot] = (key, value)
-    elif slot is not None and isinstance(bound, Prefix):
+    elif slot is not None and isinstance(bound, BoundPrefix):
         causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
         length = bound.keys_values.shape[3]
         attention_mask = _mask_with_prefix(attention_mask, causal, query, key, length)

@@ -12,7 +12,7 @@ from ptv2_scale.cli.recipe import load
 def export(arguments: argparse.Namespace) -> int:
     """Write what a run has trained as a folder of its own, ours or PEFT's."""
     from ptv2_scale.export.from_run import export_run
-    from ptv2_scale.export.native import export_peft
+    from ptv2_scale.export.peft import export_peft
 
     source, target = Path(arguments.source), Path(arguments.target)
     if arguments.format == "peft":
@@ -25,7 +25,7 @@ def export(arguments: argparse.Namespace) -> int:
 
 def inspect(arguments: argparse.Namespace) -> int:
     """Show where a recipe's prefix lies, and how much of the model is trained."""
-    from ptv2_scale.estimate.parameters import describe
+    from ptv2_scale.cli.inspection import describe
 
     config, _ = load(arguments)
     print(describe(config))

@@ -40,20 +40,23 @@ def train(arguments: argparse.Namespace) -> int:
 def evaluate(arguments: argparse.Namespace) -> int:
     """Score an export on a split of its task."""
     from ptv2_scale.cli.summary import verdict
+    from ptv2_scale.engine.serving import sharded_predictor
     from ptv2_scale.engine.session import run_distributed
-    from ptv2_scale.inference.predictor import Export, Predictor, open_export
+    from ptv2_scale.inference.exported import Export, open_export
 
     def prepare() -> tuple[RunConfig, Export]:
         export = open_export(Path(arguments.source), arguments.backbone, arguments.overrides)
         return export.setup.config, export
 
     def action(ranks: RankContext, export: Export, watch: Watch) -> None:
-        metrics, majority = Predictor([export], ranks).evaluate(export.name, arguments.split)
-        name = export.setup.task.metric.name
+        predictor = sharded_predictor([export], ranks)
+        metrics, trivial = predictor.evaluate(export.name, arguments.split)
+        name = export.setup.task.metric
         found = {"split": arguments.split, "metric": name, "value": metrics[name]}
         if ranks.first:
-            print(json.dumps({**found, "majority": majority, "metrics": metrics}))
-            print(verdict(name, metrics[name], majority), file=sys.stderr)
+            known = {"trivial": trivial.value, "trivial_answer": trivial.answer}
+            print(json.dumps({**found, **known, "metrics": metrics}))
+            print(verdict(name, metrics[name], trivial.value, trivial.answer), file=sys.stderr)
 
     return run_distributed(prepare, action)
 
@@ -61,9 +64,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
 def predict(arguments: argparse.Namespace) -> int:
     """Label the rows of a JSONL file with one or more exports."""
     from ptv2_scale.data.sources import Row
+    from ptv2_scale.engine.serving import sharded_predictor
     from ptv2_scale.engine.session import run_distributed
+    from ptv2_scale.inference.exported import Export, open_export
     from ptv2_scale.inference.files import check_output, read_input, write_predictions
-    from ptv2_scale.inference.predictor import Export, Predictor, open_export
 
     output = Path(arguments.output)
 
@@ -76,8 +80,8 @@ def predict(arguments: argparse.Namespace) -> int:
 
     def action(ranks: RankContext, opened: tuple[list[Export], list[Row]], watch: Watch) -> None:
         exports, rows = opened
-        server = Predictor(exports, ranks)
-        found = {export.name: list(server.predict(export.name, rows)) for export in exports}
+        predictor = sharded_predictor(exports, ranks)
+        found = {name: predictor.predict(rows, name) for name in predictor.names}
         if ranks.first:
             write_predictions(output, rows, found)
             print(f"{len(rows)} rows -> {output}", file=sys.stderr)

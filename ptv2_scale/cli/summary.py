@@ -10,12 +10,16 @@ from pathlib import Path
 from ptv2_scale.runtime.result import Result
 
 
-def verdict(metric: str, value: float, majority: float) -> str:
-    """One line that sets a score against always predicting the most frequent class."""
-    line = f"{metric} {value:.4f}; the most frequent class alone scores {majority:.4f}"
-    if value <= majority:
+def verdict(metric: str, value: float, trivial: float, answer: str) -> str:
+    """One line that sets a score against always giving the same answer."""
+    line = f"{metric} {value:.4f}; {answer} alone scores {trivial:.4f}"
+    if value <= trivial:
         line += ": the model does NO BETTER than that. Try another learning rate or more epochs."
     return line
+
+
+def _verdict_of(result: Result) -> str:
+    return verdict(result.metric, result.value, result.trivial, result.trivial_answer)
 
 
 def _program() -> str:
@@ -30,12 +34,12 @@ def summary(result: Result, run: Path) -> str:
     share = result.trained_parameters / (result.trained_parameters + result.backbone_parameters)
     lines = [
         "",
-        f"{result.task}, {result.split}: " + verdict(result.metric, result.value, result.majority),
+        f"{result.task}, {result.split}: " + _verdict_of(result),
     ]
     if result.head_only is not None:
         told = f"a head alone on the same frozen backbone scores {result.head_only:.4f}"
         worse = result.value <= result.head_only
-        lines.append(told + (": the prefix brings NO GAIN over that" if worse else ""))
+        lines.append(told + (": the method brings NO GAIN over that" if worse else ""))
     lines += [
         f"trained {result.trained_parameters:,} of"
         f" {result.trained_parameters + result.backbone_parameters:,} parameters ({share:.2%})"

@@ -1,31 +1,39 @@
 """Recipes: what a run is told, checked, with every mistake named by file, line and key."""
 
 from ptv2_scale.config.load import dump_recipe, load_recipe, override
-from ptv2_scale.config.prompt import HeadOnly, Prefix, Prompt
+from ptv2_scale.config.prompt import METHODS, HeadOnly, MethodSection, Prefix
 from ptv2_scale.config.recipe import (
     Backbone,
     Checkpoint,
     Evaluate,
     RunConfig,
-    Task,
     Train,
     Watchdog,
+    register_section,
 )
+from ptv2_scale.config.section import Section, Variants
 from ptv2_scale.config.slurm import Slurm
+from ptv2_scale.config.task import TASKS, Classification, TaskSection
 
 __all__ = [
+    "METHODS",
+    "TASKS",
     "Backbone",
     "Checkpoint",
+    "Classification",
     "Evaluate",
     "HeadOnly",
+    "MethodSection",
     "Prefix",
-    "Prompt",
     "RunConfig",
+    "Section",
     "Slurm",
-    "Task",
+    "TaskSection",
     "Train",
+    "Variants",
     "Watchdog",
     "dump_recipe",
     "load_recipe",
     "override",
+    "register_section",
 ]

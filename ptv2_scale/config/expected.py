@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
+from ptv2_scale.config.prompt import METHODS
 from ptv2_scale.config.recipe import RunConfig
+from ptv2_scale.config.task import TASKS
 
 Schema = dict[str, Any]
 _WORDS = {
@@ -18,8 +20,13 @@ _WORDS = {
 }
 
 
-@cache
 def _recipe_schema() -> Schema:
+    return _schema_of(TASKS.names(), METHODS.names())
+
+
+@cache
+def _schema_of(kinds: tuple[str, ...], methods: tuple[str, ...]) -> Schema:
+    """The schema while these kinds of tasks and methods are registered."""
     return RunConfig.model_json_schema()
 
 

@@ -6,18 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from ptv2_scale.config.expected import allowed_at, describe, keys_at, takes_text, words_of
-from ptv2_scale.config.prompt import Prefix
-from ptv2_scale.config.recipe import Task, Train
-from ptv2_scale.config.rules import conflicts
-from ptv2_scale.config.values import defaults
+from ptv2_scale.config.prompt import METHODS
+from ptv2_scale.config.recipe import RunConfig
+from ptv2_scale.config.rules import Conflict
+from ptv2_scale.config.section import Section, Variants
+from ptv2_scale.config.task import TASKS
 from ptv2_scale.config.yaml_text import KeyPath
 from ptv2_scale.runtime.errors import did_you_mean, printable
 
-_RULED: Mapping[str, type[BaseModel]] = {"prompt": Prefix, "task": Task, "train": Train}
+_VARIANTS: Mapping[str, Variants] = {one.section: one for one in (TASKS, METHODS)}
 _LONGEST = 60
 
 
@@ -90,7 +90,7 @@ def _words(path: KeyPath) -> Iterator[str]:
 def _path(recipe: Mapping[str, Any], error: ErrorDetails) -> KeyPath:
     """pydantic's `loc` without the names of union members, which are no keys of a recipe."""
     steps = list(error["loc"])
-    if steps[0] == "prompt":
+    if steps[0] in _VARIANTS:
         del steps[1:2]
     if error["type"] in ("missing", "extra_forbidden"):
         return tuple(steps)
@@ -112,12 +112,23 @@ def value_at(recipe: Any, path: KeyPath) -> Any:
 
 
 def _clashes(recipe: Mapping[str, Any]) -> Iterator[Problem]:
-    for section, model in _RULED.items():
-        given = recipe.get(section)
+    for section, given in recipe.items():
         if isinstance(given, dict):
-            for conflict in conflicts(section, given, defaults(model)):
+            for conflict in _conflicts(section, given):
                 written = [key for key in conflict.keys if key in given]
                 yield Problem(tuple((section, key) for key in written), conflict.text)
+
+
+def _conflicts(section: str, given: Mapping[str, Any]) -> Iterator[Conflict]:
+    variants = _VARIANTS.get(section)
+    if variants is not None:
+        yield from variants.conflicts(given)
+        model: Any = variants.model_of(given)
+    else:
+        field = RunConfig.model_fields.get(section)
+        model = None if field is None else field.annotation
+    if isinstance(model, type) and issubclass(model, Section):
+        yield from model.conflicts(given)
 
 
 def _follows(clash: Problem, found: Mapping[KeyPath, Sequence[ErrorDetails]]) -> bool:
@@ -130,6 +141,8 @@ def _problem(recipe: Mapping[str, Any], path: KeyPath, errors: Sequence[ErrorDet
     kinds = {error["type"]: error for error in errors}
     if "extra_forbidden" in kinds:
         return Problem((path,), _unknown(path))
+    if "union_tag_invalid" in kinds:
+        return _unknown_variant(recipe, _VARIANTS[str(path[0])])
     name, wanted = show_path(path), describe(allowed_at(path))
     if "missing" in kinds:
         return Problem((path,), f"{name}: missing, expected {wanted}. Add it.")
@@ -139,6 +152,15 @@ def _problem(recipe: Mapping[str, Any], path: KeyPath, errors: Sequence[ErrorDet
         return Problem((path,), f"{name}: found {show_value(value)}, but {reason}.")
     text = f"{name}: found {show_value(value)}, expected {wanted}.{_hint(value, path)}"
     return Problem((path,), text)
+
+
+def _unknown_variant(recipe: Mapping[str, Any], variants: Variants) -> Problem:
+    path = (variants.section, variants.key)
+    value = value_at(recipe, path)
+    *most, last = [f"'{name}'" for name in variants.names()]
+    wanted = f"{', '.join(most)} or {last}" if most else last
+    text = f"{show_path(path)}: found {show_value(value)}, expected {wanted}."
+    return Problem((path,), text + did_you_mean(str(value), variants.names()))
 
 
 def _unknown(path: KeyPath) -> str:

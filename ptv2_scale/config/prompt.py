@@ -1,24 +1,30 @@
-"""The section `prompt` of a recipe: what is put into the backbone."""
+"""The section `prompt` of a recipe: which method trains what, one model a method."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    Discriminator,
-    Field,
-    SerializerFunctionWrapHandler,
-    Tag,
-    model_serializer,
-    model_validator,
-)
+from pydantic import AfterValidator, Field
 
-from ptv2_scale.config.rules import meaningful
-from ptv2_scale.config.values import SETTINGS, Count, Share, Text, refuse_conflicts, unique
+from ptv2_scale.config.rules import Conflict, Partner, Partners
+from ptv2_scale.config.section import Section, Variants
+from ptv2_scale.config.values import Count, Share, Text, unique
 from ptv2_scale.runtime.errors import UserError
+
+METHODS = Variants("prompt", "method", default="prefix")
+
+
+class MethodSection(Section):
+    """What every method's section has."""
+
+    SECTION: ClassVar[str] = "prompt"
+
+    method: str = Field(description="What is trained.")
+
+    def as_exported(self) -> MethodSection:
+        """The section that describes an export of it: what an export folds away is left out."""
+        return self
 
 
 def _ascending(layers: str) -> str:
@@ -38,10 +44,16 @@ LayerList = Annotated[list[Count], _SEVERAL, AfterValidator(unique)]
 SlotList = Annotated[list[Literal["encoder", "decoder", "cross"]], _SEVERAL, AfterValidator(unique)]
 
 
-class Prefix(BaseModel):
+@METHODS.add
+class Prefix(MethodSection):
     """P-Tuning v2: trained keys and values in front of every layer's own."""
 
-    model_config = SETTINGS
+    PARTNERS: ClassVar[Partners] = {
+        "hidden": Partner("encoder", "mlp"),
+        "init_scale": Partner("init", "random"),
+        "init_text": Partner("init", "text", needs=True),
+        "init_from": Partner("init", "saved", needs=True),
+    }
 
     method: Literal["prefix"] = Field(default="prefix", description="What is trained.")
     length: Annotated[int, Field(ge=1, le=512)] = Field(
@@ -98,30 +110,25 @@ class Prefix(BaseModel):
             )
         return tuple(number - 1 for number in numbers)
 
-    @model_validator(mode="after")
-    def _agree(self) -> Prefix:
-        refuse_conflicts("prompt", self)
-        return self
+    def as_exported(self) -> Prefix:
+        """An export holds the table that an MLP made."""
+        return self if self.encoder == "table" else self.model_copy(update={"encoder": "table"})
 
-    @model_serializer(mode="wrap")
-    def _meaningful(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return meaningful("prompt", write(self))
+    @classmethod
+    def conflicts(cls, given: Mapping[str, Any]) -> Iterator[Conflict]:
+        """See `Section`."""
+        yield from super().conflicts(given)
+        init = given.get("init")
+        if given.get("encoder") == "mlp" and init in ("text", "saved"):
+            yield Conflict(
+                ("encoder", "init"),
+                f"prompt.encoder and prompt.init contradict each other: init: {init} gives keys"
+                " and values, which only a table can hold. Set encoder: table, or init: random.",
+            )
 
 
-class HeadOnly(BaseModel):
+@METHODS.add
+class HeadOnly(MethodSection):
     """No prompt: the task's head alone is trained."""
 
-    model_config = SETTINGS
-
     method: Literal["none"] = Field(description="What is trained: no prompt, the head alone.")
-
-
-def _method(prompt: object) -> str:
-    if isinstance(prompt, Mapping):
-        return "none" if prompt.get("method") == "none" else "prefix"
-    return "none" if isinstance(prompt, HeadOnly) else "prefix"
-
-
-Prompt = Annotated[
-    Annotated[Prefix, Tag("prefix")] | Annotated[HeadOnly, Tag("none")], Discriminator(_method)
-]

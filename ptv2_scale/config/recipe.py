@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, model_validator
 
-from ptv2_scale.config.prompt import Prefix, Prompt
-from ptv2_scale.config.rules import meaningful
+from ptv2_scale.config.prompt import METHODS, MethodSection, Prefix
+from ptv2_scale.config.rules import Conflict, Partner, Partners
+from ptv2_scale.config.section import Section, Variants
 from ptv2_scale.config.slurm import Slurm
-from ptv2_scale.config.values import (
-    SETTINGS,
-    Batch,
-    Count,
-    Duration,
-    Share,
-    Text,
-    refuse_conflicts,
-    unique,
-)
+from ptv2_scale.config.task import TASKS, TaskSection
+from ptv2_scale.config.values import Batch, Count, Duration, Share, Text, unique
 
 _DEFAULT_EPOCHS = 10
 
 
-class Backbone(BaseModel):
+class Backbone(Section):
     """The frozen model."""
-
-    model_config = SETTINGS
 
     name: Text = Field(description="Folder, or name on the Hugging Face hub.")
     revision: Text | None = Field(
@@ -56,50 +41,11 @@ class Backbone(BaseModel):
     )
 
 
-class Task(BaseModel):
-    """Data, head and metric."""
-
-    model_config = SETTINGS
-
-    name: Text = Field(
-        description="superglue/boolq, glue/sst2, ..., demo, or classification for data of your own."
-    )
-    path: Text | None = Field(
-        default=None, description="Folder of local files; null: from the hub, or embedded for demo."
-    )
-    train: Text | None = Field(default=None, description="Training file inside path.")
-    validation: Text | None = Field(default=None, description="Validation file inside path.")
-    test: Text | None = Field(default=None, description="Test file inside path.")
-    text: Text | None = Field(
-        default=None, description="Column of the text; name: classification only."
-    )
-    text_pair: Text | None = Field(
-        default=None, description="Column of a second text; name: classification only."
-    )
-    label: Text | None = Field(
-        default=None, description="Column of the label; name: classification only."
-    )
-    labels: Annotated[list[Text], Field(min_length=2)] | None = Field(
-        default=None, description="All labels in their order; null: the task's own, or as found."
-    )
-    metric: Literal["accuracy", "f1", "f1_macro", "matthews"] | None = Field(
-        default=None, description="What decides which checkpoint is best; null: the task's own."
-    )
-    head: Literal["linear", "hf"] | None = Field(
-        default=None, description="hf mirrors transformers' own; null: the family's default."
-    )
-    max_length: Count = Field(default=128, description="Tokens of an example; longer ones are cut.")
-
-    @model_validator(mode="after")
-    def _agree(self) -> Task:
-        refuse_conflicts("task", self)
-        return self
-
-
-class Train(BaseModel):
+class Train(Section):
     """Optimisation."""
 
-    model_config = SETTINGS
+    SECTION: ClassVar[str] = "train"
+    PARTNERS: ClassVar[Partners] = {"decay": Partner("schedule", "exponential")}
 
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
         default=11, description="Of first values, order and dropout."
@@ -156,20 +102,20 @@ class Train(BaseModel):
             return given
         return given if given.get("epochs") is not None else {**given, "epochs": _DEFAULT_EPOCHS}
 
-    @model_validator(mode="after")
-    def _agree(self) -> Train:
-        refuse_conflicts("train", self)
-        return self
+    @classmethod
+    def conflicts(cls, given: Mapping[str, Any]) -> Iterator[Conflict]:
+        """See `Section`."""
+        yield from super().conflicts(given)
+        if given.get("epochs") is not None and given.get("steps") is not None:
+            yield Conflict(
+                ("epochs", "steps"),
+                "train.epochs and train.steps contradict each other: keep one. On the command"
+                " line, 'train.epochs=null' removes the recipe's value.",
+            )
 
-    @model_serializer(mode="wrap")
-    def _meaningful(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return meaningful("train", write(self))
 
-
-class Evaluate(BaseModel):
+class Evaluate(Section):
     """When the validation split is scored."""
-
-    model_config = SETTINGS
 
     every: Count | None = Field(default=None, description="Steps; null: at each epoch's end.")
     micro_batch: Batch = Field(default=16, description="Examples of a rank's forward pass.")
@@ -178,10 +124,8 @@ class Evaluate(BaseModel):
     )
 
 
-class Checkpoint(BaseModel):
+class Checkpoint(Section):
     """What is kept to resume from."""
-
-    model_config = SETTINGS
 
     every: Count | None = Field(default=None, description="Steps; null: at each evaluation.")
     keep: Annotated[int, Field(ge=2)] = Field(
@@ -192,10 +136,8 @@ class Checkpoint(BaseModel):
     )
 
 
-class Watchdog(BaseModel):
+class Watchdog(Section):
     """When a rank counts as failed; all others then end with exit code 3."""
-
-    model_config = SETTINGS
 
     silence: Duration = Field(
         default="60s", description="A rank has not been heard of for so long (stopped, host lost)."
@@ -205,14 +147,14 @@ class Watchdog(BaseModel):
     )
 
 
-class RunConfig(BaseModel):
+class RunConfig(Section):
     """A recipe: all of a run."""
 
-    model_config = SETTINGS
-
     backbone: Backbone = Field(description="The frozen model.")
-    prompt: Prompt = Field(default_factory=Prefix, description="What is put into the backbone.")
-    task: Task = Field(description="Data, head and metric.")
+    prompt: Annotated[MethodSection, METHODS] = Field(
+        default_factory=Prefix, description="What is trained."
+    )
+    task: Annotated[TaskSection, TASKS] = Field(description="Data, head and metric.")
     train: Train = Field(default_factory=Train, description="Optimisation.")
     evaluate: Evaluate = Field(
         default_factory=Evaluate, description="When the validation split is scored."
@@ -234,3 +176,17 @@ class RunConfig(BaseModel):
     trackers: Annotated[list[Text], AfterValidator(unique)] = Field(
         default_factory=list, description="tensorboard, or a tracker of accelerate's."
     )
+
+
+def register_section(variants: Variants, model: type[Section]) -> None:
+    """Let recipes name another kind of task or another method.
+
+    Args:
+        variants: `TASKS` or `METHODS`.
+        model: its section, whose `kind` or `method` is a Literal of its name.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    variants.add(model)
+    RunConfig.model_rebuild(force=True)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
-
-from ptv2_scale.config.rules import conflicts
+from pydantic import AfterValidator, ConfigDict, Field
 
 # Strict: YAML has types of its own, and `epochs: "10"` or `seed: true` are slips.
 SETTINGS = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -45,17 +42,3 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 def seconds(duration: str) -> float:
     """Seconds of a duration such as "90s", "30m", "23.5h" or "2d"."""
     return float(duration[:-1]) * _SECONDS[duration[-1]]
-
-
-def refuse_conflicts(section: str, model: BaseModel) -> None:
-    """Raise what a section of a recipe contradicts itself in, as pydantic wants it."""
-    given = {key: getattr(model, key) for key in model.model_fields_set}
-    found = [conflict.text for conflict in conflicts(section, given, defaults(type(model)))]
-    if found:
-        raise PydanticCustomError("conflict", "{text}", {"text": " ".join(found)})
-
-
-def defaults(model: type[BaseModel]) -> dict[str, Any]:
-    """Default of every key of a section; None where there is none."""
-    fields = model.model_fields.items()
-    return {key: None if field.is_required() else field.default for key, field in fields}

@@ -1,37 +1,56 @@
-"""Examples of token ids become a batch of tensors, padded on the right."""
+"""Examples of token ids become tensors, padded on the right."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-Batch = dict[str, Tensor]
-
-NO_LABEL = -100  # what cross_entropy leaves out
+IGNORED = -100  # a target that cross_entropy leaves out
 
 
 @dataclass(frozen=True)
 class Example:
-    """One row, tokenized.
+    """What a model reads at once of a row, tokenized; a row may need several of them.
 
     Attributes:
-        index: position of the row in its split.
+        row: position of the row in its split.
         inputs: lists of one number a token, `input_ids` among them.
-        label: number of the class; None where it is not known.
+        target: the right answer, in a form that only the kind of task knows; None: not known.
     """
 
-    index: int
+    row: int
     inputs: dict[str, list[int]]
-    label: int | None
+    target: Any = None
 
     @property
     def length(self) -> int:
         """Tokens of the text."""
         return len(self.inputs["input_ids"])
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some examples as tensors.
+
+    Attributes:
+        inputs: of the backbone, [batch, longest], `input_ids` and `attention_mask` among them.
+        targets: the right answers, in a form that only the kind of task knows.
+    """
+
+    inputs: dict[str, Tensor]
+    targets: dict[str, Tensor] = field(default_factory=dict)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        return Batch(_moved(self.inputs, device), _moved(self.targets, device))
+
+
+def _moved(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    return {name: tensor.to(device) for name, tensor in tensors.items()}
 
 
 @dataclass(frozen=True)
@@ -53,29 +72,25 @@ class Padding:
         return cls(0)
 
 
-def collate(examples: Sequence[Example], pad: Padding) -> Batch:
-    """A batch of at least one example; all examples have the same inputs.
+def pad_inputs(examples: Sequence[Example], pad: Padding) -> dict[str, Tensor]:
+    """Inputs of at least one example; all examples have the same inputs.
 
     Returns:
-        Int64 tensors: `input_ids`, `attention_mask` and any other input [batch, longest],
-        `labels` [batch] with -100 where there is none, `index` [batch].
+        Int64 tensors [batch, longest]: the examples' inputs, and `attention_mask`.
     """
     longest = max(example.length for example in examples)
-    batch = {
-        name: _padded(
+    inputs = {
+        name: pad_rows(
             [example.inputs[name] for example in examples],
             longest,
             pad.token if name == "input_ids" else 0,
         )
         for name in examples[0].inputs
     }
-    batch["attention_mask"] = _padded([[1] * example.length for example in examples], longest, 0)
-    batch["labels"] = torch.tensor(
-        [NO_LABEL if example.label is None else example.label for example in examples]
-    )
-    batch["index"] = torch.tensor([example.index for example in examples])
-    return batch
+    inputs["attention_mask"] = pad_rows([[1] * example.length for example in examples], longest, 0)
+    return inputs
 
 
-def _padded(rows: Sequence[list[int]], length: int, filler: int) -> Tensor:
+def pad_rows(rows: Sequence[list[int]], length: int, filler: int) -> Tensor:
+    """Lists of numbers as one int64 tensor [rows, length], filled on the right."""
     return torch.tensor([row + [filler] * (length - len(row)) for row in rows])

@@ -32,6 +32,11 @@ class RankContext:
     per_host: int
     device: torch.device
 
+    @classmethod
+    def alone(cls, device: torch.device | None = None) -> RankContext:
+        """This process by itself, where nothing is being run."""
+        return cls(0, 1, 0, 1, device or torch.device("cpu"))
+
     @property
     def first(self) -> bool:
         """Whether this is the rank that speaks and writes."""

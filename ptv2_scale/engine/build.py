@@ -57,7 +57,7 @@ def start_engine(
     if (settings["zero_optimization"].get("offload_param") or {}).get("device") == "nvme":
         prepare_extensions((NVME,))
     materialise(model, model_filler(setup, model, first_values(setup)), shards_for(settings, ranks))
-    if train.gradient_checkpointing and setup.shape is not None:
+    if train.gradient_checkpointing and setup.method.trains_through_backbone:
         enable_checkpointing(model.backbone)
     optimizer = torch.optim.AdamW(
         list(model.trained().values()),

@@ -1,4 +1,4 @@
-"""A head trained alone on the same frozen backbone: what the prefix has to beat.
+"""A head trained alone on the same frozen backbone: what the method has to beat.
 
 The backbone runs once over the data; the head is then trained on the features it gave, which is
 the same as training it in place without dropout, and costs seconds.
@@ -7,6 +7,7 @@ the same as training it in place without dropout, and costs seconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,9 +15,11 @@ from torch import Tensor
 
 from ptv2_scale.data.collate import Example
 from ptv2_scale.distributed.ranks import RankContext, on_first_rank
-from ptv2_scale.engine.evaluator import forward_all
-from ptv2_scale.model.setup import Setup, build_head
+from ptv2_scale.inference.forward import by_rows, forward_all
+from ptv2_scale.model.prompted import PromptedOutput
+from ptv2_scale.model.setup import EncodedSplit, Setup, build_head
 from ptv2_scale.runtime.heartbeat import report_progress
+from ptv2_scale.tasks.base import Task
 from ptv2_scale.tasks.heads import Head
 
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
@@ -24,47 +27,66 @@ EPOCHS = 60
 BATCH = 64
 
 
+@dataclass(frozen=True)
+class Known:
+    """Examples with what the head reads of the backbone for each.
+
+    Attributes:
+        examples: of a split.
+        features: of each example, fp32, on the CPU.
+    """
+
+    examples: Sequence[Example]
+    features: Sequence[Tensor]
+
+
 def score_head_alone(
     engine: Any,
     setup: Setup,
-    train: Sequence[Example],
-    validation: Sequence[Example],
+    train: EncodedSplit,
+    validation: EncodedSplit,
     ranks: RankContext,
     check: Callable[[], None],
 ) -> float:
-    """The task's metric of a head trained without a prefix; every rank calls it.
+    """The task's metric of a head trained without the method; every rank calls it.
 
     Args:
-        engine: DeepSpeed's, whose prefix is taken out.
+        engine: DeepSpeed's, whose method is left out.
         setup: the recipe, opened.
         train: what the head learns from.
         validation: what it is scored on.
         ranks: where this process stands.
         check: called now and then, on all ranks alike; may raise to end it early.
     """
+    head = engine.module.head
 
-    def features(split: Sequence[Example]) -> Tensor:
-        return forward_all(engine, setup, split, ranks, prefix=None, field="features", check=check)
+    def split(output: PromptedOutput, inputs: dict[str, Tensor], _: Any) -> list[Tensor]:
+        return [one.clone() for one in head.split(output.features, inputs["attention_mask"])]
 
-    known, unknown = features(train), features(validation)
-    labels = torch.tensor([example.label for example in train])
+    def features(examples: Sequence[Example]) -> Known:
+        found = forward_all(engine, setup, examples, ranks, split, entry=None, check=check)
+        return Known(examples, found)
 
-    def score(head: Head) -> float:
+    known, unknown = features(train.examples), features(validation.examples)
+
+    def score(trained: Head) -> float:
         with torch.no_grad():
-            return setup.task.score(head.forward_features(unknown), validation)
+            outputs = trained.forward_features(trained.join(unknown.features))
+        records = setup.task.decode(outputs, list(unknown.examples))
+        answers = by_rows(setup.task, unknown.examples, records)
+        return setup.task.score(answers, validation.rows)[setup.task.metric]
 
     def action() -> float:
-        loss_sum, seed = setup.task.loss_sum, setup.config.train.seed
-        return train_head(lambda: build_head(setup), loss_sum, known, labels, score, seed)
+        seed = setup.config.train.seed
+        return train_head(lambda: build_head(setup), setup.task, known, score, seed)
 
     return on_first_rank(ranks, action)
 
 
 def train_head(
     make_head: Callable[[], Head],
-    loss_sum: Callable[[Tensor, Tensor], Tensor],
-    features: Tensor,
-    labels: Tensor,
+    task: Task,
+    known: Known,
     score: Callable[[Head], float],
     seed: int,
 ) -> float:
@@ -72,9 +94,8 @@ def train_head(
 
     Args:
         make_head: a fresh head.
-        loss_sum: (logits, labels) -> summed loss.
-        features: [examples, width], fp32.
-        labels: [examples].
+        task: gives the loss.
+        known: what it learns from.
         score: metric of a head on the evaluated split.
         seed: of the order of batches.
 
@@ -82,17 +103,13 @@ def train_head(
         The best of all epochs and rates, so a generous baseline.
     """
     with torch.random.fork_rng(devices=[]):
-        return max(
-            _best_epoch(make_head(), loss_sum, features, labels, score, seed, rate)
-            for rate in RATES
-        )
+        return max(_best_epoch(make_head(), task, known, score, seed, rate) for rate in RATES)
 
 
 def _best_epoch(
     head: Head,
-    loss_sum: Callable[[Tensor, Tensor], Tensor],
-    features: Tensor,
-    labels: Tensor,
+    task: Task,
+    known: Known,
     score: Callable[[Head], float],
     seed: int,
     rate: float,
@@ -104,11 +121,18 @@ def _best_epoch(
     for _ in range(EPOCHS):
         report_progress("training a head alone")
         head.train()
-        for rows in torch.randperm(len(labels), generator=generator).split(BATCH):
-            loss = loss_sum(head.forward_features(features[rows]), labels[rows]) / len(rows)
+        for rows in torch.randperm(len(known.examples), generator=generator).split(BATCH):
+            loss = _loss(head, task, known, rows.tolist())
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
         head.eval()
         best = max(best, score(head))
     return best
+
+
+def _loss(head: Head, task: Task, known: Known, rows: list[int]) -> Tensor:
+    examples = [known.examples[row] for row in rows]
+    features = head.join([known.features[row] for row in rows])
+    summed = task.loss_sum(head.forward_features(features), task.targets(examples))
+    return summed / task.loss_count(examples)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,25 +21,22 @@ from ptv2_scale.checkpoint.store import (
     TrainerState,
     checkpoint_path,
 )
-from ptv2_scale.config import Prefix, RunConfig, dump_recipe
-from ptv2_scale.data.collate import Example
+from ptv2_scale.config import RunConfig, dump_recipe
 from ptv2_scale.distributed.memory import peak_memory
 from ptv2_scale.distributed.ranks import RankContext, gather, on_first_rank, sum_over_ranks
 from ptv2_scale.engine.build import deepspeed_config, start_engine
-from ptv2_scale.engine.evaluator import forward_all, model_inputs
 from ptv2_scale.engine.head_baseline import score_head_alone
 from ptv2_scale.engine.loss_spikes import LossSpikeDetector
 from ptv2_scale.engine.reporting import NOT_FINITE, Reporter
-from ptv2_scale.engine.state import full_values
-from ptv2_scale.engine.trainer import Attempt, Trainer
-from ptv2_scale.export.native import Card, write_export
-from ptv2_scale.methods.prefix.guard import check_prefix
-from ptv2_scale.methods.prefix.warm_start import check_warm_start, warm_start
-from ptv2_scale.model.setup import Setup, build_model, open_setup
+from ptv2_scale.engine.state import full_values, set_values
+from ptv2_scale.engine.trainer import StepOutcome, Trainer
+from ptv2_scale.export.card import Card
+from ptv2_scale.export.native import write_export
+from ptv2_scale.inference.forward import answer_all
+from ptv2_scale.model.setup import EncodedSplit, Setup, build_model, open_setup
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.heartbeat import report_progress
 from ptv2_scale.runtime.result import Result
-from ptv2_scale.tasks.metrics import majority
 from ptv2_scale.watch.requests import Stopped
 from ptv2_scale.watch.thread import Watch
 
@@ -55,14 +52,14 @@ class Opened:
 
     Attributes:
         setup: what the recipe names.
-        train: the training split, tokenised.
+        train: the training split.
         validation: the split that decides which checkpoint is best.
         began: `time.perf_counter()` at the start.
     """
 
     setup: Setup
-    train: list[Example]
-    validation: list[Example]
+    train: EncodedSplit
+    validation: EncodedSplit
     began: float
 
 
@@ -74,7 +71,7 @@ def open_recipe(config: RunConfig) -> Opened:
     """
     began = time.perf_counter()
     setup = open_setup(config)
-    return Opened(setup, setup.examples("train"), setup.examples("validation"), began)
+    return Opened(setup, setup.split("train"), setup.split("validation"), began)
 
 
 class Run:
@@ -115,7 +112,7 @@ class Run:
         self._trainer = Trainer(
             self._engine,
             self._setup.task,
-            self._train,
+            self._train.examples,
             config.train,
             self._setup.padding,
             ranks,
@@ -132,7 +129,7 @@ class Run:
             resume = "auto"
         found = find_start(self._path, resume, config, fingerprint, self._sites)
         if found.path is None:
-            self._sites.on_leaders(lambda: check_warm_start(self._setup))
+            self._sites.on_leaders(lambda: self._setup.method.check_start(self._setup.tokenizer))
         return open_run(self._path, found, dump_recipe(config), self._sites)
 
     def train(self) -> Result:
@@ -158,10 +155,8 @@ class Run:
     def _begin(self) -> TrainerState:
         if self._found.path is not None:
             return self._resume(self._found.path)
-        prompt = self._config.prompt
-        if isinstance(prompt, Prefix):
-            warm_start(self._engine, self._setup, prompt)
-            self._guard()
+        self._start()
+        self._guard()
         return TrainerState(
             recipe=self._config.model_dump(mode="json"),
             fingerprint=self._setup.fingerprint,
@@ -182,9 +177,9 @@ class Run:
         if state.step + 1 in state.skipped:  # going back has shown that it is better left out
             state = replace(state, step=state.step + 1)
         else:
-            attempt = self._trainer.step(state.step, self._watch.reason is not None)
-            state = self._take(state, attempt)
-            if attempt.stop:
+            outcome = self._trainer.step(state.step, self._watch.reason is not None)
+            state = self._take(state, outcome)
+            if outcome.stop:
                 self._save(state)
                 raise self._stopped()
         report_progress("between steps", state.step)
@@ -194,23 +189,23 @@ class Run:
             self._save(state)
         return state
 
-    def _take(self, state: TrainerState, attempt: Attempt) -> TrainerState:
-        step = attempt.result.step
-        if not attempt.finite:
-            return self._leave_out(state, attempt)
-        self._reporter.step({"event": "step", **asdict(attempt.result)})
-        largest = self._spikes.update(attempt.result.loss)
+    def _take(self, state: TrainerState, outcome: StepOutcome) -> TrainerState:
+        step = outcome.result.step
+        if not outcome.finite:
+            return self._leave_out(state, outcome)
+        self._reporter.step({"event": "step", **asdict(outcome.result)})
+        largest = self._spikes.update(outcome.result.loss)
         if largest is not None:
             self._reporter.say(
-                f"warning: step {step}: the loss is {attempt.result.loss:.4g}; of late it was"
+                f"warning: step {step}: the loss is {outcome.result.loss:.4g}; of late it was"
                 f" at most {largest:.4g}"
             )
         return replace(state, step=step)
 
-    def _leave_out(self, state: TrainerState, attempt: Attempt) -> TrainerState:
+    def _leave_out(self, state: TrainerState, outcome: StepOutcome) -> TrainerState:
         """Go by the recipe's policy after a step that was not finite; alike on all ranks."""
-        step, policy = attempt.result.step, self._config.train.not_finite
-        self._reporter.not_finite(attempt.result, gather(attempt.suspects, self._ranks), policy)
+        step, policy = outcome.result.step, self._config.train.not_finite
+        self._reporter.not_finite(outcome.result, gather(outcome.suspects, self._ranks), policy)
         row = set(range(step - _MOST_IN_A_ROW, step))
         if policy == "stop" or row <= set(state.skipped):
             raise UserError(
@@ -221,7 +216,7 @@ class Run:
                 " steps are untouched."
             )
         state = replace(state, skipped=(*state.skipped, step))
-        if policy == "roll_back" or attempt.changed:
+        if policy == "roll_back" or outcome.changed:
             return self._roll_back(state)
         return replace(state, step=step)
 
@@ -253,14 +248,23 @@ class Run:
             self._reporter.say(f"stopped early: no gain in {state.without_gain} evaluations")
         return over
 
+    def _start(self) -> None:
+        """First values that need the backbone or a file."""
+        module = self._engine.module
+        module.eval()
+        values = self._setup.method.start_values(
+            self._engine, module.adapter, self._setup.tokenizer, self._ranks.device
+        )
+        stem = self._setup.method.ADAPTER
+        set_values(self._engine, {f"{stem}.{name}": value for name, value in values.items()})
+
     def _guard(self) -> None:
-        rows = self._validation[: min(2, len(self._validation))]
-        made = self._setup.task.collate(rows, self._setup.padding)
-        batch = model_inputs(made, self._ranks.device)
+        rows = self._validation.examples[:2]
+        batch = self._setup.task.collate(rows, self._setup.padding).to(self._ranks.device)
         # Below stage 3 the engine would take the guard's own gradient for a training step's.
         sharded = self._engine.zero_optimization_stage() == 3
         run = self._engine if sharded else self._engine.module
-        check_prefix(run, self._engine.module, batch)
+        self._setup.method.guard(run, self._engine.module, batch.inputs)
 
     def _is_evaluation(self, step: int) -> bool:
         order = self._trainer.order
@@ -273,9 +277,11 @@ class Run:
             return self._is_evaluation(step)
         return step % every == 0
 
-    def _metrics(self, examples: Sequence[Example]) -> dict[str, float]:
-        logits = forward_all(self._engine, self._setup, examples, self._ranks, check=self._check)
-        return on_first_rank(self._ranks, lambda: self._setup.task.scores(logits, examples))
+    def _metrics(self, split: EncodedSplit) -> dict[str, float]:
+        records = answer_all(
+            self._engine, self._setup, split.examples, self._ranks, check=self._check
+        )
+        return on_first_rank(self._ranks, lambda: self._setup.task.score(records, split.rows))
 
     def _evaluate(self, state: TrainerState) -> TrainerState:
         try:
@@ -284,7 +290,7 @@ class Run:
             self._save(state)
             raise
         state = replace(state, evaluated=state.step)
-        metric = self._setup.task.metric.name
+        metric = self._setup.task.metric
         value = metrics[metric]
         self._reporter.record({"event": "evaluation", "step": state.step, **metrics})
         self._reporter.say(f"step {state.step}: validation {metric} {value:.4f}")
@@ -334,22 +340,27 @@ class Run:
 
     def _result(self, state: TrainerState, best: Best, head_only: float | None) -> Result:
         task = self._setup.task
-        labels = [example.label for example in self._validation if example.label is not None]
-        parameters = list(self._engine.module.named_parameters())
-        sizes = {name: getattr(p, "ds_numel", p.numel()) for name, p in parameters}
-        frozen = sum(n for name, n in sizes.items() if name.startswith("backbone."))
+        parameters = list(self._engine.module.parameters())
+        trained = sum(_size(one) for one in parameters if one.requires_grad)
+        trivial = on_first_rank(self._ranks, lambda: task.trivial(self._validation.rows))
         return Result(
             task=task.name,
             split="validation",
-            metric=task.metric.name,
+            metric=task.metric,
             value=best.value,
-            majority=on_first_rank(self._ranks, lambda: majority(labels, task.metric)),
+            trivial=trivial.value,
+            trivial_answer=trivial.answer,
             best_step=best.step,
             steps=state.step,
-            trained_parameters=sum(sizes.values()) - frozen,
-            backbone_parameters=frozen,
+            trained_parameters=trained,
+            backbone_parameters=sum(map(_size, parameters)) - trained,
             seconds=round(time.perf_counter() - self._began, 1),
             peak_memory_bytes=peak_memory(self._ranks),
             ranks=self._ranks.world,
             head_only=head_only,
         )
+
+
+def _size(parameter: Any) -> int:
+    """Elements of a parameter, of which a rank may hold a shard."""
+    return int(getattr(parameter, "ds_numel", parameter.numel()))

@@ -16,7 +16,6 @@ from ptv2_scale.config import Train
 from ptv2_scale.data.collate import Example, Padding
 from ptv2_scale.data.order import accumulation, deal, epoch_batches
 from ptv2_scale.distributed.ranks import RankContext, sum_over_ranks
-from ptv2_scale.engine.evaluator import model_inputs
 from ptv2_scale.engine.schedule import learning_rate
 from ptv2_scale.runtime.heartbeat import report_progress
 from ptv2_scale.tasks.base import Task
@@ -68,12 +67,12 @@ class StepResult:
     """One optimizer step.
 
     Attributes:
-        step: steps made, this one included.
-        loss: mean over the global batch.
-        learning_rate: that was used.
-        gradient_norm: before clipping.
-        seconds: it took.
-        examples: in the global batch.
+        step: number of steps made, this one included.
+        loss: mean loss over the global batch.
+        learning_rate: learning rate of this step.
+        gradient_norm: norm of the whole gradient before clipping.
+        seconds: wall-clock time of the step.
+        examples: examples of the global batch.
     """
 
     step: int
@@ -85,15 +84,15 @@ class StepResult:
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """A step that was tried.
+class StepOutcome:
+    """What came of a step.
 
     Attributes:
-        result: what came of it.
-        finite: loss and gradient were.
-        changed: the optimizer has changed the weights.
+        result: the step's figures.
+        finite: whether loss and gradient were finite.
+        changed: whether the optimizer has changed the weights.
         suspects: examples of this rank's micro-batches whose loss was not finite.
-        stop: some rank has been asked to stop.
+        stop: whether some rank has been asked to stop.
     """
 
     result: StepResult
@@ -129,7 +128,7 @@ class Trainer:
         self._micro_steps = accumulation(train.global_batch, train.micro_batch, ranks.world)
         self.order = BatchOrder(tuple(example.length for example in examples), train)
 
-    def step(self, step: int, asked: bool) -> Attempt:
+    def step(self, step: int, asked: bool) -> StepOutcome:
         """Make optimizer step `step` (from 0); every rank calls it.
 
         A loss that is not finite makes the gradient of all ranks so, and DeepSpeed then leaves
@@ -160,7 +159,7 @@ class Trainer:
         suspects = [] if finite else _suspects(micros, own.tolist())
         seconds = time.perf_counter() - began
         result = StepResult(step + 1, loss / count, rate, norm, seconds, len(batch))
-        return Attempt(result, finite, changed, suspects, stop > 0)
+        return StepOutcome(result, finite, changed, suspects, stop > 0)
 
     def _set_learning_rate(self, step: int) -> float:
         total, epoch = self.order.total_steps, self.order.steps_per_epoch
@@ -176,14 +175,12 @@ class Trainer:
     def _count(self, batch: list[int]) -> int:
         return self._task.loss_count([self._examples[index] for index in batch])
 
-    def _backward(self, micro: list[int], batch: list[int], count: int) -> Tensor:
+    def _backward(self, micro: list[int], whole: list[int], count: int) -> Tensor:
         # Without rows of its own a rank runs one that counts nothing: all ranks must run alike.
-        rows = [self._examples[index] for index in (micro or batch[:1])]
-        inputs = self._task.collate(rows, self._padding)
-        output = self._engine(**model_inputs(inputs, self._ranks.device))
-        summed = self._task.loss_sum(
-            output.logits.float(), inputs["labels"].to(output.logits.device)
-        )
+        rows = [self._examples[index] for index in (micro or whole[:1])]
+        batch = self._task.collate(rows, self._padding).to(self._ranks.device)
+        output = self._engine(**batch.inputs)
+        summed = self._task.loss_sum(output.outputs, batch.targets)
         if not micro:
             summed = summed * 0.0
         # DeepSpeed averages over ranks and micro-steps, which would weigh unequal ones wrongly.

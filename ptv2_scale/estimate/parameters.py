@@ -1,50 +1,52 @@
-"""`inspect`: where a prefix lies and what is trained, from shapes alone; no weight is read."""
+"""How many parameters a recipe has, and what they take, from shapes alone; no weight is read."""
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import dataclass
 
 from torch import nn
 
-from ptv2_scale.backbones.presets import preset_notes
-from ptv2_scale.config import RunConfig
-from ptv2_scale.model.setup import build_model, open_shapes
+from ptv2_scale.model.prompted import PromptedModel
+
+# fp32 master values and AdamW's two moments.
+CHECKPOINT_BYTES = 12
 
 
-def _count(module: nn.Module | None) -> int:
-    return 0 if module is None else sum(p.numel() for p in module.parameters())
+@dataclass(frozen=True)
+class PartSize:
+    """One part of a model.
 
-
-def describe(config: RunConfig) -> str:
-    """A table of a recipe's parameters by part, and its slots.
-
-    Raises:
-        UserError: the recipe and the backbone do not go together.
+    Attributes:
+        part: "backbone", "head", or the name of the method's own part.
+        trained: number of trained parameters.
+        frozen: number of frozen parameters.
+        nbytes: bytes that its parameters take in their dtype, on all ranks together.
     """
-    setup = open_shapes(config)
-    model = build_model(setup)
-    bytes_each = 2 if config.backbone.dtype == "bf16" else 4
-    rows = [
-        ("backbone", "frozen", _count(model.backbone)),
-        ("prefix encoder", "trained", _count(model.prefix_encoder)),
-        ("head", "trained", _count(model.head)),
-    ]
-    total = sum(count for _, _, count in rows)
-    notes = preset_notes(config.backbone.name)
-    lines = [f"{setup.files.family.name}: {setup.files.folder}", *notes, ""]
-    lines += [
-        f"{part:<15} {state:<8} {count:>15,} {count / total:>9.4%}"
-        f" {count * bytes_each / 2**20:>10.2f} MiB in {config.backbone.dtype}"
-        for part, state, count in rows
-    ]
-    trained = total - rows[0][2]
-    lines += ["", f"checkpoint: about {12 * trained / 2**20:.2f} MiB (fp32 and AdamW's moments)"]
-    if setup.shape is not None:
-        shape = setup.shape
-        slots = Counter(slot for slot, _ in shape.slots)
-        lines += [
-            f"prefix: {shape.length} tokens x {len(shape.slots)} slots ("
-            + ", ".join(f"{count} {slot}" for slot, count in slots.items())
-            + f") x 2 x {shape.kv_heads} key/value heads x {shape.head_dim}",
-        ]
-    return "\n".join(lines)
+
+    part: str
+    trained: int
+    frozen: int
+    nbytes: int
+
+    @property
+    def parameters(self) -> int:
+        """Number of its parameters."""
+        return self.trained + self.frozen
+
+
+def part_sizes(model: PromptedModel) -> list[PartSize]:
+    """Sizes of the parts of a model, which may be on the meta device."""
+    return [_size(name, module) for name, module in model.named_children()]
+
+
+def _size(name: str, module: nn.Module) -> PartSize:
+    parameters = list(module.parameters())
+    trained = sum(one.numel() for one in parameters if one.requires_grad)
+    total = sum(one.numel() for one in parameters)
+    nbytes = sum(one.numel() * one.element_size() for one in parameters)
+    return PartSize(name, trained, total - trained, nbytes)
+
+
+def checkpoint_bytes(parts: list[PartSize]) -> int:
+    """Bytes of a checkpoint, but for some JSON."""
+    return CHECKPOINT_BYTES * sum(part.trained for part in parts)

@@ -12,7 +12,9 @@ from ptv2_scale.checkpoint.resume import check_resumable
 from ptv2_scale.checkpoint.shards import Parts
 from ptv2_scale.checkpoint.store import Best, checkpoint_path, read_state
 from ptv2_scale.config import load_recipe
-from ptv2_scale.export.native import CARD_FILE, Card, read_card, read_values, write_export
+from ptv2_scale.export.card import CARD_FILE, Card, read_card
+from ptv2_scale.export.native import read_values, write_export
+from ptv2_scale.export.older import result_of
 from ptv2_scale.model.setup import open_setup
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.files import read_json
@@ -65,4 +67,4 @@ def _result(path: Path) -> dict[str, object]:
     found = read_json(path) if path.is_file() else {}
     if not isinstance(found, dict):
         raise UserError(f"{path}: not a result; delete it to export without one.")
-    return found
+    return result_of(found)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ptv2_scale.data.sources import Row, read_rows
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.tasks.base import Prediction
+from ptv2_scale.tasks.base import Record
 
 
 def read_input(path: Path, columns: Sequence[str]) -> list[Row]:
@@ -48,9 +48,9 @@ def check_output(path: Path) -> None:
 
 
 def write_predictions(
-    path: Path, rows: Sequence[Row], found: Mapping[str, Sequence[Prediction]]
+    path: Path, rows: Sequence[Row], found: Mapping[str, Sequence[Record]]
 ) -> None:
-    """Write each row with its predictions: `label` and `probabilities`.
+    """Write each row with its answer: `label` and `probabilities` for classification.
 
     With several exports these stand under `predictions`, by the export's name.
 
@@ -61,10 +61,7 @@ def write_predictions(
     try:
         with building.open("x", encoding="utf-8") as file:
             for number, row in enumerate(rows):
-                made = {
-                    name: {"label": of[number].label, "probabilities": of[number].probabilities}
-                    for name, of in found.items()
-                }
+                made = {name: records[number] for name, records in found.items()}
                 extra = next(iter(made.values())) if len(made) == 1 else {"predictions": made}
                 file.write(json.dumps({**row, **extra}, ensure_ascii=False) + "\n")
         building.rename(path)

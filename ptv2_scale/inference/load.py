@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ptv2_scale.backbones.load import Whole, materialise
-from ptv2_scale.inference.predictor import open_export
+from ptv2_scale.inference.exported import open_export
 from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.model.setup import build_model, model_filler
 
@@ -25,8 +25,8 @@ def load_prompted(
         device: where it goes.
 
     Returns:
-        A module that maps input_ids and attention_mask [batch, n] to logits and features; the
-        labels of the logits are `labels` of `read_card(source)`.
+        A module that maps input_ids and attention_mask [batch, n] to the head's outputs (logits)
+        and to features.
 
     Raises:
         UserError: the export is damaged, or the backbone is another one.

@@ -23,15 +23,30 @@ from ptv2_scale.backbones.load import (
 )
 from ptv2_scale.backbones.presets import is_preset, open_preset
 from ptv2_scale.backbones.tokenizers import load_tokenizer
-from ptv2_scale.config import Prefix, RunConfig
+from ptv2_scale.config import RunConfig
 from ptv2_scale.data.collate import Example, Padding
+from ptv2_scale.data.formats import Row
 from ptv2_scale.data.splits import Split
-from ptv2_scale.methods.prefix.encoder import PrefixShape, check_room, initial_values, prefix_shape
-from ptv2_scale.model.prompted import PromptedModel, PromptSettings
+from ptv2_scale.methods.base import Method
+from ptv2_scale.methods.registry import build_method
+from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Task
-from ptv2_scale.tasks.heads import Head, HeadKind
+from ptv2_scale.tasks.heads import Head
 from ptv2_scale.tasks.registry import build_task
+
+
+@dataclass(frozen=True)
+class EncodedSplit:
+    """A split of a task's data.
+
+    Attributes:
+        rows: as they were read.
+        examples: tokenised; each knows its row.
+    """
+
+    rows: list[Row]
+    examples: list[Example]
 
 
 @dataclass(frozen=True)
@@ -43,28 +58,30 @@ class Setup:
         files: the backbone's files.
         tokenizer: the backbone's; None where only shapes are asked for.
         task: data, head and metric.
-        shape: the prefix's sizes; None: the head alone is trained.
+        method: what is trained beside the head.
     """
 
     config: RunConfig
     files: BackboneFiles
     tokenizer: Any
     task: Task
-    shape: PrefixShape | None
+    method: Method
 
     @cached_property
     def fingerprint(self) -> str:
         """Of the backbone."""
         return fingerprint(self.files)
 
-    def examples(self, split: Split) -> list[Example]:
+    def split(self, split: Split) -> EncodedSplit:
         """One split, tokenised."""
-        return self.task.encode(
-            self.task.rows(split),
-            self.tokenizer,
-            self.files.family.text_style,
-            self.config.task.max_length,
-        )
+        rows = self.task.rows(split)
+        return EncodedSplit(rows, self.encode(rows))
+
+    def encode(self, rows: Sequence[Row], *, with_targets: bool = True) -> list[Example]:
+        """Rows, tokenised; see `Task.encode`."""
+        style = self.files.family.text_style
+        length = self.config.task.max_length
+        return self.task.encode(rows, self.tokenizer, style, length, with_targets)
 
     @property
     def padding(self) -> Padding:
@@ -103,45 +120,20 @@ def open_shapes(config: RunConfig) -> Setup:
 
 
 def _checked(config: RunConfig, files: BackboneFiles) -> Setup:
-    prompt = config.prompt
-    check_room(prompt, files.family, files.config, config.task.max_length)
-    shape = prefix_shape(prompt, files.family, files.config) if isinstance(prompt, Prefix) else None
-    return Setup(config, files, None, build_task(config.task), shape)
+    method = build_method(config.prompt, files.family, files.config)
+    method.check_length(config.task.max_length)
+    return Setup(config, files, None, build_task(config.task), method)
 
 
-def head_kind(setup: Setup) -> HeadKind:
-    """Which head the task is to build: "linear", "bert", "roberta" or "score".
+def build_head(setup: Setup) -> Head:
+    """The task's head with its first values, which depend on the seed alone.
 
     Raises:
         UserError: the backbone has no such head.
     """
-    family = setup.files.family
-    wanted = setup.config.task.head or family.default_head
-    if wanted == "linear":
-        return "linear"
-    if family.hf_head is None:
-        raise UserError(f"task.head: {family.name} has no head 'hf' here. Use linear.")
-    return family.hf_head
-
-
-def build_head(setup: Setup) -> Head:
-    """The task's head with its first values, which depend on the seed alone."""
-    family, config = setup.files.family, setup.files.config
-    kind = head_kind(setup)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(setup.config.train.seed)
-        return setup.task.head(kind, family.width(config), head_dropout(config, kind), family.pool)
-
-
-def head_dropout(config: Any, kind: str) -> float:
-    """Dropout of transformers' own head on this backbone; a linear head has none."""
-    if kind not in ("bert", "roberta"):
-        return 0.0
-    own = getattr(config, "classifier_dropout", None)
-    found = config.hidden_dropout_prob if own is None else own
-    if not isinstance(found, (int, float)) or not 0 <= found <= 1:
-        raise UserError(f"config.json: classifier_dropout is {found!r:.40}; expected 0 to 1.")
-    return float(found)
+        return setup.task.head(setup.files.family, setup.files.config)
 
 
 def build_model(setup: Setup, backbone: Any = None) -> PromptedModel:
@@ -151,46 +143,37 @@ def build_model(setup: Setup, backbone: Any = None) -> PromptedModel:
         setup: the recipe, opened.
         backbone: one that is there already and is to be shared; None builds it, without values.
     """
-    config = setup.config
-    dtype = DTYPES[config.backbone.dtype]
+    dtype = DTYPES[setup.config.backbone.dtype]
     if backbone is None:
-        backbone = build_empty(setup.files, dtype, config.backbone.dropout)
-    if head_kind(setup) == "bert" and getattr(backbone, "pooler", None) is None:
-        raise UserError(
-            f"{setup.files.folder}: has no pooler, which task.head: hf reads. Use head: linear."
-        )
-    prompt = config.prompt
-    settings = PromptSettings()
-    if isinstance(prompt, Prefix):
-        settings = PromptSettings(prompt.dropout, prompt.positions == "shift")
+        backbone = build_empty(setup.files, dtype, setup.config.backbone.dropout)
     head = build_head(setup)
+    reason = head.refusal(backbone)
+    if reason is not None:
+        raise UserError(f"{setup.files.folder}: {reason}.")
     with init_empty_weights(include_buffers=False):
-        model = PromptedModel(backbone, setup.files.family, head.to("meta"), setup.shape, settings)
-    for trained in (model.prefix_encoder, model.head):
+        model = PromptedModel(backbone, setup.files.family, head.to("meta"), setup.method)
+    for trained in (model.adapter, model.head):
         if trained is not None:
             trained.to(dtype)
     return model
 
 
 def first_values(setup: Setup) -> dict[str, Tensor]:
-    """First values of all that is trained, fp32, by name in `PromptedModel`."""
+    """First values of head and adapter, fp32, by name in `PromptedModel`."""
     values = {f"head.{name}": value for name, value in build_head(setup).state_dict().items()}
-    prompt = setup.config.prompt
-    if isinstance(prompt, Prefix) and setup.shape is not None:
-        encoder = initial_values(prompt, setup.shape, setup.config.train.seed)
-        values.update({f"prefix_encoder.{name}": value for name, value in encoder.items()})
+    adapter = setup.method.first_values(setup.config.train.seed)
+    values.update({f"{setup.method.ADAPTER}.{name}": value for name, value in adapter.items()})
     return values
 
 
 def model_filler(setup: Setup, model: PromptedModel, trained: dict[str, Tensor]) -> Fill:
-    """Backbone from its files, the rest from `trained`."""
+    """All that `trained` names from there, the rest of the backbone from its files."""
     from_files = weight_filler(setup.files, model.backbone)
 
     def fill(names: Sequence[str], start: int, target: Tensor) -> None:
-        room, _, own_name = names[0].partition(".")
-        if room == "backbone":
-            from_files([own_name], start, target)
-        else:
+        if names[0] in trained:
             target.copy_(trained[names[0]].reshape(-1)[start : start + target.numel()])
+        else:
+            from_files([names[0].removeprefix("backbone.")], start, target)
 
     return fill

@@ -12,17 +12,18 @@ class Result:
 
     Attributes:
         task: name of the task.
-        split: that was evaluated.
+        split: the split that was evaluated.
         metric: name of the metric.
-        value: the best evaluation's.
-        majority: score of always predicting the most frequent class of that split.
+        value: score of the best evaluation.
+        trivial: score of a model that has learned nothing and always gives the same answer.
+        trivial_answer: that answer: "the most frequent class".
         best_step: step of the best evaluation.
-        steps: optimizer steps made.
-        trained_parameters: of prefix encoder and head.
-        backbone_parameters: frozen.
+        steps: number of optimizer steps made.
+        trained_parameters: number of trained parameters.
+        backbone_parameters: number of frozen parameters.
         seconds: wall-clock time of this process, start-up included.
         peak_memory_bytes: the largest of all ranks: GPU memory on a GPU, resident memory without.
-        ranks: number of them.
+        ranks: number of ranks.
         head_only: score of a head trained alone, where asked for.
     """
 
@@ -30,7 +31,8 @@ class Result:
     split: str
     metric: str
     value: float
-    majority: float
+    trivial: float
+    trivial_answer: str
     best_step: int
     steps: int
     trained_parameters: int

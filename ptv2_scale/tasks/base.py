@@ -1,8 +1,9 @@
 """The interface between a task and everything that trains, evaluates or serves it.
 
-A task owns the meaning of its labels; outside, labels, predictions and batches are only passed on.
-Multiple choice, tagging, span answers, generation or a mix of tasks fit by other inputs in `encode`
-and `collate`, another head, and other arithmetic in `loss_sum`, `decode` and `score`.
+A kind of task owns its section of the recipe, its examples, its head, loss, answers and metrics.
+Outside of it examples, outputs, targets and records are only passed on: nothing there knows what
+their shapes mean. A kind is one file of `ptv2_scale/tasks/kinds` and one line in the registry;
+another package registers its own with `ptv2_scale.tasks.registry.register_kind`.
 """
 
 from __future__ import annotations
@@ -13,31 +14,33 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
+from ptv2_scale.backbones.family import Config, Family
+from ptv2_scale.config import TaskSection
 from ptv2_scale.data.collate import Batch, Example, Padding
 from ptv2_scale.data.formats import Row
 from ptv2_scale.data.splits import Split
-from ptv2_scale.tasks.heads import Head, HeadKind, Pool
-from ptv2_scale.tasks.metrics import Metric
+from ptv2_scale.tasks.heads import Head
 
 Style = Literal["pair", "named"]
 Tokenizer = Any  # transformers' PreTrainedTokenizerBase; classic GLM's own is not derived from it
+Record = dict[str, Any]  # an answer, as JSON has it
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What a model says of one example.
+class Trivial:
+    """What a model that has learned nothing would score.
 
     Attributes:
-        label: the answer, as the task's files write it.
-        probabilities: of every label; sums to 1.
+        value: of the task's metric.
+        answer: what such a model always says: "the most frequent class".
     """
 
-    label: str
-    probabilities: dict[str, float]
+    value: float
+    answer: str
 
 
 class Task(Protocol):
-    """A task; see the module's docstring."""
+    """A kind of task, bound to a recipe's section."""
 
     @property
     def name(self) -> str:
@@ -48,18 +51,20 @@ class Task(Protocol):
         """Columns that hold a row's text: what a file to be predicted must have."""
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the classes; a class's number is its place here."""
+    def metric(self) -> str:
+        """Name of the metric that chooses the best checkpoint; higher is better."""
 
-    @property
-    def metric(self) -> Metric:
-        """The metric that chooses the best checkpoint; higher is better."""
+    def resolved(self) -> TaskSection:
+        """The recipe's section with all that was found in the data written out."""
+
+    def describe(self) -> list[str]:
+        """Lines about the task for people: "labels: no, yes"."""
 
     def rows(self, split: Split) -> list[Row]:
         """All rows of a split.
 
         Raises:
-            UserError: the split cannot be had, or a label is missing or not one of `labels`.
+            UserError: the split cannot be had, or a row's answer is missing or none of the task's.
         """
 
     def encode(
@@ -68,42 +73,68 @@ class Task(Protocol):
         tokenizer: Tokenizer,
         style: Style,
         max_length: int,
-        with_labels: bool = True,
+        with_targets: bool = True,
     ) -> list[Example]:
-        """Tokenized rows, `index` being the place in `rows`.
+        """Tokenized rows; those of one row follow one another, `row` being its place in `rows`.
 
         Args:
             rows: with the task's columns; any other column is left out.
             tokenizer: the backbone's.
             style: how the backbone wants two texts joined.
             max_length: most tokens, special tokens included; longer texts are cut, with a warning.
-            with_labels: False to ignore labels, as for rows to be predicted.
+            with_targets: False to ignore answers, as for rows to be predicted.
 
         Raises:
-            UserError: a column is missing or not text, or a label is not one of `labels`.
+            UserError: a column is missing or not text, or an answer is none of the task's.
+        """
+
+    def head(self, family: Family, config: Config) -> Head:
+        """A new head on the hidden states of a backbone.
+
+        Raises:
+            UserError: the recipe names a head that the family does not have.
         """
 
     def collate(self, examples: Sequence[Example], pad: Padding) -> Batch:
-        """A batch of examples: the backbone's inputs, `labels` and `index`."""
+        """A batch of at least one example."""
 
-    def head(self, kind: HeadKind, width: int, dropout: float, pool: Pool) -> Head:
-        """A new head on a hidden state of `width`; `dropout` is where transformers has one."""
+    def targets(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """The right answers of a batch, as `loss_sum` takes them."""
 
-    def loss_sum(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss summed over what `loss_count` counts, a float32 scalar."""
+    def loss_sum(self, outputs: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
+        """The loss summed over what `loss_count` counts, a float32 scalar.
+
+        Args:
+            outputs: what the head gives for a batch.
+            targets: of the same batch, on the same device.
+        """
 
     def loss_count(self, examples: Sequence[Example]) -> int:
         """How many terms `loss_sum` has: labelled examples, or tokens for tagging."""
 
-    def decode(self, logits: Tensor) -> list[Prediction]:
-        """One prediction for each row of logits."""
+    def decode(self, outputs: Tensor, examples: Sequence[Example]) -> list[Record]:
+        """One record an example, in their order.
 
-    def score(self, logits: Tensor, examples: Sequence[Example]) -> float:
-        """`metric` of logits [examples, ...], as a fraction of 1.
-
-        Raises:
-            UserError: an example has no label.
+        Args:
+            outputs: what the head gives for a batch, which may be padded.
+            examples: of that batch.
         """
 
-    def scores(self, logits: Tensor, examples: Sequence[Example]) -> dict[str, float]:
-        """Every metric that is published for the task, by name, `metric` first; see `score`."""
+    def combine(self, records: Sequence[Record]) -> Record:
+        """The record of one row, from those of its examples in their order."""
+
+    def score(
+        self, records: Sequence[Record], rows: Sequence[Mapping[str, object]]
+    ) -> dict[str, float]:
+        """Every metric that is published for the task, by name, `metric` first.
+
+        Args:
+            records: one a row.
+            rows: in the same order, with their answers.
+
+        Raises:
+            UserError: a row has no answer.
+        """
+
+    def trivial(self, rows: Sequence[Mapping[str, object]]) -> Trivial:
+        """What always giving the same answer scores on these rows."""

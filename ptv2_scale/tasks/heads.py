@@ -1,4 +1,4 @@
-"""Heads that map the backbone's last hidden state to logits, [batch, labels].
+"""Heads that map the backbone's last hidden state to a task's outputs: logits [batch, labels].
 
 Three of them compute what transformers' ForSequenceClassification models compute, under parameter
 names that an export can map to theirs.
@@ -7,11 +7,13 @@ names that an export can map to theirs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.runtime.errors import UserError
 
 HeadKind = Literal["linear", "bert", "roberta", "score"]
@@ -24,7 +26,12 @@ class Head(nn.Module, ABC):
     """What every head offers; reading the features and using them are separate on purpose.
 
     A head trained alone on a frozen backbone needs the features of each example only once.
+
+    Attributes:
+        KIND: name of the head in an export.
     """
+
+    KIND: ClassVar[str]
 
     @abstractmethod
     def features(self, hidden: Tensor, pooled: Tensor | None, attention_mask: Tensor) -> Tensor:
@@ -43,6 +50,18 @@ class Head(nn.Module, ABC):
     def forward_features(self, features: Tensor) -> Tensor:
         """Logits [batch, labels] of features [batch, width]."""
 
+    def split(self, features: Tensor, attention_mask: Tensor) -> list[Tensor]:
+        """The features of each example by itself, on the CPU, in float32."""
+        return list(features.float().cpu().unbind())
+
+    def join(self, features: Sequence[Tensor]) -> Tensor:
+        """The features of a batch, from those of its examples."""
+        return torch.stack(list(features))
+
+    def refusal(self, backbone: nn.Module) -> str | None:
+        """Why this head cannot read a backbone, or None."""
+        return None
+
     def forward(self, hidden: Tensor, pooled: Tensor | None, attention_mask: Tensor) -> Tensor:
         """Logits [batch, labels]; arguments as those of `features`."""
         return self.forward_features(self.features(hidden, pooled, attention_mask))
@@ -50,6 +69,8 @@ class Head(nn.Module, ABC):
 
 class LinearHead(Head):
     """One linear layer on the state of the first token ([CLS], T5's decoder start) or the last."""
+
+    KIND = "linear"
 
     def __init__(self, width: int, labels: int, pool: Pool) -> None:
         """Layers for states of `width`; `pool` says which token is read."""
@@ -70,6 +91,8 @@ class LinearHead(Head):
 class BertHead(Head):
     """BertForSequenceClassification: dropout and a linear layer on the backbone's pooler."""
 
+    KIND = "bert"
+
     def __init__(self, width: int, labels: int, dropout: float) -> None:
         """Layers for states of `width`; `dropout` is a probability."""
         super().__init__()
@@ -85,6 +108,12 @@ class BertHead(Head):
             )
         return pooled
 
+    def refusal(self, backbone: nn.Module) -> str | None:
+        """See `Head`."""
+        if getattr(backbone, "pooler", None) is None:
+            return "has no pooler, which task.head: hf reads. Use head: linear"
+        return None
+
     def forward_features(self, features: Tensor) -> Tensor:
         """See `Head`."""
         return _apply(self.classifier, self.dropout(features))
@@ -92,6 +121,8 @@ class BertHead(Head):
 
 class RobertaHead(Head):
     """RobertaForSequenceClassification's head on <s>."""
+
+    KIND = "roberta"
 
     def __init__(self, width: int, labels: int, dropout: float) -> None:
         """Layers for states of `width`; `dropout` is a probability."""
@@ -113,6 +144,8 @@ class RobertaHead(Head):
 
 class ScoreHead(Head):
     """The causal models' ForSequenceClassification: one layer without bias on the last token."""
+
+    KIND = "score"
 
     def __init__(self, width: int, labels: int) -> None:
         """Layers for states of `width`."""
@@ -153,6 +186,34 @@ def build_head(kind: HeadKind, width: int, labels: int, dropout: float, pool: Po
     if kind == "score":
         return ScoreHead(width, labels)
     return LinearHead(width, labels, pool)
+
+
+def head_kind(wanted: str | None, family: Family) -> HeadKind:
+    """Which head to build: "linear", "bert", "roberta" or "score".
+
+    Args:
+        wanted: "linear" or "hf" (transformers' own); None: the family's default.
+        family: the backbone's.
+
+    Raises:
+        UserError: the backbone has no such head.
+    """
+    if (wanted or family.default_head) == "linear":
+        return "linear"
+    if family.hf_head is None:
+        raise UserError(f"task.head: {family.name} has no head 'hf' here. Use linear.")
+    return family.hf_head
+
+
+def head_dropout(config: Config, kind: HeadKind) -> float:
+    """Dropout of transformers' own head on this backbone; a linear head has none."""
+    if kind not in ("bert", "roberta"):
+        return 0.0
+    own = getattr(config, "classifier_dropout", None)
+    found = config.hidden_dropout_prob if own is None else own
+    if not isinstance(found, (int, float)) or not 0 <= found <= 1:
+        raise UserError(f"config.json: classifier_dropout is {found!r:.40}; expected 0 to 1.")
+    return float(found)
 
 
 def _linear(width: int, out: int, bias: bool = True) -> nn.Linear:

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface, AutoModel, DynamicCache
 from transformers.masking_utils import sdpa_mask
 
-from ptv2_scale.backbones.attention import Prefix, bind, enable_checkpointing, prefix_attention
+from ptv2_scale.backbones.attention import BoundPrefix, bind, enable_checkpointing, prefix_attention
 from ptv2_scale.backbones.family import Family, attention_modules
 from ptv2_scale.backbones.load import load_backbone, open_backbone
 
@@ -28,15 +28,17 @@ def inputs_of(kind: str, padding: str) -> dict[str, Tensor]:
     return batch
 
 
-def random_prefix(family: Family, backbone: Any, length: int = LENGTH, seed: int = 0) -> Prefix:
+def random_prefix(
+    family: Family, backbone: Any, length: int = LENGTH, seed: int = 0
+) -> BoundPrefix:
     modules = attention_modules(family, backbone, backbone.config)
     shape = (len(modules), 2, family.kv_heads(backbone.config), length)
     generator = torch.Generator().manual_seed(seed)
     values = torch.randn(*shape, family.head_dim(backbone.config), generator=generator)
-    return Prefix(values, {module: row for row, (_, _, module) in enumerate(modules)})
+    return BoundPrefix(values, {module: row for row, (_, _, module) in enumerate(modules)})
 
 
-def run(backbone: Any, family: Family, prefix: Prefix, batch: dict[str, Tensor]) -> Tensor:
+def run(backbone: Any, family: Family, prefix: BoundPrefix, batch: dict[str, Tensor]) -> Tensor:
     length = prefix.keys_values.shape[3]
     positions = family.position_ids(batch["attention_mask"], length, backbone.config)
     extra = {} if positions is None else {"position_ids": positions}
@@ -108,7 +110,7 @@ def written_out(
     attention_mask: Tensor | None,
     scaling: float,
     position_bias: Tensor,
-    prefix: Prefix,
+    prefix: BoundPrefix,
     **_: Any,
 ) -> tuple[Tensor, None]:
     """T5's attention with a prefix, as one would write it on a blackboard."""
@@ -134,7 +136,7 @@ def test_t5_equals_attention_written_out_in_all_its_slots(
     slots: dict[Any, int] = {}
 
     def attention(*arguments: Any, **options: Any) -> tuple[Tensor, None]:
-        return written_out(*arguments, prefix=Prefix(prefix.keys_values, slots), **options)
+        return written_out(*arguments, prefix=BoundPrefix(prefix.keys_values, slots), **options)
 
     AttentionInterface.register("written_out_sdpa", attention)
     AttentionMaskInterface.register("written_out_sdpa", sdpa_mask_always)
@@ -194,7 +196,7 @@ def gradient(backbone: Any, family: Family, seeds: tuple[int, ...], dropout: flo
         values = drawn.keys_values.requires_grad_()
         prefixes.append(values)
         batch = inputs_of(kinds[0] if kinds else "bert", "right")
-        output = run(backbone, family, Prefix(values, drawn.slots, dropout), batch)
+        output = run(backbone, family, BoundPrefix(values, drawn.slots, dropout), batch)
         total = total + (output * torch.linspace(-1, 1, output.numel()).view_as(output)).sum()
     total.backward()
     return [values.grad for values in prefixes]
@@ -247,7 +249,9 @@ def test_dropout_draws_one_mask_an_example(folders: Callable[[str], Path]) -> No
     same = {key: value[:1].expand(2, -1) for key, value in batch_of("none").items()}
     torch.manual_seed(1)
     with torch.no_grad():
-        first, second = run(backbone, family, Prefix(drawn.keys_values, drawn.slots, 0.5), same)
+        first, second = run(
+            backbone, family, BoundPrefix(drawn.keys_values, drawn.slots, 0.5), same
+        )
         plain = run(backbone, family, drawn, same)
     assert not torch.equal(first, second)
     assert torch.equal(plain[0], plain[1])
@@ -258,7 +262,7 @@ def test_a_longer_key_without_mask_keeps_the_last_tokens() -> None:
     torch.manual_seed(0)
     module = torch.nn.Module()
     query, key, value = (torch.randn(1, 2, n, 4) for n in (3, 5, 5))
-    prefix = Prefix(torch.randn(1, 2, 2, 1, 4), {module: 0})
+    prefix = BoundPrefix(torch.randn(1, 2, 2, 1, 4), {module: 0})
     with bind(prefix):
         found, _ = prefix_attention(module, query, key, value, None, scaling=0.5)
     keys = torch.cat((prefix.keys_values[0, 0][None], key), dim=2)

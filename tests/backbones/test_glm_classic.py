@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from ptv2_scale import load_backbone
-from ptv2_scale.backbones.attention import Prefix, bind
+from ptv2_scale.backbones.attention import BoundPrefix, bind
 from ptv2_scale.backbones.families.glm_classic import GLM_CLASSIC
 from ptv2_scale.backbones.family import attention_modules
 from ptv2_scale.backbones.glm_classic.model import eager_attention
@@ -194,7 +194,7 @@ def test_prefix_and_text_may_exceed_the_table_that_the_text_fills(tmp_path: Path
     seen: dict[str, Tensor] = {}
     module.query_key_value.register_forward_hook(lambda _, __, out: seen.update(thirds=out[0]))
     module.dense.register_forward_pre_hook(lambda _, given: seen.update(mixed=given[0][0]))
-    with torch.no_grad(), bind(Prefix(values, {module: 0})):
+    with torch.no_grad(), bind(BoundPrefix(values, {module: 0})):
         model(input_ids)
     query, key, value = (x.view(20, 5, 6).transpose(0, 1) for x in seen["thirds"].chunk(3, -1))
     keys, own = (torch.cat((p, x), 1) for p, x in zip(values[0], (key, value), strict=True))
@@ -216,7 +216,7 @@ def test_a_head_reads_cls_as_published(tmp_path: Path) -> None:
         published_glm.CONFIG, input_ids, positions, PADDED[:, None, None]
     )
     with torch.no_grad():
-        found = model.eval()(prefix=None, input_ids=input_ids, attention_mask=PADDED)
+        found = model.eval()(entry=None, input_ids=input_ids, attention_mask=PADDED)
     assert largest(found.features - hidden[torch.arange(3), [0, 4, 0]]) <= 1e-5
 
 

@@ -10,7 +10,7 @@ import torch
 from glm_words import END, G_MASK, MASK, S_MASK, START, VOCABULARY, words_tokenizer
 from torch import Tensor
 
-from ptv2_scale.backbones.attention import IMPLEMENTATION, Prefix, bind
+from ptv2_scale.backbones.attention import IMPLEMENTATION, BoundPrefix, bind
 from ptv2_scale.backbones.families.glm_classic import GLM_CLASSIC
 from ptv2_scale.backbones.glm_classic.configuration import ClassicGlmConfig
 from ptv2_scale.backbones.glm_classic.generation import fill_blank, generate
@@ -23,8 +23,10 @@ from ptv2_scale.backbones.glm_classic.inputs import (
 from ptv2_scale.backbones.glm_classic.model import ClassicGlm
 from ptv2_scale.backbones.glm_classic.pieces import PieceTokens
 from ptv2_scale.backbones.glm_classic.sampling import Sampling
-from ptv2_scale.methods.prefix.encoder import PrefixShape
-from ptv2_scale.model.prompted import PromptedModel, PromptSettings
+from ptv2_scale.config import Prefix
+from ptv2_scale.methods.prefix.encoder import PrefixEntry
+from ptv2_scale.methods.prefix.method import PrefixMethod
+from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.heads import LinearHead
 
@@ -53,13 +55,14 @@ def model() -> PromptedModel:
                 parameter.normal_(0.0, 0.3)
         backbone.word_embeddings.weight[END] *= 2  # so that some pieces end early
         backbone.word_embeddings.weight[VOCABULARY:] *= 3  # would often be the likeliest
-    shape = PrefixShape(PREFIX, tuple(("decoder", layer) for layer in range(3)), 4, 8)
-    head = LinearHead(32, 2, "first")
-    return PromptedModel(backbone, GLM_CLASSIC, head, shape, PromptSettings()).eval()
+    section = Prefix(length=PREFIX, dropout=0.0)
+    method = PrefixMethod(section, GLM_CLASSIC, config)
+    torch.manual_seed(6)
+    return PromptedModel(backbone, GLM_CLASSIC, LinearHead(32, 2, "first"), method).eval()
 
 
 def read_again(
-    model: Any, ids: list[int], pieces: list[list[int]], prefix: Prefix | None
+    model: Any, ids: list[int], pieces: list[list[int]], prefix: BoundPrefix | None
 ) -> Tensor:
     """Logits behind a text and the pieces of its first blanks, all read in one forward pass."""
     places = [place for place, token in enumerate(ids) if token in (MASK, S_MASK, G_MASK)]
@@ -76,7 +79,7 @@ def read_again(
         ).logits[0, -1, :VOCABULARY]
 
 
-def filled_again(model: Any, text: str, prefix: Prefix | None, choose: Any) -> list[list[int]]:
+def filled_again(model: Any, text: str, prefix: BoundPrefix | None, choose: Any) -> list[list[int]]:
     ids = words_tokenizer()(text)["input_ids"]
     pieces: list[list[int]] = []
     for _ in range(text.count("MASK]")):
@@ -89,9 +92,9 @@ def filled_again(model: Any, text: str, prefix: Prefix | None, choose: Any) -> l
     return pieces
 
 
-def own_prefix(model: PromptedModel, prompted: bool) -> Prefix | None:
+def own_prefix(model: PromptedModel, prompted: bool) -> BoundPrefix | None:
     with torch.no_grad():
-        return model.make_prefix() if prompted else None
+        return model.adapter.entry().bound if prompted else None
 
 
 def likeliest(logits: Tensor) -> int:
@@ -122,12 +125,13 @@ def test_the_prefix_is_in_front_exactly_once(
     model: PromptedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lengths: dict[Any, list[int]] = {}
-    prefix = Prefix(model.prefix_encoder().detach(), model.slots, key_lengths=lengths)
-    monkeypatch.setattr(model, "make_prefix", lambda: prefix)
+    encoder = model.adapter
+    prefix = BoundPrefix(encoder().detach(), encoder.slots, key_lengths=lengths)
+    monkeypatch.setattr(model, "entry", lambda: PrefixEntry(prefix))
     ((piece,),) = run(model, ["w1 w2 [MASK]"])
     # [CLS] w1 w2 [MASK] [EOS], then a token each time
     passes = [PREFIX + 5 + step for step in range(1 + min(len(piece) + 1, LIMIT))]
-    assert lengths == dict.fromkeys(model.slots, passes)
+    assert lengths == dict.fromkeys(encoder.slots, passes)
     assert run(model, TEXTS) != run(model.backbone, TEXTS)
 
 

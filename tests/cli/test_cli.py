@@ -23,8 +23,11 @@ from transformers import AutoModel, AutoTokenizer
 
 from ptv2_scale import load_backbone, load_prompted
 from ptv2_scale.cli import main, parse
-from ptv2_scale.export.native import read_card
+from ptv2_scale.config import load_recipe
+from ptv2_scale.export.card import read_card
 from ptv2_scale.methods.prefix.files import read_flat_prefix
+from ptv2_scale.methods.prefix.method import PrefixMethod
+from ptv2_scale.model.setup import open_setup
 from ptv2_scale.runtime.errors import UserError
 
 LABELS = ["no", "yes", "perhaps"]
@@ -102,7 +105,7 @@ def test_a_run_leaves_what_it_says(job: Job) -> None:
     written = {path.name for path in job.run.iterdir()}
     assert {"recipe.yaml", "metrics.jsonl", "result.json", "export", "checkpoints"} <= written
     assert result["trained_parameters"] == LENGTH * 3 * 2 * 2 * 8 + 3 * 32
-    assert result["majority"] == pytest.approx(4 / 7)
+    assert result["trivial"] == pytest.approx(4 / 7)
     assert result["seconds"] > 0
     assert result["peak_memory_bytes"] > 2**20
     assert "head_only" not in result
@@ -114,7 +117,7 @@ def test_evaluate_gives_the_metric_of_the_run(job: Job) -> None:
     lines = command("evaluate", job.run, world=2).splitlines()
     (found,) = [json.loads(line) for line in lines if line.startswith("{")]
     result = result_of(job)
-    for key in ("split", "metric", "value", "majority"):
+    for key in ("split", "metric", "value", "trivial"):
         assert found[key] == result[key]
 
 
@@ -127,7 +130,7 @@ def test_evaluate_writes_json_alone_to_standard_output(job: Job) -> None:
         check=True,
     )
     assert json.loads(done.stdout)["value"] == result_of(job)["value"]
-    assert ("NO BETTER" in done.stderr) == (result_of(job)["value"] <= result_of(job)["majority"])
+    assert ("NO BETTER" in done.stderr) == (result_of(job)["value"] <= result_of(job)["trivial"])
 
 
 @pytest.fixture(scope="module")
@@ -192,7 +195,7 @@ def test_load_prompted_gives_the_probabilities_of_predict(
     assert (model.backbone is backbone) == share
     assert not any(parameter.requires_grad for parameter in model.parameters())
     tokenizer = AutoTokenizer.from_pretrained(job.folder / "backbone")
-    labels = read_card(job.run).labels
+    labels = read_card(job.run).recipe["task"]["labels"]
     for row, found in zip(rows, read(both), strict=True):
         batch = tokenizer([f"text: {row['text']}"], return_tensors="pt")
         inputs = {key: batch[key] for key in ("input_ids", "attention_mask")}
@@ -248,8 +251,9 @@ def test_a_prefix_starts_from_the_one_that_was_saved(job: Job, from_peft: Path) 
 
 
 def test_a_saved_prefix_is_read_from_an_export_too(job: Job) -> None:
-    shape = read_card(job.run).shape
-    assert shape is not None
+    setup = open_setup(load_recipe(Path(job.recipe)))
+    assert isinstance(setup.method, PrefixMethod)
+    shape = setup.method.shape
     assert torch.equal(read_flat_prefix(job.run / "export", shape), prefix_of(job.run / "export"))
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ptv2_scale.data.collate import Example, Padding, collate
+from ptv2_scale.data.collate import Example, Padding, pad_inputs
 
 
 def test_right_padding() -> None:
@@ -15,13 +15,11 @@ def test_right_padding() -> None:
         Example(7, {"input_ids": [5, 6, 7], "token_type_ids": [0, 0, 1]}, 1),
         Example(3, {"input_ids": [8], "token_type_ids": [1]}, None),
     ]
-    batch = collate(examples, Padding(9))
+    batch = pad_inputs(examples, Padding(9))
     expected = {
         "input_ids": [[5, 6, 7], [8, 9, 9]],
         "token_type_ids": [[0, 0, 1], [1, 0, 0]],
         "attention_mask": [[1, 1, 1], [1, 0, 0]],
-        "labels": [1, -100],
-        "index": [7, 3],
     }
     assert {name: tensor.tolist() for name, tensor in batch.items()} == expected
     assert {tensor.dtype for tensor in batch.values()} == {torch.int64}

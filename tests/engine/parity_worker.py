@@ -41,7 +41,7 @@ def plain_gradients(setup: Setup) -> dict[str, torch.Tensor]:
     """The same model and batch, whole, in fp32, without DeepSpeed or checkpointing."""
     section = setup.config.backbone.model_copy(update={"dtype": "fp32"})
     config = setup.config.model_copy(update={"backbone": section})
-    whole = Setup(config, setup.files, None, setup.task, setup.shape)
+    whole = Setup(config, setup.files, None, setup.task, setup.method)
     model = build_model(whole)
     materialise(model, model_filler(whole, model, first_values(whole)), Whole())
     model.train()

@@ -7,13 +7,14 @@ import math
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from torch.nn import functional
 
-from ptv2_scale.config import Train
-from ptv2_scale.engine.head_baseline import train_head
+from ptv2_scale.config import Classification, Train
+from ptv2_scale.data.collate import Example
+from ptv2_scale.engine.head_baseline import Known, train_head
 from ptv2_scale.engine.schedule import learning_rate
 from ptv2_scale.engine.trainer import BatchOrder, seed_step
 from ptv2_scale.tasks.heads import LinearHead
+from ptv2_scale.tasks.registry import build_task
 
 
 def rates(total: int = 100, **keys: object) -> list[float]:
@@ -83,13 +84,10 @@ def test_head_alone_is_as_good_as_logistic_regression() -> None:
         with torch.no_grad():
             return float((head.forward_features(features).argmax(1) == labels).float().mean())
 
-    found = train_head(
-        lambda: LinearHead(6, 2, "first"),
-        lambda logits, truth: functional.cross_entropy(logits, truth, reduction="sum"),
-        features,
-        labels,
-        score,
-        seed=1,
-    )
+    section = Classification.model_validate({"name": "glue/cola"})
+    examples = [Example(n, {}, int(label)) for n, label in enumerate(labels)]
+    known = Known(examples, list(features))
+    task = build_task(section)
+    found = train_head(lambda: LinearHead(6, 2, "first"), task, known, score, seed=1)
     reference = LogisticRegression(C=1e6).fit(features.numpy(), labels.numpy())
     assert found >= reference.score(features.numpy(), labels.numpy()) - 0.005

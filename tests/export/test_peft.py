@@ -17,8 +17,11 @@ from transformers import AutoModelForSequenceClassification
 from ptv2_scale import load_prompted
 from ptv2_scale.backbones.load import Whole, materialise
 from ptv2_scale.config import load_recipe
-from ptv2_scale.export.native import Card, export_peft, write_export
+from ptv2_scale.export.card import Card
+from ptv2_scale.export.native import write_export
+from ptv2_scale.export.peft import export_peft
 from ptv2_scale.methods.prefix.files import read_flat_prefix
+from ptv2_scale.methods.prefix.method import PrefixMethod
 from ptv2_scale.model.setup import Setup, build_model, first_values, model_filler, open_setup
 from ptv2_scale.runtime.errors import UserError
 
@@ -142,8 +145,8 @@ def test_a_prefix_that_peft_trained_is_read_back(
     batch["input_ids"][batch["attention_mask"] == 0] = setup.padding.token
     theirs = train_with_peft(classifier(setup.files.folder), projection, batch)
     theirs.save_pretrained(tmp_path / "adapter")
-    assert setup.shape is not None
-    flat = read_flat_prefix(tmp_path / "adapter", setup.shape)
+    assert isinstance(setup.method, PrefixMethod)
+    flat = read_flat_prefix(tmp_path / "adapter", setup.method.shape)
     assert torch.equal(flat, theirs.get_prompt_embedding_to_save("default"))
     adapter = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
     values = {"prefix_encoder.embedding.weight": flat, **head_values(kind, adapter)}

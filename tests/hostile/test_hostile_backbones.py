@@ -14,8 +14,8 @@ from strategies import damaged, file_names, json_bytes, trials
 from tiny import WORDS, save_backbone, save_tokenizer, write_task
 
 from ptv2_scale.backbones.load import open_backbone
+from ptv2_scale.cli.inspection import describe
 from ptv2_scale.config import RunConfig
-from ptv2_scale.estimate.parameters import describe
 from ptv2_scale.model.setup import build_model, first_values, open_setup
 
 KINDS = ("bert", "llama", "t5", "gpt2")

@@ -16,7 +16,9 @@ from safetensors.torch import save
 from strategies import damaged, file_names, json_bytes, trials
 
 from ptv2_scale.config import RunConfig
-from ptv2_scale.export.native import export_folder, export_peft, model_card, read_card, read_values
+from ptv2_scale.export.card import export_folder, model_card, read_card
+from ptv2_scale.export.native import read_values
+from ptv2_scale.export.peft import export_peft
 
 RECIPE = RunConfig.model_validate(
     {

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.backbones.load import open_backbone
-from ptv2_scale.config import Prefix, RunConfig
-from ptv2_scale.methods.prefix.encoder import prefix_shape
+from ptv2_scale.config import RunConfig
+from ptv2_scale.methods.registry import build_method
 from ptv2_scale.model.setup import Setup
 from ptv2_scale.tasks.heads import LinearHead
 
@@ -15,8 +16,8 @@ from ptv2_scale.tasks.heads import LinearHead
 class ThreeLabels:
     """As much of a task as building a model needs."""
 
-    def head(self, kind: str, width: int, dropout: float, pool: Any) -> LinearHead:
-        return LinearHead(width, 3, pool)
+    def head(self, family: Family, config: Config) -> LinearHead:
+        return LinearHead(family.width(config), 3, family.pool)
 
 
 def fake_setup(folder: Path, dtype: str = "fp32", **changes: Any) -> Setup:
@@ -31,6 +32,5 @@ def fake_setup(folder: Path, dtype: str = "fp32", **changes: Any) -> Setup:
         }
     )
     files = open_backbone(str(folder))
-    assert isinstance(config.prompt, Prefix)
-    shape = prefix_shape(config.prompt, files.family, files.config)
-    return Setup(config, files, None, ThreeLabels(), shape)
+    method = build_method(config.prompt, files.family, files.config)
+    return Setup(config, files, None, ThreeLabels(), method)

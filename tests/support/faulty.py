@@ -193,11 +193,11 @@ def not_finite(step: int, what: str) -> None:
             return real(self, *arguments)
         task, loss_sum = self._task, self._task.loss_sum
 
-        def spoiled(logits: Any, labels: Any) -> Any:
+        def spoiled(outputs: Any, targets: Any) -> Any:
             if what == "gradient":
-                logits.register_hook(lambda gradient: gradient * float("inf"))
-                return loss_sum(logits, labels)
-            return loss_sum(logits, labels) + torch.tensor(float(what))
+                outputs.register_hook(lambda gradient: gradient * float("inf"))
+                return loss_sum(outputs, targets)
+            return loss_sum(outputs, targets) + torch.tensor(float(what))
 
         object.__setattr__(task, "loss_sum", spoiled)
         try:
@@ -219,6 +219,7 @@ def at_start(place: str) -> None:
 
     from ptv2_scale.checkpoint import manager, resume
     from ptv2_scale.engine import build, join, run
+    from ptv2_scale.methods.prefix import method
 
     owner, name, after = {
         "extensions": (join, "prepare_extensions", False),
@@ -230,7 +231,7 @@ def at_start(place: str) -> None:
         "loading": (build, "materialise", True),
         "initialising": (deepspeed, "initialize", True),
         "restoring": (manager, "restore", True),
-        "guard": (run, "check_prefix", True),
+        "guard": (method, "check_prefix", True),
     }[place]
     wrap(owner, name, always, after=after)
 

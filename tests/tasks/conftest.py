@@ -12,7 +12,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
-from ptv2_scale.config.recipe import Task as TaskConfig
+from ptv2_scale.config import Classification
 from ptv2_scale.tasks.base import Task
 from ptv2_scale.tasks.registry import build_task
 
@@ -50,4 +50,4 @@ def bert_tokenizer(material: Path) -> BertTokenizer:
 @pytest.fixture
 def task_of() -> Callable[..., Task]:
     """Builds a task from the keys of a recipe."""
-    return lambda **keys: build_task(TaskConfig.model_validate(keys))
+    return lambda **keys: build_task(Classification.model_validate(keys))

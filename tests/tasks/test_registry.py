@@ -38,7 +38,7 @@ def test_labels_are_found_in_training_and_sorted(
     assert task.labels == ("no", "yes")
     assert task.columns == ("say",)
     examples = task.encode(task.rows("train"), words, "pair", 16)
-    assert [(example.index, example.label) for example in examples] == [(0, 1), (1, 0), (2, 1)]
+    assert [(example.row, example.target) for example in examples] == [(0, 1), (1, 0), (2, 1)]
     assert examples[0].inputs["input_ids"] == [2, 101, 102, 3]
 
 
@@ -48,7 +48,7 @@ def test_given_labels_keep_their_order_and_no_file_is_needed(
     task = task_of(**{**own, "labels": ["yes", "no"], "path": "/no/such/folder"})
     assert task.labels == ("yes", "no")
     (example,) = task.encode([{"say": "w9", "id": 4}], words, "named", 16)
-    assert example.label is None
+    assert example.target is None
     assert set(example.inputs) <= {"input_ids", "token_type_ids"}
 
 
@@ -73,7 +73,7 @@ def test_demo(task_of: TaskOf, words: Any) -> None:
     lines = (DEMO_FOLDER / "train.jsonl").read_text().splitlines()
     assert task.labels == tuple(sorted({str(json.loads(line)["label"]) for line in lines}))
     assert len(task.rows("train")) == len(lines)
-    assert task.metric.name == "accuracy"
+    assert task.metric == "accuracy"
     with pytest.raises(UserError, match=r"the test split has no file.*task.test=FILE"):
         task.rows("test")
 
@@ -127,7 +127,7 @@ def test_mistakes_in_own_data(
 def test_rows_to_be_predicted(task_of: TaskOf, own: dict[str, Any], words: Any) -> None:
     task = task_of(**own)
     strange = [{"say": "w1", "kind": "unheard of"}]
-    assert task.encode(strange, words, "pair", 16, with_labels=False)[0].label is None
+    assert task.encode(strange, words, "pair", 16, with_targets=False)[0].target is None
     with pytest.raises(UserError, match="row 1: found the label 'unheard of'"):
         task.encode(strange, words, "pair", 16)
     with pytest.raises(UserError, match=r"row 2, column 'say': there is none; found: sya. Did"):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ptv2_scale.data.collate import Example, Padding
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.tasks.base import Task
+from ptv2_scale.tasks.base import Task, Trivial
 from ptv2_scale.tasks.metrics import majority, metric_named
 
 TaskOf = Callable[..., Task]
@@ -77,32 +77,39 @@ def test_loss_is_a_sum_over_labelled_examples(task_of: TaskOf) -> None:
         math.log(sum(math.exp(x) for x in row)) - row[label]
         for row, label in (([0.5, 1.0, -2.0], 2), ([0.0, 3.0, 1.0], 0))
     )
-    assert task.loss_sum(logits, batch["labels"]).item() == pytest.approx(expected, rel=1e-6)
+    assert task.loss_sum(logits, batch.targets).item() == pytest.approx(expected, rel=1e-6)
     assert task.loss_count(examples) == 2
-    half = task.loss_sum(logits.bfloat16(), batch["labels"])
+    half = task.loss_sum(logits.bfloat16(), batch.targets)
     assert half.dtype == torch.float32
 
 
 def test_answers(task_of: TaskOf) -> None:
     task = task_of(name="superglue/cb")
     logits = torch.tensor([[0.0, math.log(3.0), 0.0], [5.0, 1.0, 1.0]])
-    first, second = task.decode(logits)
-    assert (first.label, second.label) == ("contradiction", "entailment")
-    assert first.probabilities == pytest.approx(
+    first, second = task.decode(logits, examples_of([0, 1]))
+    assert (first["label"], second["label"]) == ("contradiction", "entailment")
+    assert first["probabilities"] == pytest.approx(
         {"entailment": 0.2, "contradiction": 0.6, "neutral": 0.2}
     )
+
+
+def rows_of(task: Any, classes: Sequence[int | None]) -> list[dict[str, object]]:
+    return [{} if one is None else {"label": task.labels[one]} for one in classes]
 
 
 def test_scores_beside_the_metric(task_of: TaskOf) -> None:
     logits = torch.eye(3)[[0, 0, 1, 2]]
     task = task_of(name="superglue/cb")
-    truth = examples_of([0, 1, 1, 2])
-    assert task.score(logits, truth) == 0.75
-    assert list(task.scores(logits, truth)) == ["accuracy", "f1_macro"]
+    truth = rows_of(task, [0, 1, 1, 2])
+    records = task.decode(logits, examples_of([0, 1, 1, 2]))
+    found = task.score(records, truth)
+    assert list(found) == ["accuracy", "f1_macro"]
+    assert found[task.metric] == 0.75
     chosen = task_of(name="superglue/cb", metric="f1_macro")
-    assert list(chosen.scores(logits, truth)) == ["f1_macro", "accuracy"]
+    assert list(chosen.score(records, truth)) == ["f1_macro", "accuracy"]
     with pytest.raises(UserError, match="no labels"):
-        task.score(logits, examples_of([0, 1, None, 2]))
+        task.score(records, rows_of(task, [0, 1, None, 2]))
+    assert task.trivial(truth) == Trivial(0.5, "the most frequent class")
 
 
 @pytest.mark.parametrize(
@@ -111,6 +118,6 @@ def test_scores_beside_the_metric(task_of: TaskOf) -> None:
      ("glue/sst2", ["accuracy"])],
 )  # fmt: skip
 def test_published_metrics(task_of: TaskOf, name: str, metrics: list[str]) -> None:
-    logits = torch.eye(2)[[0, 1, 1]]
-    found: Any = task_of(name=name).scores(logits, examples_of([0, 1, 0]))
-    assert list(found) == metrics
+    task = task_of(name=name)
+    records = task.decode(torch.eye(2)[[0, 1, 1]], examples_of([0, 1, 0]))
+    assert list(task.score(records, rows_of(task, [0, 1, 0]))) == metrics

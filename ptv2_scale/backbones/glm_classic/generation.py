@@ -9,17 +9,24 @@ in front of the cached keys and values, so it is never cached itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from ptv2_scale.backbones.attention import Prefix, bind
 from ptv2_scale.backbones.glm_classic.inputs import mask_places, text_inputs
 from ptv2_scale.backbones.glm_classic.pieces import PieceTokens
 from ptv2_scale.backbones.glm_classic.sampling import Choice, Sampling
 from ptv2_scale.runtime.errors import UserError
+
+
+class Bindable(Protocol):
+    """What attention can be let see."""
+
+    def bind(self) -> AbstractContextManager[None]:
+        """Let it, for the forward passes inside."""
 
 
 @runtime_checkable
@@ -28,8 +35,8 @@ class Prompted(Protocol):
 
     backbone: Any
 
-    def make_prefix(self) -> Prefix | None:
-        """The prefix for a forward pass; None: there is none."""
+    def entry(self) -> Bindable:
+        """What enters a forward pass."""
 
 
 def fill_blank(
@@ -101,10 +108,10 @@ def generate(
     Raises:
         UserError: see `fill_blank`.
     """
-    backbone, prefix = _parts(model)
+    backbone, bound = _parts(model)
     places = mask_places(inputs["input_ids"], tokens)
     _check(inputs, places, tokens, backbone.config.max_sequence_length, max_new_tokens)
-    with bind(prefix):
+    with bound:
         reader = _Reader(backbone, inputs)
         choose = Choice(vocabulary, sampling)
         blanks = [_blank(places, number) for number in range(max(map(len, places)))]
@@ -115,10 +122,10 @@ def generate(
     return [[columns[number][row] for number in range(len(own))] for row, own in enumerate(places)]
 
 
-def _parts(model: Prompted | Any) -> tuple[Any, Prefix | None]:
+def _parts(model: Prompted | Any) -> tuple[Any, AbstractContextManager[None]]:
     if isinstance(model, Prompted):
-        return model.backbone, model.make_prefix()
-    return model, None
+        return model.backbone, model.entry().bind()
+    return model, nullcontext()
 
 
 def _blank(places: list[list[int]], number: int) -> list[int | None]:

@@ -7,14 +7,17 @@ key, ..., each kv_heads x head_dim.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from ptv2_scale.backbones.attention import BoundPrefix, Recorder, bind
 from ptv2_scale.backbones.family import Config, Family, attention_modules
-from ptv2_scale.config import HeadOnly
-from ptv2_scale.config import Prefix as PrefixConfig
+from ptv2_scale.config import Prefix
+from ptv2_scale.methods.base import Adapter, Entry
 from ptv2_scale.runtime.errors import UserError
 
 
@@ -44,11 +47,41 @@ class PrefixShape:
         return len(self.slots) * 2 * self.kv_heads * self.head_dim
 
 
-class PrefixEncoder(nn.Module):
-    """Makes all slots' keys and values in one call; parameter names are the official code's."""
+class PrefixEntry(Entry):
+    """A prefix, or a recorder in its place, bound for one forward pass.
 
-    def __init__(self, shape: PrefixShape) -> None:
+    Args:
+        bound: what attention sees.
+        shift: positions that the text is moved by.
+    """
+
+    def __init__(self, bound: BoundPrefix | Recorder, shift: int = 0) -> None:
+        self.bound, self.shift = bound, shift
+
+    def bind(self) -> AbstractContextManager[None]:
+        """See `Entry`."""
+        return bind(self.bound)
+
+
+class PrefixEncoder(Adapter):
+    """Makes all slots' keys and values in one call; parameter names are the official code's.
+
+    Args:
+        shape: sizes of the prefix.
+        slots: attention module -> row of the prefix's first axis.
+        dropout: probability on keys and values while training.
+        shift_positions: whether the prefix's tokens count as positions in front of the text.
+    """
+
+    def __init__(
+        self,
+        shape: PrefixShape,
+        slots: Mapping[nn.Module, int] | None = None,
+        dropout: float = 0.0,
+        shift_positions: bool = True,
+    ) -> None:
         super().__init__()
+        self.slots, self.dropout, self.shift_positions = slots or {}, dropout, shift_positions
         self.shape = shape
         if shape.hidden is None:
             self.embedding = nn.Embedding(shape.length, shape.row)
@@ -71,6 +104,12 @@ class PrefixEncoder(nn.Module):
         """Keys and values, [slots, 2, kv_heads, length, head_dim]."""
         return unflatten(self.flat(), self.shape)
 
+    def entry(self, key_lengths: dict[nn.Module, list[int]] | None = None) -> PrefixEntry:
+        """The prefix for one forward pass; `key_lengths` collects what each slot then saw."""
+        dropout = self.dropout if self.training else 0.0
+        bound = BoundPrefix(self(), self.slots, dropout, key_lengths)
+        return PrefixEntry(bound, self.shape.length if self.shift_positions else 0)
+
 
 def unflatten(flat: Tensor, shape: PrefixShape) -> Tensor:
     """Flat layout -> [slots, 2, kv_heads, length, head_dim]."""
@@ -83,7 +122,7 @@ def flatten(keys_values: Tensor) -> Tensor:
     return keys_values.permute(3, 0, 1, 2, 4).reshape(keys_values.shape[3], -1)
 
 
-def prefix_shape(prompt: PrefixConfig, family: Family, config: Config) -> PrefixShape:
+def prefix_shape(prompt: Prefix, family: Family, config: Config) -> PrefixShape:
     """Sizes of the prefix that a recipe asks for on a backbone.
 
     Args:
@@ -118,42 +157,6 @@ def prefix_shape(prompt: PrefixConfig, family: Family, config: Config) -> Prefix
     )
 
 
-def check_room(
-    prompt: PrefixConfig | HeadOnly, family: Family, config: Config, max_length: int
-) -> None:
-    """Refuse a text that, with its prefix, is longer than the backbone's positions or window.
-
-    Raises:
-        UserError: names both lengths and the room there is.
-    """
-    length = prompt.length if isinstance(prompt, PrefixConfig) else 0
-    shifted = family.shifts and isinstance(prompt, PrefixConfig) and prompt.positions == "shift"
-    shift = length if shifted else 0
-    room = family.position_room(config)
-    if room is not None and shift + max_length > room:
-        raise UserError(
-            f"prompt.length and task.max_length: {shift} prefix tokens and {max_length} text tokens"
-            f" are longer than {family.name}'s position table, which has room for {room}."
-            f" {_ways_out(shift, max_length, room)}."
-        )
-    window = getattr(config, "sliding_window", None)
-    if window is not None and length + max_length > window:
-        raise UserError(
-            f"prompt.length and task.max_length: {length} + {max_length} tokens are longer"
-            f" than this backbone's sliding window of {window}, which would hide the prefix."
-        )
-
-
-def _ways_out(shift: int, max_length: int, room: int) -> str:
-    ways = [f"lower task.max_length to {room - shift}"] if room > shift else []
-    if room > max_length:
-        ways.append(f"lower prompt.length to {room - max_length}")
-    if shift and room >= max_length:
-        ways.append("set prompt.positions: keep")
-    text = ", or ".join(ways) or "lower both prompt.length and task.max_length"
-    return text[0].upper() + text[1:]
-
-
 def slot_modules(
     shape: PrefixShape, family: Family, backbone: nn.Module, config: Config
 ) -> dict[nn.Module, int]:
@@ -166,7 +169,7 @@ def slot_modules(
     }
 
 
-def initial_values(prompt: PrefixConfig, shape: PrefixShape, seed: int) -> dict[str, Tensor]:
+def initial_values(prompt: Prefix, shape: PrefixShape, seed: int) -> dict[str, Tensor]:
     """The encoder's first values by parameter name, fp32, from the seed alone.
 
     "text" and "saved" start as "zero" does here; what they read is written over it later.

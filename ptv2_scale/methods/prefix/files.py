@@ -7,20 +7,18 @@ MLP that makes it instead.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ptv2_scale.backbones.weights import load_pickled
+from ptv2_scale.backbones.tensor_files import read_tensors
+from ptv2_scale.methods.base import PROMPT_FILE
 from ptv2_scale.methods.prefix.encoder import PrefixShape
 from ptv2_scale.runtime.errors import UserError
 
-PROMPT_FILE = "prompt.safetensors"
 # Where a folder keeps a prefix: our export, PEFT, the official code or ChatGLM's.
 _FILES = (
     PROMPT_FILE,
@@ -29,22 +27,6 @@ _FILES = (
     "model.safetensors",
     "pytorch_model.bin",
 )
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """All tensors of a .safetensors file, or of a pickled one read without running its code.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    if path.suffix != ".safetensors":
-        return load_pickled(path)
-    try:
-        found: dict[str, Tensor] = load_file(path)
-        return found
-    except Exception as error:
-        # A header may name what PyTorch does not have; that leads to several kinds of errors.
-        raise UserError(f"{path}: not a readable safetensors file ({error}).") from None
 
 
 def prefix_file(path: Path) -> Path:
@@ -122,26 +104,14 @@ def read_flat_prefix(path: Path, shape: PrefixShape) -> Tensor:
     return flat
 
 
-def write_peft(
-    folder: Path, flat: Tensor, shape: PrefixShape, head: Mapping[str, Tensor], base: str
-) -> None:
-    """Write PEFT's PREFIX_TUNING folder for a sequence-classification model.
+def peft_config(shape: PrefixShape) -> dict[str, object]:
+    """Keys of PEFT's adapter_config.json for a prefix in every layer.
 
     `init_weights` and `peft_version` are left out, so that older versions of PEFT read it too;
     the MLP is folded in, as PEFT itself does when it saves.
-
-    Args:
-        folder: existing, empty.
-        flat: [length, row], fp32.
-        shape: sizes; every layer must be prompted.
-        head: tensors of transformers' own head, named as in its ForSequenceClassification.
-        base: name or folder of the backbone, for `base_model_name_or_path`.
     """
-    config = {
+    return {
         "peft_type": "PREFIX_TUNING",
-        "task_type": "SEQ_CLS",
-        "base_model_name_or_path": base,
-        "inference_mode": True,
         "num_virtual_tokens": shape.length,
         "token_dim": shape.kv_heads * shape.head_dim,
         "num_transformer_submodules": 1,
@@ -149,9 +119,4 @@ def write_peft(
         "num_layers": len(shape.slots),
         "encoder_hidden_size": shape.kv_heads * shape.head_dim,
         "prefix_projection": False,
-        "modules_to_save": sorted({name.partition(".")[0] for name in head}),
     }
-    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
-    tensors = {f"base_model.{name}": value.contiguous() for name, value in head.items()}
-    tensors["prompt_embeddings"] = flat.contiguous()
-    save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})

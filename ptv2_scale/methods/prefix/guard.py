@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from ptv2_scale.backbones.attention import IMPLEMENTATION, Prefix
-from ptv2_scale.model.prompted import PromptedModel
+from ptv2_scale.backbones.attention import IMPLEMENTATION, BoundPrefix
+from ptv2_scale.methods.base import RunModel
+from ptv2_scale.methods.prefix.encoder import PrefixEncoder, PrefixEntry
 from ptv2_scale.runtime.errors import UserError
 
 
@@ -22,29 +23,28 @@ class PrefixUnusedError(UserError):
     """The backbone did not use its prefix the way the family says it should."""
 
 
-def check_prefix(run: Any, model: PromptedModel, inputs: dict[str, Tensor]) -> None:
+def check_prefix(run: RunModel, model: Any, inputs: dict[str, Tensor]) -> None:
     """Prove on one batch that every prompted module got its prefix and passes a gradient to it.
 
     Args:
         run: calls the model (DeepSpeed's engine, or the model itself); every rank must call it
             with a batch of the same shape.
-        model: the prompted model.
+        model: the `PromptedModel`.
         inputs: a batch without labels.
 
     Raises:
         PrefixUnusedError: says which check failed, and for which slots.
     """
-    if model.prefix_encoder is None:
-        return
     _check_implementation(model)
     training = model.training
     model.train()
     lengths: dict[nn.Module, list[int]] = {}
-    prefix = model.make_prefix(lengths)
-    assert prefix is not None
-    logits = run(prefix=prefix, **inputs).logits
+    entry = _encoder(model).entry(lengths)
+    prefix = entry.bound
+    assert isinstance(prefix, BoundPrefix)
+    outputs = run(entry=entry, **inputs).outputs
     _check_calls(model, prefix, lengths, inputs)
-    _check_gradient(model, prefix, logits)
+    _check_gradient(model, prefix, outputs)
     model.eval()
     with torch.no_grad():
         _check_effect(run, inputs)
@@ -52,25 +52,31 @@ def check_prefix(run: Any, model: PromptedModel, inputs: dict[str, Tensor]) -> N
     model.train(training)
 
 
-def _names(model: PromptedModel, modules: set[nn.Module]) -> str:
+def _encoder(model: Any) -> PrefixEncoder:
+    encoder = model.adapter
+    assert isinstance(encoder, PrefixEncoder)
+    return encoder
+
+
+def _names(model: Any, modules: set[nn.Module]) -> str:
     found = [name for name, module in model.backbone.named_modules() if module in modules]
     return ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
 
 
-def _check_implementation(model: PromptedModel) -> None:
+def _check_implementation(model: Any) -> None:
     used = model.backbone.config._attn_implementation
     if used != IMPLEMENTATION:
         raise PrefixUnusedError(f"the backbone attends by '{used}' instead of '{IMPLEMENTATION}'.")
 
 
 def _check_calls(
-    model: PromptedModel,
-    prefix: Prefix,
+    model: Any,
+    prefix: BoundPrefix,
     lengths: dict[nn.Module, list[int]],
     inputs: dict[str, Tensor],
 ) -> None:
     # Recomputation under checkpointing has not run yet, so one forward pass is one call.
-    wrong = {module for module in model.slots if len(lengths.get(module, [])) != 1}
+    wrong = {module for module in prefix.slots if len(lengths.get(module, [])) != 1}
     if wrong:
         raise PrefixUnusedError(f"not called exactly once: {_names(model, wrong)}.")
     length = prefix.keys_values.shape[3]
@@ -85,32 +91,34 @@ def _decoder_length(inputs: dict[str, Tensor]) -> int:
     return 1 if decoder is None else decoder.shape[1]
 
 
-def _check_gradient(model: PromptedModel, prefix: Prefix, logits: Tensor) -> None:
+def _check_gradient(model: Any, prefix: BoundPrefix, outputs: Tensor) -> None:
     # Through the prefix's values alone: the parameters' own gradients belong to DeepSpeed.
-    weights = torch.linspace(-1.0, 1.0, logits.numel(), device=logits.device)
-    score = (logits.float().flatten() * weights).sum()
+    weights = torch.linspace(-1.0, 1.0, outputs.numel(), device=outputs.device)
+    score = (outputs.float().flatten() * weights).sum()
     (gradient,) = torch.autograd.grad(score, prefix.keys_values)
     strength = gradient.float().flatten(1).norm(dim=1).cpu()
     rows = {row for row, value in enumerate(strength.tolist()) if not value > 0}
-    silent = {module for module, row in model.slots.items() if row in rows}
+    silent = {module for module, row in prefix.slots.items() if row in rows}
     if silent:
         raise PrefixUnusedError(f"no gradient reaches the prefix of {_names(model, silent)}.")
     if not math.isfinite(float(strength.sum())):
         raise PrefixUnusedError("the gradient of the prefix is not finite.")
 
 
-def _check_effect(run: Any, inputs: dict[str, Tensor]) -> None:
+def _check_effect(run: RunModel, inputs: dict[str, Tensor]) -> None:
     with_prefix = run(**inputs).features
-    without = run(prefix=None, **inputs).features
+    without = run(entry=None, **inputs).features
     if torch.equal(with_prefix, without):
         raise PrefixUnusedError("taking the prefix out changes nothing.")
 
 
-def cache_inputs(model: PromptedModel, prefix: Prefix, inputs: dict[str, Tensor]) -> dict[str, Any]:
+def cache_inputs(model: Any, entry: PrefixEntry, inputs: dict[str, Tensor]) -> dict[str, Any]:
     """The same prefix as a key/value cache of transformers: an independent way in.
 
     Only for backbones whose forward takes `past_key_values` and whose every layer is prompted.
     """
+    prefix = entry.bound
+    assert isinstance(prefix, BoundPrefix)
     batch = inputs["input_ids"].shape[0]
     cache = DynamicCache()
     for row in range(prefix.keys_values.shape[0]):
@@ -118,18 +126,18 @@ def cache_inputs(model: PromptedModel, prefix: Prefix, inputs: dict[str, Tensor]
         cache.update(key.contiguous(), value.contiguous(), row)
     seen = inputs["attention_mask"].new_ones(batch, prefix.keys_values.shape[3])
     mask = torch.cat((seen, inputs["attention_mask"]), dim=1)
-    made = model.backbone_inputs(prefix, inputs)
+    made = model.backbone_inputs(entry, inputs).inputs
     return {**made, "attention_mask": mask, "past_key_values": cache}
 
 
-def _check_cache_route(run: Any, model: PromptedModel, inputs: dict[str, Tensor]) -> None:
+def _check_cache_route(run: RunModel, model: Any, inputs: dict[str, Tensor]) -> None:
     layers = model.backbone.config.num_hidden_layers
-    if model.family.encoder_decoder or len(model.slots) != layers:
+    encoder = _encoder(model)
+    if model.family.encoder_decoder or len(encoder.slots) != layers:
         return
-    prefix = model.make_prefix()
-    assert prefix is not None
-    ours = run(prefix=prefix, **inputs).features.float()
-    outputs = model.backbone(**cache_inputs(model, prefix, inputs))
+    entry = encoder.entry()
+    ours = run(entry=entry, **inputs).features.float()
+    outputs = model.backbone(**cache_inputs(model, entry, inputs))
     theirs = model.pool(outputs, inputs["attention_mask"]).float()
     difference = float((ours - theirs).abs().max() / theirs.abs().max())
     # Both routes make the same sums; bf16 may round them in another order.

@@ -16,11 +16,11 @@ from ptv2_scale.config import HeadOnly, Prefix
 from ptv2_scale.methods.prefix.encoder import (
     PrefixEncoder,
     PrefixShape,
-    check_room,
     initial_values,
     prefix_shape,
     slot_modules,
 )
+from ptv2_scale.methods.registry import build_method
 from ptv2_scale.runtime.errors import UserError
 
 LENGTH, LAYERS, HEADS, WIDTH = 5, 3, 2, 4
@@ -33,7 +33,7 @@ def shape_of(kind: str, max_length: int = 20, config: Any = None, **prompt: Any)
     config = config_of(kind) if config is None else config
     family = family_of(config, "config.json")
     chosen = Prefix.model_validate(prompt)
-    check_room(chosen, family, config, max_length)
+    build_method(chosen, family, config).check_length(max_length)
     return prefix_shape(chosen, family, config)
 
 
@@ -214,9 +214,10 @@ def test_the_advice_can_be_followed() -> None:
 
 def test_a_head_alone_needs_room_for_the_text() -> None:
     config = config_of("bert")
-    check_room(HeadOnly(method="none"), family_of(config, ""), config, 160)
+    method = build_method(HeadOnly(method="none"), family_of(config, ""), config)
+    method.check_length(160)
     with pytest.raises(UserError, match="Lower task.max_length to 160"):
-        check_room(HeadOnly(method="none"), family_of(config, ""), config, 161)
+        method.check_length(161)
 
 
 @pytest.mark.parametrize("kind", ["llama", "glm", "t5", "gpt_neox"])

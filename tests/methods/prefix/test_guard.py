@@ -38,7 +38,7 @@ def test_every_family_passes_and_is_left_as_it_was(kind: str, padding: str, tmp_
 
 def test_some_layers_of_some_slots_pass(tmp_path: Path) -> None:
     model = model_of("t5", tmp_path, prompt={"slots": ["decoder", "cross"], "layers": "2-2"})
-    assert len(model.slots) == 2
+    assert len(model.adapter.slots) == 2
     check_prefix(model, model, batch_of("right"))
 
 
@@ -47,7 +47,7 @@ def stock_attention(model: PromptedModel, patch: pytest.MonkeyPatch) -> None:
 
 
 def module_that_never_runs(model: PromptedModel, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(model, "slots", {**model.slots, torch.nn.Linear(1, 1): 0})
+    patch.setattr(model.adapter, "slots", {**model.adapter.slots, torch.nn.Linear(1, 1): 0})
 
 
 def prefix_that_is_cut_off(model: PromptedModel, patch: pytest.MonkeyPatch) -> None:
@@ -90,8 +90,8 @@ def test_a_prefix_that_changes_nothing_is_noticed(tmp_path: Path) -> None:
     model = model_of("llama", tmp_path)
     original = model.forward
 
-    def without(prefix: Any = "own", **inputs: Any) -> Any:
-        return original(prefix=None if prefix == "own" else prefix, **inputs)
+    def without(entry: Any = "own", **inputs: Any) -> Any:
+        return original(entry=None if entry == "own" else entry, **inputs)
 
     model.forward = without  # type: ignore[method-assign]
     with pytest.raises(PrefixUnusedError, match="changes nothing"):

@@ -15,7 +15,7 @@ from ptv2_scale.data.formats import Row
 from ptv2_scale.data.splits import Split
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Style, Task
-from ptv2_scale.tasks.catalogue import PUBLISHED
+from ptv2_scale.tasks.catalogue import BENCHMARKS
 
 TaskOf = Callable[..., Task]
 
@@ -34,7 +34,9 @@ FEW: list[tuple[str, str, dict[str, int]]] = [
 
 def counted(task: Task, rows: list[Row], words: Any) -> dict[str, int]:
     examples = task.encode(rows, words, "pair", 16)
-    return Counter(task.labels[example.label] for example in examples if example.label is not None)
+    return Counter(
+        task.labels[example.target] for example in examples if example.target is not None
+    )
 
 
 @pytest.mark.parametrize(("name", "folder", "labels", "validation"), SIZES)
@@ -122,7 +124,7 @@ def test_cola_test_has_a_header_and_train_none(task_of: TaskOf, tmp_path: Path, 
     }
     for split, (ids, label) in expected.items():
         (example,) = task.encode(task.rows(split), words, "pair", 16)
-        assert (example.inputs["input_ids"][1:-1], example.label) == (ids, label)
+        assert (example.inputs["input_ids"][1:-1], example.target) == (ids, label)
 
 
 # Each class number of the hub's data sets, as the published files write it.
@@ -137,11 +139,11 @@ HUB_LABELS = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(PUBLISHED))
+@pytest.mark.parametrize("name", sorted(BENCHMARKS))
 def test_hub_class_numbers_become_published_labels(
     task_of: TaskOf, monkeypatch: pytest.MonkeyPatch, words: Any, name: str
 ) -> None:
-    published = PUBLISHED[name]
+    published = BENCHMARKS[name]
     names = list(HUB_LABELS[name])
     size = len(names)
     columns = {column: ["w1"] * (size + 1) for column in published.columns}
@@ -160,10 +162,10 @@ def test_hub_class_numbers_become_published_labels(
     task = task_of(name=name)
     examples = task.encode(task.rows("test"), words, "pair", 32)
     found_labels = [
-        task.labels[label] for example in examples if (label := example.label) is not None
+        task.labels[label] for example in examples if (label := example.target) is not None
     ]
     assert found_labels == list(HUB_LABELS[name].values())
-    assert examples[-1].label is None
+    assert examples[-1].target is None
     assert asked == [(published.dataset, published.subset, "test")]
     with pytest.raises(UserError, match=f"train, row {size + 1}: no label"):
         task.rows("train")

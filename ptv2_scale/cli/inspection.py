@@ -1,0 +1,40 @@
+"""What `inspect` prints."""
+
+from __future__ import annotations
+
+from ptv2_scale.backbones.presets import preset_notes
+from ptv2_scale.config import RunConfig
+from ptv2_scale.estimate.parameters import PartSize, checkpoint_bytes, part_sizes
+from ptv2_scale.model.setup import build_model, open_shapes
+
+
+def describe(config: RunConfig) -> str:
+    """A table of a recipe's parameters by part, and what its method does.
+
+    Raises:
+        UserError: the recipe and the backbone do not go together.
+    """
+    setup = open_shapes(config)
+    parts = part_sizes(build_model(setup))
+    total = sum(part.parameters for part in parts)
+    return "\n".join(
+        [
+            f"{setup.files.family.name}: {setup.files.folder}",
+            *preset_notes(config.backbone.name),
+            "",
+            *(_row(part, total, config.backbone.dtype) for part in parts),
+            "",
+            f"checkpoint: about {checkpoint_bytes(parts) / 2**20:.2f} MiB"
+            " (fp32 and AdamW's moments)",
+            *setup.method.describe(),
+        ]
+    )
+
+
+def _row(part: PartSize, total: int, dtype: str) -> str:
+    state = "trained" if part.trained else "frozen"
+    name = part.part.replace("_", " ")
+    return (
+        f"{name:<15} {state:<8} {part.parameters:>15,} {part.parameters / total:>9.4%}"
+        f" {part.nbytes / 2**20:>10.2f} MiB in {dtype}"
+    )

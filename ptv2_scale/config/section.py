@@ -1,0 +1,135 @@
+"""`Section`: what every section of a recipe can do; and sections that come in variants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, TypeVar, get_args
+
+from pydantic import (
+    BaseModel,
+    GetCoreSchemaHandler,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from typing_extensions import Self
+
+from ptv2_scale.config.rules import Conflict, Partners, meaningful, partner_conflicts
+from ptv2_scale.config.values import SETTINGS
+
+
+class Section(BaseModel):
+    """A section of a recipe.
+
+    Attributes:
+        SECTION: name in a recipe.
+        PARTNERS: settings without which a key has no meaning.
+    """
+
+    model_config = SETTINGS
+
+    SECTION: ClassVar[str] = ""
+    PARTNERS: ClassVar[Partners] = {}
+
+    @classmethod
+    def conflicts(cls, given: Mapping[str, Any]) -> Iterator[Conflict]:
+        """What in a section contradicts itself; `given` is what the user has written."""
+        return partner_conflicts(cls.SECTION, cls.PARTNERS, given, cls.defaults())
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """Default of every key; None where there is none."""
+        fields = cls.model_fields.items()
+        return {key: None if field.is_required() else field.default for key, field in fields}
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        given = {key: getattr(self, key) for key in self.model_fields_set}
+        found = [conflict.text for conflict in self.conflicts(given)]
+        if found:
+            raise PydanticCustomError("conflict", "{text}", {"text": " ".join(found)})
+        return self
+
+    @model_serializer(mode="wrap")
+    def _meaningful(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return meaningful(self.PARTNERS, write(self))
+
+
+_Model = TypeVar("_Model", bound=Section)
+
+
+class Variants:
+    """The models of a section that comes in variants, told apart by the value of one key.
+
+    Stands in a field's annotation (`Annotated[TaskSection, TASKS]`), where it makes a tagged union
+    of all models that are registered by then.
+
+    Args:
+        section: name in a recipe.
+        key: whose value says which variant it is.
+        default: its value where the key is not written.
+    """
+
+    def __init__(self, section: str, key: str, default: str) -> None:
+        self.section, self.key, self._default = section, key, default
+        self._models: dict[str, type[Section]] = {}
+
+    def add(self, model: type[_Model]) -> type[_Model]:
+        """Register a model, whose key is a Literal: its variant's name.
+
+        Raises:
+            ValueError: another one has this name.
+        """
+        name = self.name_of_model(model)
+        known = self._models.setdefault(name, model)
+        if known is not model:
+            raise ValueError(f"{self.section}.{self.key}: {name} is {known.__qualname__} already")
+        return model
+
+    def name_of_model(self, model: type[Section]) -> str:
+        """The name of a variant."""
+        (name,) = get_args(model.model_fields[self.key].annotation)
+        return str(name)
+
+    def names(self) -> tuple[str, ...]:
+        """Names of the variants, as a recipe writes them."""
+        return tuple(self._models)
+
+    def name_of(self, given: object) -> str:
+        """The variant that a section asks for; it may be one that is not known."""
+        if isinstance(given, Mapping):
+            found = given.get(self.key)
+        else:
+            found = getattr(given, self.key, None)
+        return found if isinstance(found, str) else self._default
+
+    def model_of(self, given: object) -> type[Section] | None:
+        """The model for a section; None: there is no such variant."""
+        return self._models.get(self.name_of(given))
+
+    def conflicts(self, given: Mapping[str, Any]) -> Iterator[Conflict]:
+        """Keys that belong to another variant than the one that was asked for."""
+        model = self.model_of(given)
+        own = () if model is None else model.model_fields
+        for name, other in self._models.items():
+            keys = [key for key in given if key in other.model_fields and key not in own]
+            if keys and model is not None:
+                yield self._foreign(self.name_of(given), name, keys)
+
+    def _foreign(self, variant: str, other: str, keys: list[str]) -> Conflict:
+        named = " and ".join(f"{self.section}.{key}" for key in (self.key, *keys))
+        which = "it is" if len(keys) == 1 else "they are"
+        return Conflict(
+            (self.key, *keys),
+            f"{named} contradict each other: {self.key} is '{variant}', and {', '.join(keys)}"
+            f" belongs to {self.key}: {other} only. Remove what {which} not for; on the command"
+            f" line, '{self.section}={{{self.key}: {variant}}}' replaces the section.",
+        )
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """A union whose member the key chooses."""
+        choices = {name: handler.generate_schema(model) for name, model in self._models.items()}
+        return core_schema.tagged_union_schema(choices, self.name_of)

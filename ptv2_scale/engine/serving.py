@@ -1,0 +1,54 @@
+"""Exports on a backbone that DeepSpeed shards over the ranks of a command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import deepspeed
+
+from ptv2_scale.backbones.load import Fill, materialise
+from ptv2_scale.config import RunConfig
+from ptv2_scale.distributed.ranks import RankContext
+from ptv2_scale.engine.build import deepspeed_config
+from ptv2_scale.engine.sharding import shards_for
+from ptv2_scale.inference.exported import Export
+from ptv2_scale.inference.predictor import Predictor, SharedBackbone
+from ptv2_scale.model.prompted import PromptedModel, PromptedOutput
+
+
+def sharded_predictor(exports: Sequence[Export], ranks: RankContext) -> Predictor:
+    """A predictor whose backbone is sharded as the first export's recipe says.
+
+    Raises:
+        UserError: two exports need different backbones, or the recipe does not fit these ranks.
+    """
+    first = exports[0].setup
+
+    def load(shared: SharedBackbone, fill: Fill) -> Callable[..., PromptedOutput]:
+        setup = replace(first, config=_for_ranks(first.config, ranks))
+        model = shared.models[0]
+        assert isinstance(model, PromptedModel)
+        settings = deepspeed_config(setup, model, ranks)
+        materialise(shared, fill, shards_for(settings, ranks))
+        run: Callable[..., PromptedOutput] = _start(shared, settings, ranks)
+        return run
+
+    return Predictor(exports, ranks, load)
+
+
+def _for_ranks(config: RunConfig, ranks: RankContext) -> RunConfig:
+    """The recipe with a batch that any number of ranks divides; serving makes no training steps."""
+    batch = config.train.micro_batch * ranks.world
+    train = config.train.model_copy(update={"global_batch": batch})
+    return config.model_copy(update={"train": train})
+
+
+def _start(shared: SharedBackbone, settings: dict[str, Any], ranks: RankContext) -> Any:
+    """DeepSpeed's engine where the backbone is sharded; it has none below stage 3 to serve with."""
+    if settings.get("zero_optimization", {}).get("stage", 0) < 3:
+        return shared.to(ranks.device)
+    engine, *_ = deepspeed.initialize(model=shared, config=settings)
+    engine.module.eval()
+    return engine

@@ -1,0 +1,155 @@
+"""The card of an export: what is to be known of it beside its tensors, for programs and people."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from ptv2_scale.config import RunConfig
+from ptv2_scale.export.older import upgraded
+from ptv2_scale.model.setup import Setup, build_head
+from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.files import read_json
+
+CARD_FILE = "card.json"
+FORMAT = 2
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is to be known of an export, beside its tensors.
+
+    Attributes:
+        backbone: name or folder it was trained on.
+        family: of the backbone.
+        fingerprint: of the backbone's weights.
+        recipe: resolved, with what was found in the data and without what the export folds away.
+        head: kind of head: "linear", "bert", "roberta", "score" or another task's own.
+        method: what the method's own reader must know, see `Method.facts`.
+        about: lines about task and method for people.
+        result: the run's result.json, if it was finished.
+        format: of these files.
+    """
+
+    backbone: str
+    family: str
+    fingerprint: str
+    recipe: dict[str, Any]
+    head: str
+    method: dict[str, Any]
+    about: tuple[str, ...]
+    result: dict[str, Any]
+    format: int = FORMAT
+
+    @classmethod
+    def of(cls, setup: Setup, result: dict[str, Any]) -> Card:
+        """The card of a run."""
+        return cls(
+            backbone=setup.config.backbone.name,
+            family=setup.files.family.name,
+            fingerprint=setup.fingerprint,
+            recipe=_as_exported(setup).model_dump(mode="json"),
+            head=build_head(setup).KIND,
+            method=setup.method.facts(),
+            about=(*setup.task.describe(), *setup.method.describe()),
+            result=result,
+        )
+
+    def config(self) -> RunConfig:
+        """The recipe, as a run would have it."""
+        return RunConfig.model_validate(self.recipe)
+
+
+def _as_exported(setup: Setup) -> RunConfig:
+    sections = {"task": setup.task.resolved(), "prompt": setup.config.prompt.as_exported()}
+    return setup.config.model_copy(update=sections)
+
+
+_CARD = TypeAdapter(Card)
+
+
+def read_card(folder: Path) -> Card:
+    """The card of an export, or of the export in a finished run's directory.
+
+    Raises:
+        UserError: there is none, or one of another format.
+    """
+    path = export_folder(folder) / CARD_FILE
+    raw = read_json(path)
+    if not isinstance(raw, dict) or "format" not in raw:
+        raise UserError(f"{path}: not a readable card: it names no format.")
+    try:
+        raw = upgraded(raw)
+        if raw["format"] != FORMAT:
+            raise UserError(f"{path}: format {raw['format']!r}; this version reads 1 to {FORMAT}.")
+        card = _CARD.validate_python(raw)
+        card.config()
+        model_card(card)  # an export that cannot be described cannot be exported again either
+        return card
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the recipe"
+        raise UserError(f"{path}: not a readable card: {where}: {first['msg']}.") from None
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: not a readable card: {error}.") from None
+
+
+def export_folder(folder: Path) -> Path:
+    """`folder` itself, or its export/ where it is a run's directory.
+
+    Raises:
+        UserError: neither is an export.
+    """
+    for candidate in (folder, folder / "export"):
+        if os.path.isfile(candidate / CARD_FILE):
+            return candidate
+    if os.path.isdir(folder / "checkpoints"):
+        raise UserError(
+            f"{folder}: this run is not finished. Make an export of its newest checkpoint:"
+            f" ptv2-scale export {folder} OUT"
+        )
+    raise UserError(f"{folder}: neither an export nor a run: no {CARD_FILE} in it or in export/.")
+
+
+def model_card(card: Card) -> str:
+    """A README for the export, with the metadata block that model hubs read."""
+    method = card.recipe["prompt"]["method"]
+    lines = [
+        "---",
+        "library_name: ptv2_scale",
+        f"base_model: {json.dumps(card.backbone)}",
+        "tags: [p-tuning-v2, prefix-tuning]",
+        "---",
+        f"# {'Head' if method == 'none' else f'{method} and head'.capitalize()} for"
+        f" {card.recipe['task']['name']}",
+        "",
+        f"Trained with ptv2_scale on the frozen {card.family} backbone `{card.backbone}`"
+        f" (fingerprint `{card.fingerprint[:16]}`).",
+        "",
+        *(f"- {line}" for line in card.about),
+        *_result_lines(card.result),
+        "",
+        "```python",
+        "from ptv2_scale import load_prompted",
+        "",
+        f"model = load_prompted(FOLDER, backbone={card.backbone!r})",
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _result_lines(result: dict[str, Any]) -> list[str]:
+    if not result:
+        return []
+    return [
+        f"- {result['metric']} on {result['split']}: {result['value']:.4f}"
+        f" ({result['trivial_answer']} alone: {result['trivial']:.4f})",
+        f"- trained parameters: {result['trained_parameters']:,} beside"
+        f" {result['backbone_parameters']:,} frozen ones",
+    ]

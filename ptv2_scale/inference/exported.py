@@ -1,0 +1,74 @@
+"""An export, or a finished run, opened for use on a backbone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from ptv2_scale.config import override
+from ptv2_scale.export.card import Card, read_card
+from ptv2_scale.export.native import read_values
+from ptv2_scale.model.setup import Setup, build_model, open_setup
+from ptv2_scale.runtime.errors import UserError
+
+
+@dataclass(frozen=True)
+class Export:
+    """One export, opened for use on a backbone.
+
+    Attributes:
+        name: name of its folder.
+        card: about it.
+        setup: its recipe, with the backbone it is to run on.
+        values: its trained tensors by name in `PromptedModel`.
+    """
+
+    name: str
+    card: Card
+    setup: Setup
+    values: Mapping[str, Tensor]
+
+
+def open_export(folder: Path, backbone: str | None = None, overrides: Sequence[str] = ()) -> Export:
+    """Open an export, or a finished run.
+
+    Args:
+        folder: of the export or the run.
+        backbone: name or folder, where it is not the one the card names.
+        overrides: of its recipe, `task.path=FOLDER` and the like.
+
+    Raises:
+        UserError: it is damaged, or the backbone is another one than it was trained on.
+    """
+    card = read_card(folder)
+    config = override(card.config(), overrides)
+    if backbone is not None:
+        section = config.backbone.model_copy(update={"name": backbone})
+        config = config.model_copy(update={"backbone": section})
+    setup = open_setup(config)
+    if setup.fingerprint != card.fingerprint:
+        raise UserError(
+            f"{folder}: was trained on another backbone (fingerprint {card.fingerprint[:12]};"
+            f" '{config.backbone.name}' has {setup.fingerprint[:12]})."
+        )
+    values = read_values(folder)
+    _check_values(folder, setup, values)
+    return Export(folder.resolve().name, card, setup, values)
+
+
+def _check_values(folder: Path, setup: Setup, values: Mapping[str, Tensor]) -> None:
+    trained = build_model(setup).trained()
+    expected = {name: list(value.shape) for name, value in trained.items()}
+    found = {name: list(value.shape) for name, value in values.items()}
+    wrong = sorted(
+        name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
+    )
+    if wrong:
+        name = wrong[0]
+        raise UserError(
+            f"{folder}: its tensors are not those of its recipe: {name} is"
+            f" {found.get(name, 'missing')}, expected {expected.get(name, 'none')}."
+        )

@@ -1,0 +1,174 @@
+"""P-Tuning v2 (Liu et al., ACL 2022) as a method: keys and values in front of every layer's own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar
+
+import torch
+from pydantic import Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from torch import Tensor, nn
+
+from ptv2_scale.backbones.family import Config, Family
+from ptv2_scale.backbones.sizes import MAX_SIZE
+from ptv2_scale.config import Prefix
+from ptv2_scale.methods.base import Adapter, Inputs, Method, PeftFiles, RunModel
+from ptv2_scale.methods.prefix.encoder import (
+    PrefixEncoder,
+    PrefixShape,
+    initial_values,
+    prefix_shape,
+    slot_modules,
+)
+from ptv2_scale.methods.prefix.files import (
+    flat_prefix,
+    peft_config,
+    read_flat_prefix,
+)
+from ptv2_scale.methods.prefix.guard import check_prefix
+from ptv2_scale.methods.prefix.warm_start import record_text, text_tokens
+from ptv2_scale.methods.room import check_room
+from ptv2_scale.runtime.errors import UserError
+
+_TABLE = "embedding.weight"
+_EXPORTED = "prefix"  # name of the flat prefix in an export
+Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
+
+
+@dataclass(frozen=True)
+class PrefixFacts:
+    """What a reader of an exported prefix must know beside the recipe.
+
+    Attributes:
+        length, slots, kv_heads, head_dim: see `PrefixShape`.
+        every_slot: whether every attention module that can be prompted is.
+    """
+
+    length: Size
+    slots: tuple[tuple[str, int], ...]
+    kv_heads: Size
+    head_dim: Size
+    every_slot: bool
+
+    @property
+    def shape(self) -> PrefixShape:
+        """Sizes of the prefix, its MLP folded in."""
+        return PrefixShape(self.length, self.slots, self.kv_heads, self.head_dim)
+
+
+_FACTS = TypeAdapter(PrefixFacts)
+
+
+class PrefixMethod(Method):
+    """A prefix, table or MLP, in some or all attention modules."""
+
+    ADAPTER: ClassVar[str] = "prefix_encoder"
+
+    def __init__(self, section: Prefix, family: Family, config: Config) -> None:
+        super().__init__(section, family, config)
+        self.shape = prefix_shape(section, family, config)
+
+    @property
+    def _shifts(self) -> bool:
+        return self.family.shifts and self.section.positions == "shift"
+
+    def check_length(self, max_length: int) -> None:
+        """See `Method`."""
+        length = self.shape.length
+        shift = length if self._shifts else 0
+        check_room(self.family, self.config, max_length, length, shift)
+
+    def adapter(self, backbone: nn.Module) -> PrefixEncoder:
+        """See `Method`."""
+        slots = slot_modules(self.shape, self.family, backbone, self.config)
+        shift = self.section.positions == "shift"
+        return PrefixEncoder(self.shape, slots, self.section.dropout, shift)
+
+    def first_values(self, seed: int) -> dict[str, Tensor]:
+        """See `Method`; "text" and "saved" start as "zero" does."""
+        return initial_values(self.section, self.shape, seed)
+
+    def check_start(self, tokenizer: Any) -> None:
+        """See `Method`."""
+        if self.section.init == "saved":
+            read_flat_prefix(Path(self.section.init_from), self.shape)
+        elif self.section.init == "text":
+            self._text_tokens(tokenizer)
+
+    def _text_tokens(self, tokenizer: Any) -> list[int]:
+        text, length = self.section.init_text, self.shape.length
+        return text_tokens(text, length, tokenizer, self.family, self.config)
+
+    def start_values(
+        self, run: RunModel, adapter: Adapter | None, tokenizer: Any, device: torch.device
+    ) -> dict[str, Tensor]:
+        """See `Method`: a saved prefix, or what the backbone computes for a text."""
+        if self.section.init == "saved":
+            return {_TABLE: read_flat_prefix(Path(self.section.init_from), self.shape)}
+        if self.section.init != "text":
+            return {}
+        assert isinstance(adapter, PrefixEncoder)
+        tokens = self._text_tokens(tokenizer)
+        flat = record_text(run, adapter, tokens, self.family.encoder_decoder, device)
+        return {_TABLE: flat.float().cpu()}
+
+    def guard(self, run: RunModel, model: Any, inputs: Inputs) -> None:
+        """See `Method`."""
+        check_prefix(run, model, inputs)
+
+    def describe(self) -> list[str]:
+        """See `Method`."""
+        shape, slots = self.shape, Counter(slot for slot, _ in self.shape.slots)
+        counts = ", ".join(f"{count} {slot}" for slot, count in slots.items())
+        return [
+            f"prefix: {shape.length} tokens x {len(shape.slots)} slots ({counts})"
+            f" x 2 x {shape.kv_heads} key/value heads x {shape.head_dim}"
+        ]
+
+    def facts(self) -> dict[str, Any]:
+        """See `Method`."""
+        every = sum(stack.layers(self.config) for stack in self.family.stacks)
+        shape = self.shape
+        facts = PrefixFacts(
+            shape.length, shape.slots, shape.kv_heads, shape.head_dim, len(shape.slots) == every
+        )
+        found: dict[str, Any] = _FACTS.dump_python(facts, mode="json")
+        return found
+
+    @classmethod
+    def to_export(cls, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `Method`: the flat prefix [length, row of `PrefixShape`], an MLP folded in."""
+        flat = flat_prefix(values)
+        assert flat is not None
+        return {_EXPORTED: flat}
+
+    @classmethod
+    def from_export(cls, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """See `Method`."""
+        return {
+            f"{cls.ADAPTER}.{_TABLE}" if name == _EXPORTED else name: tensor
+            for name, tensor in tensors.items()
+        }
+
+    @classmethod
+    def to_peft(cls, section: Prefix, facts: Mapping[str, Any], file: Path) -> PeftFiles | str:
+        """See `Method`: PEFT's PREFIX_TUNING."""
+        known = _read_facts(facts)
+        if not known.every_slot:
+            return f"it prompts every layer, and this prefix is in layers {section.layers} only"
+        if section.positions != "shift":
+            return "it always shifts positions, and this prefix was trained with positions: keep"
+        flat = read_flat_prefix(file, known.shape)
+        return PeftFiles(peft_config(known.shape), {"prompt_embeddings": flat.contiguous()})
+
+
+def _read_facts(facts: Mapping[str, Any]) -> PrefixFacts:
+    try:
+        return _FACTS.validate_python(facts)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"not a readable card: method.{where}: {first['msg']}.") from None
