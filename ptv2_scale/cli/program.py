@@ -16,6 +16,7 @@ from ptv2_scale.cli.hosts import doctor, fetch, launch
 from ptv2_scale.cli.ranks import evaluate, predict, train
 from ptv2_scale.runtime import rank_output as output
 from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.extensions import load_extensions
 from ptv2_scale.runtime.rank_env import export_torch_env
 
 
@@ -41,6 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     arguments = parse(argv)
     try:
+        load_extensions()
         if arguments.action in (train, evaluate, predict):
             export_torch_env(os.environ)
     except UserError as error:

@@ -15,6 +15,7 @@ import warm
 from points import EVERYTHING
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+OWN_PATHS = (str(CHECKOUT), str(CHECKOUT / "tests" / "support"))
 _RANK = str(Path(__file__).with_name("rank.py"))
 
 Process = subprocess.Popen[str] | warm.Rank
@@ -44,7 +45,9 @@ def environment(rank: int, world: int, port: int) -> dict[str, str]:
         "LOCAL_WORLD_SIZE": str(world),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        "PYTHONPATH": os.pathsep.join(map(str, (CHECKOUT, CHECKOUT / "tests" / "support"))),
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, (os.environ.get("PTV2_SCALE_TESTS_PATH"), *OWN_PATHS))
+        ),
         "HF_HUB_OFFLINE": "1",
     }
 
