@@ -148,10 +148,6 @@ def prefix_attention(
     """
     bound = _bound.get()
     slot = None if bound is None else bound.slots.get(module)
-    if position_bias is not None:
-        # Frozen: a gradient towards it would be wasted, and its order of summation under
-        # checkpointing would change the last bits of the prefix's gradient.
-        position_bias = position_bias.detach()
     if slot is not None and isinstance(bound, Recorder):
         bound.keys_values[slot] = (key, value)
     elif slot is not None and isinstance(bound, BoundPrefix):
