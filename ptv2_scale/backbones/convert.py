@@ -26,9 +26,14 @@ from ptv2_scale.backbones.safetensors_writer import (
     write_shard,
 )
 from ptv2_scale.backbones.weights import WeightFolder
-from ptv2_scale.runtime.atomic_dir import check_space, publish, unfinished, write_text
+from ptv2_scale.runtime.atomic import (
+    TEMPORARY,
+    atomic_dir,
+    check_space,
+    sync,
+    write_atomically,
+)
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.runtime.files import sync
 
 SHARD_BYTES = 1 << 30
 # Mapped pages count as this process's memory until the file is opened anew.
@@ -86,13 +91,12 @@ def convert(conversion: Conversion, out: Path, report: Report = lambda done, tot
         _entries(WeightFolder(conversion.folder), DTYPES[conversion.dtype]), conversion.shard_bytes
     )
     plan = conversion.plan()
-    with unfinished(out) as building:
+    with atomic_dir(out) as building:
         _start_or_go_on(building, plan)
         _write_shards(building, shards, conversion, report)
         _write_beside(building, shards, conversion, config)
         _check_same(building, plan, conversion.plan())
         (building / _PLAN).unlink()
-        publish(building, out)
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -127,9 +131,9 @@ def _start_or_go_on(building: Path, plan: dict[str, Any]) -> None:
     if begun:
         _check_same(building, json.loads(path.read_text()), plan)
     # Without a plan nobody knows what the files in it were made from.
-    for left in building.glob("*.partial" if begun else "*"):
+    for left in building.glob(f"*{TEMPORARY}" if begun else "*"):
         left.unlink()
-    write_text(path, json.dumps(plan, indent=1))
+    write_atomically(path, json.dumps(plan, indent=1), durable=True)
 
 
 def _check_same(building: Path, begun: dict[str, Any], now: dict[str, Any]) -> None:
@@ -193,10 +197,14 @@ def _write_beside(
         sync(building / path.name)
     # Loaders that take the dtype from the configuration would widen the weights again.
     written = str(DTYPES[conversion.dtype]).removeprefix("torch.")
-    named = {key: written for key in ("dtype", "torch_dtype") if key in config}
-    write_text(building / "config.json", json.dumps({**config, **named}, indent=2) + "\n")
+    named: dict[str, str] = {key: written for key in ("dtype", "torch_dtype") if key in config}
+    _write_json(building / "config.json", {**config, **named})
     if len(shards) > 1:
         table = {entry.name: shard.file for shard in shards for entry in shard.entries}
         size = sum(entry.nbytes for shard in shards for entry in shard.entries)
         index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(table.items()))}
-        write_text(building / "model.safetensors.index.json", json.dumps(index, indent=2) + "\n")
+        _write_json(building / "model.safetensors.index.json", index)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    write_atomically(path, json.dumps(content, indent=2) + "\n", durable=True)

@@ -25,7 +25,7 @@ def launch(arguments: argparse.Namespace) -> int:
     from ptv2_scale.launchers.node import CONFIG_MADE_BY
     from ptv2_scale.launchers.options import plan_of, slurm_overrides, torchrun_restarts
     from ptv2_scale.launchers.supervise import Supervisor
-    from ptv2_scale.runtime.files import replace_own
+    from ptv2_scale.runtime.atomic import replace_own
     from ptv2_scale.runtime.launch_context import new_name
 
     train = ("train", arguments.recipe, *arguments.overrides)

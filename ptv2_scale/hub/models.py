@@ -12,6 +12,7 @@ from ptv2_scale.hub.errors import explained
 from ptv2_scale.hub.growth import telling
 from ptv2_scale.hub.item import HubItem
 from ptv2_scale.hub.repository import list_item, repository
+from ptv2_scale.runtime.atomic import write_atomically
 
 _PATTERNS = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt")
 _CODE = "*.py"
@@ -104,9 +105,7 @@ def _point(ref: Path, commit: str) -> None:
     if ref.is_file() and ref.read_text() == commit:
         return
     ref.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = ref.with_name(f"{ref.name}.{os.uname().nodename}.{os.getpid()}")
-    unfinished.write_text(commit)
-    unfinished.replace(ref)
+    write_atomically(ref, commit)
 
 
 def _ref(item: HubItem) -> Path:
