@@ -1,4 +1,4 @@
-"""What hosts are asked, and what they answer: plain values that travel as JSON."""
+"""What hosts are asked, and what they answer: plain values that are sent as JSON."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Question:
+class HostQuery:
     """What a host is asked about itself.
 
     Attributes:
         run: the run directory; None: no recipe was given.
-        mark: beginning of the names of files that hosts leave beside it, for others to see.
+        probe_name: beginning of the names of files that hosts make beside it, for others to see.
         master: address of the first host.
         paths: files and folders that ranks read, by what they are.
         hub: what ranks need from the hub's cache.
     """
 
     run: str | None
-    mark: str
+    probe_name: str
     master: str
     paths: dict[str, str] = field(default_factory=dict)
     hub: list[HubItem] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A file, or a folder with its files.
+class PathFacts:
+    """The contents of a file, or of a folder's files.
 
     Attributes:
         digest: over the contents; of large files in a folder, over samples.
@@ -81,7 +81,7 @@ class Gpu:
 
 
 @dataclass(frozen=True)
-class Link:
+class HostInterface:
     """The interface over which a host would talk to the others.
 
     Attributes:
@@ -117,20 +117,20 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a host says of itself.
+class HostFacts:
+    """What a host is and has.
 
     Attributes:
         machine: equal for two hosts that are one machine.
         system: its name: Linux x86_64.
         python: version.
         packages: versions of what this package needs, and of its own code.
-        paths: of `Question.paths`.
-        hub: commit of each of `Question.hub`; None: it is not in the cache, or not whole.
-        run: of `Question.run`.
+        paths: of `HostQuery.paths`.
+        hub: commit of each of `HostQuery.hub`; None: it is not in the cache, or not whole.
+        run: of `HostQuery.run`.
         memory: bytes that can still be used.
         gpus: accelerators.
-        link: to the other hosts.
+        interface: towards the other hosts.
         limits: of its processes.
     """
 
@@ -138,12 +138,12 @@ class Facts:
     system: str
     python: str
     packages: dict[str, str]
-    paths: dict[str, Seen]
+    paths: dict[str, PathFacts]
     hub: list[str | None]
     run: RunFolder | None
     memory: int
     gpus: list[Gpu]
-    link: Link
+    interface: HostInterface
     limits: Limits
 
 
@@ -163,15 +163,15 @@ class Peer:
 
 
 @dataclass(frozen=True)
-class Meeting:
-    """What a host is to do with the others.
+class NetworkProbe:
+    """How a host is to probe the network to the others.
 
     Attributes:
         peers: all hosts that have an interface, the same list everywhere.
         master: where ranks meet, as the first host is called.
-        token: that hosts of this meeting know each other by.
-        mark: see `Question`.
-        run: see `Question`.
+        token: secret by which hosts of this probe know each other.
+        probe_name: see `HostQuery`.
+        run: see `HostQuery`.
         patience: seconds to wait for others.
         stream: seconds of sending at full speed.
     """
@@ -179,31 +179,31 @@ class Meeting:
     peers: list[Peer]
     master: str
     token: str
-    mark: str
+    probe_name: str
     run: str | None
     patience: float = 10.0
     stream: float = 0.5
 
 
 @dataclass(frozen=True)
-class Met:
+class ProbeResult:
     """What a host found with the others, which are called by name.
 
     Attributes:
         unreached: why hosts could not be connected to.
-        no_meeting_place: why ranks could not meet at `Meeting.master`; empty: they can.
+        rendezvous_problem: why ranks could not meet at `NetworkProbe.master`; empty: they can.
         clock: seconds that each reached host's clock is ahead.
         bandwidth: bytes a second to the next host while all send to theirs; None: not measured.
-        lookup: seconds to find a name for another host's address, or so far.
-        marks: hosts whose marks this one sees.
+        reverse_dns: seconds to find a name for another host's address, or so far.
+        sees: hosts whose files beside the run directory this one sees.
     """
 
     unreached: dict[str, str]
-    no_meeting_place: str
+    rendezvous_problem: str
     clock: dict[str, float]
     bandwidth: float | None
-    lookup: float
-    marks: list[str]
+    reverse_dns: float
+    sees: list[str]
 
 
 def dump(value: object) -> bytes:
