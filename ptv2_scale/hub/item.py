@@ -31,7 +31,7 @@ class HubItem:
 
 
 @dataclass(frozen=True)
-class Held:
+class CachedSnapshot:
     """What a host's cache has of an item.
 
     Attributes:
@@ -45,7 +45,7 @@ class Held:
     size: int
 
     @classmethod
-    def of(cls, folder: Path) -> Held:
+    def of(cls, folder: Path) -> CachedSnapshot:
         """The copy in a folder, which has the commit's name."""
         files = (path for path in folder.rglob("*") if path.is_file())
         return cls(folder.name, folder, sum(path.stat().st_size for path in files))

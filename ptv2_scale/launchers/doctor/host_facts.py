@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 import ptv2_scale
-from ptv2_scale.hub import held
+from ptv2_scale.hub import cached_snapshot
 from ptv2_scale.launchers.doctor.contents import facts_of_files, facts_of_path
 from ptv2_scale.launchers.doctor.facts import Gpu, HostFacts, HostQuery, RunFolder
 from ptv2_scale.launchers.doctor.limits import free_bytes, limits, usable_memory
@@ -36,7 +36,7 @@ def host_facts(query: HostQuery) -> HostFacts:
         python=platform.python_version(),
         packages=packages(),
         paths={what: facts_of_path(Path(path)) for what, path in query.paths.items()},
-        hub=[None if found is None else found.commit for found in map(held, query.hub)],
+        hub=[None if found is None else found.commit for found in map(cached_snapshot, query.hub)],
         run=None if query.run is None else _run_folder(Path(query.run), query.probe_name),
         memory=usable_memory(),
         gpus=_gpus(),
