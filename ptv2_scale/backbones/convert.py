@@ -44,7 +44,7 @@ _PLAN = "conversion.json"
 _COPIED = ("*.json", "*.model", "*.txt", "*.py", "*.md", "LICENSE*")
 
 # (bytes done, bytes in all)
-Report = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,15 @@ class Conversion:
         return sorted(p for p in found if p.is_file() and not p.name.endswith(".index.json"))
 
 
-def convert(conversion: Conversion, out: Path, report: Report = lambda done, total: None) -> None:
+def convert(
+    conversion: Conversion, out: Path, on_progress: OnProgress = lambda done, total: None
+) -> None:
     """Write a backbone folder's weights as safetensors, and copy what lies beside them.
 
     Args:
         conversion: of which folder (pytorch_model*.bin, zipped or old, or safetensors), and how.
         out: the folder to be made.
-        report: called as bytes are written.
+        on_progress: called as bytes are written.
 
     Raises:
         UserError: the folder cannot be read or was changed, `out` exists, or the disk is too small.
@@ -93,7 +95,7 @@ def convert(conversion: Conversion, out: Path, report: Report = lambda done, tot
     plan = conversion.plan()
     with atomic_dir(out) as building:
         _start_or_go_on(building, plan)
-        _write_shards(building, shards, conversion, report)
+        _write_shards(building, shards, conversion, on_progress)
         _write_beside(building, shards, conversion, config)
         _check_same(building, plan, conversion.plan())
         (building / _PLAN).unlink()
@@ -154,17 +156,17 @@ def _check_same(building: Path, begun: dict[str, Any], now: dict[str, Any]) -> N
 
 
 def _write_shards(
-    building: Path, shards: Sequence[Shard], conversion: Conversion, report: Report
+    building: Path, shards: Sequence[Shard], conversion: Conversion, on_progress: OnProgress
 ) -> None:
     missing = [shard for shard in shards if not _complete(building, shard)]
     total, left = (sum(shard.nbytes for shard in some) for some in (shards, missing))
     check_space(building, left + sum(path.stat().st_size for path in conversion.beside()))
     source, done = _Source(conversion.folder), total - left
-    report(done, total)
+    on_progress(done, total)
     for shard in missing:
         for written in write_shard(building, shard, source.read):
             done += written
-            report(done, total)
+            on_progress(done, total)
 
 
 def _complete(building: Path, shard: Shard) -> bool:

@@ -21,8 +21,8 @@ from ptv2_scale.backbones.glm_classic.inputs import (
     text_inputs,
 )
 from ptv2_scale.backbones.glm_classic.model import ClassicGlm
-from ptv2_scale.backbones.glm_classic.pieces import PieceTokens
 from ptv2_scale.backbones.glm_classic.sampling import Sampling
+from ptv2_scale.backbones.glm_classic.vocabularies import PieceTokens
 from ptv2_scale.methods.prefix.encoder import PrefixShape
 from ptv2_scale.model.prompted import PromptedModel, PromptSettings
 from ptv2_scale.runtime.errors import UserError
