@@ -10,7 +10,6 @@ from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
-import ptv2_scale
 from ptv2_scale.hub import cached_snapshot
 from ptv2_scale.launchers.doctor.contents import facts_of_files, facts_of_path
 from ptv2_scale.launchers.doctor.facts import Gpu, HostFacts, HostQuery, RunFolder
@@ -70,7 +69,7 @@ def _version(name: str) -> str:
 
 
 def _own_code() -> str:
-    folder = Path(ptv2_scale.__file__).parent
+    folder = Path(__file__).parents[2]
     return facts_of_files(folder, sorted(folder.rglob("*.py"))).digest[:12]
 
 
