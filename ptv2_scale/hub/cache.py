@@ -38,7 +38,7 @@ def download(item: HubItem, on_progress: Callable[[int, int], None]) -> CachedSn
     Raises:
         UserError: it cannot be had; says why, and what to do.
     """
-    fetch = models.download if item.kind == "model" else _download_data_set
+    fetch = models.download_model if item.kind == "model" else _download_data_set
     try:
         folder = fetch(item, on_progress)
     except UnreachableError:

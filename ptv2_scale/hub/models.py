@@ -61,7 +61,7 @@ def _shards(folder: Path, names: set[str]) -> set[str]:
     return {Path(str(one)).name for one in shards}
 
 
-def download(item: HubItem, on_progress: Callable[[int, int], None]) -> Path:
+def download_model(item: HubItem, on_progress: Callable[[int, int], None]) -> Path:
     """The snapshot, once what is not there is downloaded; see `cache.download`."""
     listing = list_item(item)
     sizes = {one.rfilename: one.size or 0 for one in listing.siblings or ()}

@@ -54,7 +54,7 @@ class HostSurvey:
 
     def collect(self) -> SurveyResult:
         """What all hosts answer."""
-        query, here = self._query()
+        query, local = self._query()
         answers = self._ask("host_facts", self.hosts.names, dump(query), _FACTS_S)
         facts, silent = _sorted(HostFacts, answers)
         survey = SurveyResult(
@@ -63,7 +63,7 @@ class HostSurvey:
             hub=tuple(query.hub),
             run=query.run,
             gathered=self.inputs is not None and self.inputs.gathered,
-            here=here,
+            local=local,
             silent=silent,
             facts=facts,
         )
@@ -72,7 +72,7 @@ class HostSurvey:
     def _query(self) -> tuple[HostQuery, Mapping[str, str]]:
         if self.inputs is None:
             return HostQuery(None, new_probe_name(), self.master), {}
-        here = {what: facts_of_path(path) for what, path in self.inputs.paths.items()}
+        local = {what: facts_of_path(path) for what, path in self.inputs.paths.items()}
         query = HostQuery(
             run=str(self.run),
             probe_name=new_probe_name(),
@@ -80,7 +80,7 @@ class HostSurvey:
             paths={what: str(path) for what, path in self.inputs.paths.items()},
             hub=list(self.inputs.hub),
         )
-        return query, {what: one.digest for what, one in here.items() if not one.problem}
+        return query, {what: one.digest for what, one in local.items() if not one.problem}
 
     def _probed(self, survey: SurveyResult, query: HostQuery) -> SurveyResult:
         """The same, once the hosts that answered have probed the network."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from ptv2_scale.launchers.doctor.facts import RunFolder
 from ptv2_scale.launchers.doctor.finding import (
     Finding,
+    HostProblem,
     Level,
-    Problem,
     SurveyResult,
     amount,
     findings,
@@ -36,9 +36,10 @@ def check_inputs(survey: SurveyResult) -> Iterator[Finding]:
 def _check_path(survey: SurveyResult, what: str, path: str) -> Iterator[Finding]:
     found = {host: one.paths[what] for host, one in survey.facts.items()}
     missing = [host for host, seen in found.items() if seen.problem]
-    fix = _bring(path, missing)
+    fix = _copy_advice(path, missing)
     yield from findings(
-        what, ((host, Problem("FAIL", f"{path}: {found[host].problem}", fix)) for host in missing)
+        what,
+        ((host, HostProblem("FAIL", f"{path}: {found[host].problem}", fix)) for host in missing),
     )
     there = {host: seen for host, seen in found.items() if not seen.problem}
     if not there:
@@ -46,13 +47,13 @@ def _check_path(survey: SurveyResult, what: str, path: str) -> Iterator[Finding]
     usual, odd = others({host: seen.digest for host, seen in there.items()})
     if odd:
         size = amount(next(one.size for one in there.values() if one.digest == usual))
-        fix = _bring(path, odd)
+        fix = _copy_advice(path, odd)
         for host in odd:
             text = f"{path}: other contents ({amount(there[host].size)}) than elsewhere ({size})"
             yield Finding(what, "FAIL", f"{host}: {text}", fix)
-    elif survey.here.get(what, usual) != usual:
+    elif survey.local.get(what, usual) != usual:
         text = f"{path}: other contents on the hosts than here, where the launch was checked"
-        yield Finding(what, "FAIL", text, _bring(path, there))
+        yield Finding(what, "FAIL", text, _copy_advice(path, there))
     elif not missing:
         copies = len({seen.identity for seen in there.values()}) > 1
         size = amount(next(iter(there.values())).size)
@@ -60,7 +61,7 @@ def _check_path(survey: SurveyResult, what: str, path: str) -> Iterator[Finding]
         yield Finding(what, "note" if copies else "ok", f"{path}: {size}, {how}")
 
 
-def _bring(path: str, hosts: Iterable[str]) -> str:
+def _copy_advice(path: str, hosts: Iterable[str]) -> str:
     absolute = shlex.quote(str(Path(path).absolute()))
     return (
         f"Bring it to {named(hosts)} as {absolute} (rsync -a --relative), or keep it where all"
@@ -89,7 +90,7 @@ def check_run_directory(survey: SurveyResult) -> Iterator[Finding]:
     """It can be written, there is room, and who shares it."""
     folders = {host: one.run for host, one in survey.facts.items() if one.run is not None}
     problems = [
-        (host, Problem("FAIL", f"{one.nearest} cannot be written: {one.problem}", _SET_RUN))
+        (host, HostProblem("FAIL", f"{one.nearest} cannot be written: {one.problem}", _SET_RUN))
         for host, one in folders.items()
         if one.problem
     ]
@@ -114,9 +115,11 @@ def _shared(survey: SurveyResult) -> Finding:
     )
 
 
-def _little_room(folder: RunFolder) -> Iterator[Problem]:
+def _little_room(folder: RunFolder) -> Iterator[HostProblem]:
     if folder.files_free is not None and folder.files_free < _FEW_FILES:
-        yield Problem("FAIL", f"room for {folder.files_free} more files at {folder.nearest}", _ROOM)
+        yield HostProblem(
+            "FAIL", f"room for {folder.files_free} more files at {folder.nearest}", _ROOM
+        )
     if folder.free < _LITTLE_FREE:
         level: Level = "FAIL" if folder.free < _LEAST_FREE else "warn"
-        yield Problem(level, f"{amount(folder.free)} left at {folder.nearest}", _ROOM)
+        yield HostProblem(level, f"{amount(folder.free)} left at {folder.nearest}", _ROOM)

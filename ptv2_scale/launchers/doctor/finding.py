@@ -36,7 +36,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Problem:
+class HostProblem:
     """What is wrong on a host, in words that others may have in common with it; see `Finding`."""
 
     level: Level
@@ -54,7 +54,7 @@ class SurveyResult:
         hub: what ranks need from the hub's cache.
         run: the run directory.
         gathered: whether ranks gather the backbone from all hosts in every pass.
-        here: digest of each path as the launching host sees it, where it does.
+        local: digest of each path as the launching host sees it, where it does.
         silent: hosts that could not be asked.
         facts: of those that could, in the same order.
         probed: of these, where they could probe the network.
@@ -65,7 +65,7 @@ class SurveyResult:
     hub: tuple[HubItem, ...] = ()
     run: str | None = None
     gathered: bool = False
-    here: Mapping[str, str] = field(default_factory=dict)
+    local: Mapping[str, str] = field(default_factory=dict)
     silent: Mapping[str, Finding] = field(default_factory=dict)
     facts: Mapping[str, HostFacts] = field(default_factory=dict)
     probed: Mapping[str, ProbeResult] = field(default_factory=dict)
@@ -83,14 +83,14 @@ def hosts_with(values: Mapping[str, T]) -> Iterator[tuple[T, str]]:
         yield value, named(host for host, one in values.items() if one == value)
 
 
-def findings(check: str, problems: Iterable[tuple[str, Problem]]) -> Iterator[Finding]:
+def findings(check: str, problems: Iterable[tuple[str, HostProblem]]) -> Iterator[Finding]:
     """A line for each problem, with all hosts that have it.
 
     Args:
         check: what was checked.
         problems: (host, its problem).
     """
-    hosts: dict[Problem, list[str]] = {}
+    hosts: dict[HostProblem, list[str]] = {}
     for host, problem in problems:
         hosts.setdefault(problem, []).append(host)
     for problem, having in hosts.items():

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ptv2_scale.launchers.doctor.finding import (
     Finding,
-    Problem,
+    HostProblem,
     SurveyResult,
     amount,
     findings,
@@ -33,7 +33,7 @@ def check_interfaces(survey: SurveyResult) -> Iterator[Finding]:
     """Each host has one that leads to the others."""
     interfaces = {host: one.interface for host, one in survey.facts.items()}
     problems = [
-        (host, Problem("FAIL", one.problem, _UNSET if one.chosen_by else _NAME))
+        (host, HostProblem("FAIL", one.problem, _UNSET if one.chosen_by else _NAME))
         for host, one in interfaces.items()
         if one.problem
     ]
@@ -51,7 +51,7 @@ def check_connections(survey: SurveyResult) -> Iterator[Finding]:
     yield from findings(
         "meeting place",
         (
-            (host, Problem("FAIL", result.rendezvous_problem, _MEETING_PLACE))
+            (host, HostProblem("FAIL", result.rendezvous_problem, _MEETING_PLACE))
             for host, result in survey.probed.items()
             if result.rendezvous_problem
         ),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ptv2_scale.launchers.doctor.facts import Gpu, HostFacts
 from ptv2_scale.launchers.doctor.finding import (
     Finding,
-    Problem,
+    HostProblem,
     SurveyResult,
     amount,
     findings,
@@ -29,7 +29,12 @@ def check_memory(survey: SurveyResult) -> Iterator[Finding]:
     yield from findings(
         "memory",
         (
-            (host, Problem("warn", f"{amount(one.memory)} for {survey.slots[host]} ranks", _MEMORY))
+            (
+                host,
+                HostProblem(
+                    "warn", f"{amount(one.memory)} for {survey.slots[host]} ranks", _MEMORY
+                ),
+            )
             for host, one in survey.facts.items()
             if one.memory < survey.slots[host] * _RANK_MEMORY
         ),
@@ -65,13 +70,13 @@ def _models(gpus: list[Gpu]) -> str:
     return ", ".join(f"{kinds.count(one)} x {one}" for one in dict.fromkeys(kinds)) or "none"
 
 
-def _gpu_problems(gpus: list[Gpu], slots: int) -> Iterator[Problem]:
+def _gpu_problems(gpus: list[Gpu], slots: int) -> Iterator[HostProblem]:
     if len(gpus) < slots:
-        yield Problem("FAIL", f"{len(gpus)} can be seen, for {slots} ranks", _FEW_GPUS)
+        yield HostProblem("FAIL", f"{len(gpus)} can be seen, for {slots} ranks", _FEW_GPUS)
     for number, gpu in enumerate(gpus):
         if gpu.total - gpu.free > _TAKEN * gpu.total:
             text = f"{amount(gpu.free)} of {amount(gpu.total)} free on GPU {number}"
-            yield Problem("warn", text, "See there with `nvidia-smi` who takes the rest.")
+            yield HostProblem("warn", text, "See there with `nvidia-smi` who takes the rest.")
 
 
 def check_limits(survey: SurveyResult) -> Iterator[Finding]:
@@ -82,18 +87,18 @@ def check_limits(survey: SurveyResult) -> Iterator[Finding]:
         yield Finding("limits", "ok", "open files, locked memory, shared memory, temporary files")
 
 
-def _problems(facts: HostFacts) -> Iterator[Problem]:
+def _problems(facts: HostFacts) -> Iterator[HostProblem]:
     limits = facts.limits
     if limits.open_files < _OPEN_FILES:
         fix = "Raise it: ulimit -n, or /etc/security/limits.d."
-        yield Problem("warn", f"{limits.open_files} open files", fix)
+        yield HostProblem("warn", f"{limits.open_files} open files", fix)
     if limits.infiniband and limits.locked_memory is not None:
         text = f"InfiniBand, but only {amount(limits.locked_memory)} of locked memory"
         fix = "Set memlock to unlimited in /etc/security/limits.d, and for slurmd."
-        yield Problem("warn", text, fix)
+        yield HostProblem("warn", text, fix)
     if facts.gpus and (limits.shared_memory or 0) < _SHARED_MEMORY:
         text = f"{amount(limits.shared_memory or 0)} of shared memory in /dev/shm"
-        yield Problem("warn", text, "Start containers with --ipc=host or --shm-size=16g.")
+        yield HostProblem("warn", text, "Start containers with --ipc=host or --shm-size=16g.")
     if limits.temporary is None or limits.temporary < _TEMPORARY:
         left = "no room" if limits.temporary is None else amount(limits.temporary)
-        yield Problem("warn", f"{left} for temporary files", "Make room there, or set TMPDIR.")
+        yield HostProblem("warn", f"{left} for temporary files", "Make room there, or set TMPDIR.")

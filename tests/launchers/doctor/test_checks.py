@@ -134,7 +134,7 @@ def test_a_host_with_too_few_gpus() -> None:
 
 
 def test_what_the_launching_host_has_counts_too() -> None:
-    found = the("FAIL", run_checks(replace(SURVEY, here={"backbone": "older"})))
+    found = the("FAIL", run_checks(replace(SURVEY, local={"backbone": "older"})))
     assert "other contents on the hosts than here" in found.text
 
 
