@@ -39,10 +39,10 @@ class HostSurvey:
     """The hosts of a launch, and what they are asked for.
 
     Attributes:
-        hosts: of the launch.
-        master: where ranks will meet.
-        port: at which they will.
-        inputs: what the recipe reads; None: no recipe was given.
+        hosts: hosts of the launch.
+        master: name or address of the first host, where ranks will meet.
+        port: port at which they will.
+        inputs: files and hub items that the recipe reads; None: no recipe was given.
         run: the run directory; None: no recipe was given.
     """
 

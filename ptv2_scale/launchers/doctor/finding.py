@@ -49,15 +49,15 @@ class SurveyResult:
     """All that is known of the hosts of a launch.
 
     Attributes:
-        slots: ranks of each host; the first one's comes first.
+        slots: number of ranks of each host; the first one's comes first.
         paths: files and folders that ranks read, by what they are.
-        hub: what ranks need from the hub's cache.
+        hub: models and data sets that ranks take from the hub's cache.
         run: the run directory.
         gathered: whether ranks gather the backbone from all hosts in every pass.
         local: digest of each path as the launching host sees it, where it does.
-        silent: hosts that could not be asked.
-        facts: of those that could, in the same order.
-        probed: of these, where they could probe the network.
+        silent: finding for each host that did not answer.
+        facts: answers of the others, in the same order.
+        probed: results of those of them that could probe the network.
     """
 
     slots: Mapping[str, int]

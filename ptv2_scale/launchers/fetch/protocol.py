@@ -22,8 +22,8 @@ class FetchRequest:
     """What a host is asked for.
 
     Attributes:
-        item: what it is to download.
-        commit: at which; None: that of the item's revision, as this host finds it.
+        item: item that it is to download.
+        commit: commit of the item; None: that of its revision, as this host finds it.
         secret: variables for the environment.
     """
 
@@ -41,9 +41,9 @@ class Fetched:
     """What a host has in the end.
 
     Attributes:
-        snapshot: what its cache has.
+        snapshot: snapshot in its cache.
         seconds: wall-clock time that it took.
-        was_there: nothing had to be downloaded.
+        was_there: whether nothing had to be downloaded.
     """
 
     snapshot: CachedSnapshot
@@ -57,8 +57,8 @@ class Message:
 
     Attributes:
         done, total: bytes that are there, and bytes of all.
-        fetched: at the end.
-        reason: for people, where it failed.
+        fetched: the result, in the last message.
+        reason: text for people, where it failed.
     """
 
     done: int = 0
