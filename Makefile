@@ -36,6 +36,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/codespell
 
 # All faults of tests/reliability and tests/hostile, about an hour on two cores; make test has a sample.

@@ -26,9 +26,14 @@ from ptv2_scale.backbones.safetensors_writer import (
     write_shard,
 )
 from ptv2_scale.backbones.weights import WeightFolder
-from ptv2_scale.runtime.atomic_dir import check_space, publish, unfinished, write_text
+from ptv2_scale.runtime.atomic import (
+    TEMPORARY,
+    atomic_dir,
+    check_space,
+    sync,
+    write_atomically,
+)
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.runtime.files import sync
 
 SHARD_BYTES = 1 << 30
 # Mapped pages count as this process's memory until the file is opened anew.
@@ -39,7 +44,7 @@ _PLAN = "conversion.json"
 _COPIED = ("*.json", "*.model", "*.txt", "*.py", "*.md", "LICENSE*")
 
 # (bytes done, bytes in all)
-Report = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -70,13 +75,15 @@ class Conversion:
         return sorted(p for p in found if p.is_file() and not p.name.endswith(".index.json"))
 
 
-def convert(conversion: Conversion, out: Path, report: Report = lambda done, total: None) -> None:
+def convert(
+    conversion: Conversion, out: Path, on_progress: OnProgress = lambda done, total: None
+) -> None:
     """Write a backbone folder's weights as safetensors, and copy what lies beside them.
 
     Args:
         conversion: of which folder (pytorch_model*.bin, zipped or old, or safetensors), and how.
         out: the folder to be made.
-        report: called as bytes are written.
+        on_progress: called as bytes are written.
 
     Raises:
         UserError: the folder cannot be read or was changed, `out` exists, or the disk is too small.
@@ -86,13 +93,12 @@ def convert(conversion: Conversion, out: Path, report: Report = lambda done, tot
         _entries(WeightFolder(conversion.folder), DTYPES[conversion.dtype]), conversion.shard_bytes
     )
     plan = conversion.plan()
-    with unfinished(out) as building:
+    with atomic_dir(out) as building:
         _start_or_go_on(building, plan)
-        _write_shards(building, shards, conversion, report)
+        _write_shards(building, shards, conversion, on_progress)
         _write_beside(building, shards, conversion, config)
         _check_same(building, plan, conversion.plan())
         (building / _PLAN).unlink()
-        publish(building, out)
 
 
 def _config(folder: Path) -> dict[str, Any]:
@@ -127,9 +133,9 @@ def _start_or_go_on(building: Path, plan: dict[str, Any]) -> None:
     if begun:
         _check_same(building, json.loads(path.read_text()), plan)
     # Without a plan nobody knows what the files in it were made from.
-    for left in building.glob("*.partial" if begun else "*"):
+    for left in building.glob(f"*{TEMPORARY}" if begun else "*"):
         left.unlink()
-    write_text(path, json.dumps(plan, indent=1))
+    write_atomically(path, json.dumps(plan, indent=1), durable=True)
 
 
 def _check_same(building: Path, begun: dict[str, Any], now: dict[str, Any]) -> None:
@@ -150,17 +156,17 @@ def _check_same(building: Path, begun: dict[str, Any], now: dict[str, Any]) -> N
 
 
 def _write_shards(
-    building: Path, shards: Sequence[Shard], conversion: Conversion, report: Report
+    building: Path, shards: Sequence[Shard], conversion: Conversion, on_progress: OnProgress
 ) -> None:
     missing = [shard for shard in shards if not _complete(building, shard)]
     total, left = (sum(shard.nbytes for shard in some) for some in (shards, missing))
     check_space(building, left + sum(path.stat().st_size for path in conversion.beside()))
     source, done = _Source(conversion.folder), total - left
-    report(done, total)
+    on_progress(done, total)
     for shard in missing:
         for written in write_shard(building, shard, source.read):
             done += written
-            report(done, total)
+            on_progress(done, total)
 
 
 def _complete(building: Path, shard: Shard) -> bool:
@@ -193,10 +199,14 @@ def _write_beside(
         sync(building / path.name)
     # Loaders that take the dtype from the configuration would widen the weights again.
     written = str(DTYPES[conversion.dtype]).removeprefix("torch.")
-    named = {key: written for key in ("dtype", "torch_dtype") if key in config}
-    write_text(building / "config.json", json.dumps({**config, **named}, indent=2) + "\n")
+    named: dict[str, str] = {key: written for key in ("dtype", "torch_dtype") if key in config}
+    _write_json(building / "config.json", {**config, **named})
     if len(shards) > 1:
         table = {entry.name: shard.file for shard in shards for entry in shard.entries}
         size = sum(entry.nbytes for shard in shards for entry in shard.entries)
         index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(table.items()))}
-        write_text(building / "model.safetensors.index.json", json.dumps(index, indent=2) + "\n")
+        _write_json(building / "model.safetensors.index.json", index)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    write_atomically(path, json.dumps(content, indent=2) + "\n", durable=True)

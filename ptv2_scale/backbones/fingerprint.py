@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 
 from ptv2_scale.backbones.load import BackboneFiles
-
-_BLOCK = 1 << 22
+from ptv2_scale.runtime.atomic import write_atomically
+from ptv2_scale.runtime.digest import sha256_of
 
 
 def fingerprint(files: BackboneFiles) -> str:
@@ -23,15 +23,6 @@ def fingerprint(files: BackboneFiles) -> str:
         digest.update(f"{name} {list(files.weights.shape(name))}\n".encode())
     for path in files.weights.paths:
         digest.update(f"{_cached_sha256(path)}\n".encode())
-    return digest.hexdigest()
-
-
-def sha256_of(path: Path) -> str:
-    """sha256 of a file's bytes, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
     return digest.hexdigest()
 
 
@@ -58,9 +49,7 @@ def _cached_sha256(path: Path) -> str:
 def _keep(entry: Path, content: dict[str, str]) -> None:
     try:
         entry.parent.mkdir(parents=True, exist_ok=True)
-        partial = entry.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(content))
-        partial.replace(entry)
+        write_atomically(entry, json.dumps(content))
     except OSError:
         # A home that cannot be written costs time, not correctness.
         return

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from transformers import AutoModel
 
 from ptv2_scale.backbones.attention import IMPLEMENTATION
+from ptv2_scale.backbones.detect import detect_config
 from ptv2_scale.backbones.families import family_of
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.backbones.naming import PRESETS, named_folder
-from ptv2_scale.backbones.recognise import read_config
 from ptv2_scale.backbones.sizes import check_sizes
 from ptv2_scale.backbones.weights import WeightFolder
 from ptv2_scale.hub import FETCH_FIRST, HubItem, UnreachableError, download
@@ -53,7 +53,7 @@ class Shards(Protocol):
 
 
 @dataclass(frozen=True)
-class Whole:
+class Unsharded:
     """Every parameter whole, on one device: no sharding."""
 
     device: torch.device = torch.device("cpu")
@@ -105,7 +105,7 @@ def open_backbone(
     weights: Literal["any", "safetensors"] = "any",
     trust_remote_code: bool = False,
 ) -> BackboneFiles:
-    """Find a backbone by folder or hub name, and recognise its family.
+    """Find a backbone by folder or hub name, and detect its family.
 
     Raises:
         UserError: it cannot be found, read, or prompted; says why and what to do.
@@ -118,7 +118,7 @@ def open_backbone(
     def opened() -> WeightFolder:
         return WeightFolder(folder, weights)
 
-    config = read_config(folder, lambda: opened().names(), trust_remote_code)
+    config = detect_config(folder, lambda: opened().names(), trust_remote_code)
     family = family_of(config, str(folder / "config.json"))
     check_sizes(config, family, str(folder / "config.json"))
     return BackboneFiles(folder, config, family, opened(), trust_remote_code)
@@ -305,5 +305,5 @@ def load_backbone(
         name, revision=revision, weights=weights, trust_remote_code=trust_remote_code
     )
     model = build_empty(files, DTYPES[dtype], dropout)
-    materialise(model, weight_filler(files, model), Whole(torch.device(device)))
+    materialise(model, weight_filler(files, model), Unsharded(torch.device(device)))
     return model.to(device).eval()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from ptv2_scale.runtime.atomic import atomic_file
 
 DTYPE_NAMES = {
     torch.bool: "BOOL",
@@ -112,14 +113,10 @@ def write_shard(
     Yields:
         Bytes written with each piece.
     """
-    partial = folder / f"{shard.file}.partial"
-    with partial.open("wb") as file:
+    with atomic_file(folder / shard.file, durable=True) as file:
         yield file.write(_header(shard.entries))
         for entry in shard.entries:
             for start in range(0, entry.numel, _PIECE):
                 piece = read(entry.name, start, min(start + _PIECE, entry.numel))
                 content = piece.to(entry.dtype).contiguous().view(torch.uint8)
                 yield file.write(content.numpy().data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / shard.file)

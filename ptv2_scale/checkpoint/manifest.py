@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
-from ptv2_scale.backbones.fingerprint import sha256_of
+from ptv2_scale.runtime.digest import sha256_of
 
 MANIFEST = "manifest.json"
 TRAINER = "trainer.json"

@@ -23,8 +23,8 @@ from ptv2_scale.checkpoint.recovery import Whole, look
 from ptv2_scale.checkpoint.store import Damaged, set_aside
 from ptv2_scale.checkpoint.transaction import building_path
 from ptv2_scale.distributed.ranks import RankContext
+from ptv2_scale.runtime.atomic import sync
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.runtime.files import sync
 from ptv2_scale.runtime.heartbeat import report_progress
 
 T = TypeVar("T")

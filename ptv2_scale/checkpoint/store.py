@@ -30,8 +30,8 @@ from ptv2_scale.checkpoint.manifest import (
 from ptv2_scale.checkpoint.shards import LocalPart, part_bytes
 from ptv2_scale.checkpoint.transaction import Attempt, building_path
 from ptv2_scale.distributed.ranks import gather
+from ptv2_scale.runtime.atomic import sync
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.runtime.files import sync
 
 _SLACK = 1 << 20  # bytes of JSON, directories and a file system's own needs
 _logger = logging.getLogger(__name__)

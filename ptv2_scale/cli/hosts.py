@@ -25,7 +25,7 @@ def launch(arguments: argparse.Namespace) -> int:
     from ptv2_scale.launchers.node import CONFIG_MADE_BY
     from ptv2_scale.launchers.options import plan_of, slurm_overrides, torchrun_restarts
     from ptv2_scale.launchers.supervise import Supervisor
-    from ptv2_scale.runtime.files import replace_own
+    from ptv2_scale.runtime.atomic import replace_own
     from ptv2_scale.runtime.launch_context import new_name
 
     train = ("train", arguments.recipe, *arguments.overrides)
@@ -50,14 +50,17 @@ def launch(arguments: argparse.Namespace) -> int:
 
 
 def _preflight(plan: Plan, config: RunConfig, recipe: str) -> int:
-    from ptv2_scale.launchers.doctor.collect import Visit
+    from ptv2_scale.launchers.doctor.collect import HostSurvey
     from ptv2_scale.launchers.doctor.report import preflight
     from ptv2_scale.launchers.hosts import Hosts
 
     slots = {host.name: host.slots for host in plan.group.hosts}
     hosts = Hosts(plan.remote, slots, plan.variables, plan.group.master)
-    visit = Visit(hosts, plan.group.master, plan.group.port, inputs(config, recipe), plan.run)
-    return preflight(visit)
+    read = inputs(config, recipe)
+    survey = HostSurvey(hosts, plan.group.master, plan.group.port, read, plan.run)
+    code, text = preflight(survey)
+    print(text, file=sys.stderr, flush=True)
+    return code
 
 
 def _launch_by_slurm(
@@ -79,9 +82,8 @@ def _launch_by_slurm(
 
 def doctor(arguments: argparse.Namespace) -> int:
     """Look at all hosts of a launch, and say what ranks would stumble over."""
-    from ptv2_scale.launchers.doctor.checks import judge
-    from ptv2_scale.launchers.doctor.collect import Visit
-    from ptv2_scale.launchers.doctor.report import exit_code, summary, table
+    from ptv2_scale.launchers.doctor.collect import HostSurvey
+    from ptv2_scale.launchers.doctor.report import exit_code, run_checks, summary, table
     from ptv2_scale.launchers.hosts import hosts_of
     from ptv2_scale.launchers.options import meeting_place, ssh_of
 
@@ -90,10 +92,10 @@ def doctor(arguments: argparse.Namespace) -> int:
     hosts = hosts_of(arguments.hostfile, ssh_of(arguments), ranks, os.environ)
     master, port = meeting_place(arguments.master, hosts.master)
     read = None if config is None else inputs(config, arguments.recipe)
-    visit, began = Visit(hosts, master, port, read, run), time.monotonic()
-    findings = judge(visit.survey())
+    survey, began = HostSurvey(hosts, master, port, read, run), time.monotonic()
+    findings = run_checks(survey.collect())
     print(table(findings))
-    print(summary(findings, visit, time.monotonic() - began))
+    print(summary(findings, survey, time.monotonic() - began))
     return exit_code(findings)
 
 

@@ -8,7 +8,7 @@ import deepspeed
 import torch
 from torch import nn
 
-from ptv2_scale.backbones.load import Shards, Whole
+from ptv2_scale.backbones.load import Shards, Unsharded
 from ptv2_scale.distributed.ranks import RankContext
 
 
@@ -49,4 +49,4 @@ def shards_for(config: dict[str, Any], ranks: RankContext) -> Shards:
     """Shards for the ZeRO stage of a completed DeepSpeed configuration."""
     if config.get("zero_optimization", {}).get("stage", 0) == 3:
         return Zero3Shards(config, ranks)
-    return Whole(torch.device(ranks.device))
+    return Unsharded(torch.device(ranks.device))

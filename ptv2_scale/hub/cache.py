@@ -7,63 +7,67 @@ from pathlib import Path
 
 from ptv2_scale.hub import data_sets, models
 from ptv2_scale.hub.errors import UnreachableError, explained
-from ptv2_scale.hub.growth import telling
-from ptv2_scale.hub.item import Held, HubItem
+from ptv2_scale.hub.growth import report_growth
+from ptv2_scale.hub.item import CachedSnapshot, HubItem
 from ptv2_scale.hub.repository import commit_of, repository
 
 
-def held(item: HubItem) -> Held | None:
+def cached_snapshot(item: HubItem) -> CachedSnapshot | None:
     """What this host's cache has of an item; None: nothing, or not all. The hub is not asked.
 
     Of a data set it is what `datasets.load_dataset` takes when it is offline.
     """
     if item.kind == "model":
-        folder = models.newest(item)
+        folder = models.local_snapshot(item)
     else:
-        folder = data_sets.newest(item.name, item.subset)
+        folder = data_sets.offline_copy(item.name, item.subset)
         if folder is not None and item.revision not in (None, folder.name):
             return None
-    return None if folder is None else Held.of(folder)
+    return None if folder is None else CachedSnapshot.of(folder)
 
 
-def download(item: HubItem, told: Callable[[int, int], None]) -> Held:
-    """Bring an item into this host's cache; only what is not there is downloaded.
+def download(item: HubItem, on_progress: Callable[[int, int], None]) -> CachedSnapshot:
+    """An item in this host's cache; only what is not there is downloaded.
 
     Where the hub cannot be asked, what the cache has is taken.
 
     Args:
-        item: what to bring.
-        told: hears, every second, how many bytes are there, and of how many; 0: not known.
+        item: what to download.
+        on_progress: called every second with bytes that are there, and bytes of all; 0: not known.
 
     Raises:
         UserError: it cannot be had; says why, and what to do.
     """
-    bring = models.bring if item.kind == "model" else _bring_data
+    fetch = models.download_model if item.kind == "model" else _download_data_set
     try:
-        folder = bring(item, told)
+        folder = fetch(item, on_progress)
     except UnreachableError:
-        found = held(item)
+        found = cached_snapshot(item)
         if found is None:
             raise
         return found
-    choose(item, folder)
-    return Held.of(folder)
+    pin_revision(item, folder)
+    return CachedSnapshot.of(folder)
 
 
-def _bring_data(item: HubItem, told: Callable[[int, int], None]) -> Path:
+def _download_data_set(item: HubItem, on_progress: Callable[[int, int], None]) -> Path:
     commit = commit_of(item)
-    with explained(str(item)), telling(repository(item), commit, {}, told):
+    with explained(str(item)), report_growth(repository(item), commit, {}, on_progress):
         return data_sets.prepare(item.name, item.subset, commit)
 
 
-def choose(item: HubItem, folder: Path) -> None:
-    """Make a copy the one that ranks find under the item's own revision when they are offline.
+def pin_revision(item: HubItem, folder: Path) -> None:
+    """Make a snapshot the one that ranks find under the item's own revision when they are offline.
+
+    Args:
+        item: the item, with or without a revision.
+        folder: the snapshot's.
 
     Raises:
         UserError: the cache cannot be written.
     """
     with explained(str(item)):
         if item.kind == "dataset":
-            data_sets.choose(item.name, item.subset, folder)
+            data_sets.make_newest(item.name, item.subset, folder)
         else:
-            models.choose(item, folder)
+            models.set_ref(item, folder)

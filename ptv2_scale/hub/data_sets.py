@@ -17,7 +17,7 @@ from ptv2_scale.runtime.errors import UserError
 _CARD = "dataset_info.json"
 
 
-def newest(name: str, subset: str | None) -> Path | None:
+def offline_copy(name: str, subset: str | None) -> Path | None:
     """The copy that `datasets` takes when it is offline; None: there is none that it could read."""
     try:
         found = [path for path in _copies(name, subset) if subset is None or _is_of(path, subset)]
@@ -68,15 +68,15 @@ def _builder(name: str, subset: str | None, commit: str) -> Any:
     return load_dataset_builder(name, subset, revision=commit)
 
 
-def choose(name: str, subset: str | None, copy: Path) -> None:
+def make_newest(name: str, subset: str | None, copy: Path) -> None:
     """Make a copy the one that is taken offline.
 
     Raises:
         UserError: something is in the way.
     """
-    if newest(name, subset) != copy:
+    if offline_copy(name, subset) != copy:
         os.utime(copy)
-    if newest(name, subset) != copy:
+    if offline_copy(name, subset) != copy:
         raise UserError(
             f"{copy.parents[1]}: holds a copy that was not finished, or one of a later date, which"
             f" `datasets` would take instead of {copy}. Remove it."

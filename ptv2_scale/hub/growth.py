@@ -14,16 +14,19 @@ _EVERY_S = 1.0
 
 
 @contextlib.contextmanager
-def telling(
-    repository: Path, commit: str, needed: Mapping[str, int], told: Callable[[int, int], None]
+def report_growth(
+    repository: Path,
+    commit: str,
+    needed: Mapping[str, int],
+    on_progress: Callable[[int, int], None],
 ) -> Iterator[None]:
-    """Tell how far a download is, at its beginning, every second, and at its end.
+    """Report how far a download is, at its beginning, every second, and at its end.
 
     Args:
-        repository: its folder in the cache.
-        commit: that is downloaded.
+        repository: the item's folder in the cache.
+        commit: the commit that is downloaded.
         needed: bytes of each file; empty: not known.
-        told: hears bytes that are there, and bytes of all.
+        on_progress: called with bytes that are there, and bytes of all.
 
     Raises:
         OSError: there is not enough room.
@@ -35,14 +38,14 @@ def telling(
     before = _bytes(repository)
     over = threading.Event()
 
-    def tell() -> None:
-        told(min(there + max(_bytes(repository) - before, 0), total), total)
+    def report() -> None:
+        on_progress(min(there + max(_bytes(repository) - before, 0), total), total)
 
     def watch() -> None:
         while not over.wait(_EVERY_S):
-            tell()
+            report()
 
-    tell()
+    report()
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
@@ -50,7 +53,7 @@ def telling(
     finally:
         over.set()
         thread.join()
-    told(total, total)
+    on_progress(total, total)
 
 
 def _require_room(folder: Path, size: int) -> None:

@@ -1,4 +1,4 @@
-"""Something on the Hugging Face hub, and a host's copy of it."""
+"""Something on the Hugging Face hub, and a host's snapshot of it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class HubItem:
     """A repository of the hub, or a subset of a data set.
 
     Attributes:
-        kind: of repository.
-        name: on the hub.
+        kind: kind of the repository.
+        name: name on the hub, OWNER/NAME.
         revision: branch, tag or commit; None: the default branch.
-        subset: of a data set.
+        subset: name of a data set's subset.
         code: whether a model's own Python code is wanted too.
     """
 
@@ -31,13 +31,13 @@ class HubItem:
 
 
 @dataclass(frozen=True)
-class Held:
+class CachedSnapshot:
     """What a host's cache has of an item.
 
     Attributes:
-        commit: that it is of.
-        folder: of its files.
-        size: bytes of them.
+        commit: commit of the item that the files are of.
+        folder: folder of the files, which has the commit's name.
+        size: bytes of all files.
     """
 
     commit: str
@@ -45,7 +45,7 @@ class Held:
     size: int
 
     @classmethod
-    def of(cls, folder: Path) -> Held:
-        """The copy in a folder, which has the commit's name."""
+    def of(cls, folder: Path) -> CachedSnapshot:
+        """The snapshot in a folder, which has the commit's name."""
         files = (path for path in folder.rglob("*") if path.is_file())
         return cls(folder.name, folder, sum(path.stat().st_size for path in files))

@@ -9,9 +9,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from ptv2_scale.hub.errors import explained
-from ptv2_scale.hub.growth import telling
+from ptv2_scale.hub.growth import report_growth
 from ptv2_scale.hub.item import HubItem
 from ptv2_scale.hub.repository import list_item, repository
+from ptv2_scale.runtime.atomic import write_atomically
 
 _PATTERNS = ("*.json", "*.safetensors", "*.bin", "*.model", "*.txt")
 _CODE = "*.py"
@@ -25,7 +26,7 @@ def is_model_file(name: str) -> bool:
     return any(fnmatch(name, pattern) for pattern in (*_PATTERNS, _CODE))
 
 
-def newest(item: HubItem) -> Path | None:
+def local_snapshot(item: HubItem) -> Path | None:
     """The copy that is taken when the hub is not asked; None: there is none, or not all of it."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -60,13 +61,13 @@ def _shards(folder: Path, names: set[str]) -> set[str]:
     return {Path(str(one)).name for one in shards}
 
 
-def bring(item: HubItem, told: Callable[[int, int], None]) -> Path:
-    """Download what is not there; see `cache.download`."""
+def download_model(item: HubItem, on_progress: Callable[[int, int], None]) -> Path:
+    """The snapshot, once what is not there is downloaded; see `cache.download`."""
     listing = list_item(item)
     sizes = {one.rfilename: one.size or 0 for one in listing.siblings or ()}
     left_out = _left_out(sizes)
     needed = {name: size for name, size in sizes.items() if _is_wanted(item, name, left_out)}
-    with explained(str(item)), telling(repository(item), listing.sha, needed, told):
+    with explained(str(item)), report_growth(repository(item), listing.sha, needed, on_progress):
         return _snapshot_download(item, listing.sha, left_out)
 
 
@@ -94,8 +95,8 @@ def _snapshot_download(
     return Path(folder)
 
 
-def choose(item: HubItem, folder: Path) -> None:
-    """Make a copy the one that is found under the item's own revision."""
+def set_ref(item: HubItem, folder: Path) -> None:
+    """Make a snapshot the one that is found under the item's own revision."""
     if item.revision != folder.name:
         _point(_ref(item), folder.name)
 
@@ -104,9 +105,7 @@ def _point(ref: Path, commit: str) -> None:
     if ref.is_file() and ref.read_text() == commit:
         return
     ref.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = ref.with_name(f"{ref.name}.{os.uname().nodename}.{os.getpid()}")
-    unfinished.write_text(commit)
-    unfinished.replace(ref)
+    write_atomically(ref, commit)
 
 
 def _ref(item: HubItem) -> Path:

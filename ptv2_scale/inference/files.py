@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ptv2_scale.data.sources import Row, read_rows
+from ptv2_scale.runtime.atomic import atomic_file
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Record
 
@@ -57,13 +58,12 @@ def write_predictions(
     Raises:
         UserError: the file cannot be written.
     """
-    building = path.with_name(f".{path.name}.building")
     try:
-        with building.open("x", encoding="utf-8") as file:
+        with atomic_file(path) as file:
             for number, row in enumerate(rows):
                 made = {name: records[number] for name, records in found.items()}
                 extra = next(iter(made.values())) if len(made) == 1 else {"predictions": made}
-                file.write(json.dumps({**row, **extra}, ensure_ascii=False) + "\n")
-        building.rename(path)
+                line = json.dumps({**row, **extra}, ensure_ascii=False)
+                file.write(f"{line}\n".encode())
     except OSError as error:
         raise UserError(f"--output {path}: cannot be written ({error.strerror}).") from None

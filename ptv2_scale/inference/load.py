@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ptv2_scale.backbones.load import Whole, materialise
+from ptv2_scale.backbones.load import Unsharded, materialise
 from ptv2_scale.inference.exported import open_export
 from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.model.setup import build_model, model_filler
@@ -36,5 +36,5 @@ def load_prompted(
     export = open_export(Path(source), None if not name else str(name))
     model = build_model(export.setup, loaded)
     fill = model_filler(export.setup, model, dict(export.values))
-    materialise(model, fill, Whole(torch.device(device)))
+    materialise(model, fill, Unsharded(torch.device(device)))
     return model.to(device).requires_grad_(False).eval()

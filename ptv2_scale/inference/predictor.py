@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ptv2_scale.backbones.load import Fill, Whole, materialise
+from ptv2_scale.backbones.load import Fill, Unsharded, materialise
 from ptv2_scale.data.splits import Split
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.inference.exported import Export, open_export
@@ -89,7 +89,7 @@ class Predictor:
         place = torch.device(device)
 
         def load(shared: SharedBackbone, fill: Fill) -> Callable[..., PromptedOutput]:
-            materialise(shared, fill, Whole(place))
+            materialise(shared, fill, Unsharded(place))
             return shared.to(place)
 
         return cls(exports, RankContext.alone(place), load)

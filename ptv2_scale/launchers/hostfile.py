@@ -12,12 +12,11 @@ from pathlib import Path
 
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.files import read_text
+from ptv2_scale.runtime.nodelist import is_host_name
 
 MAX_HOSTFILE_BYTES = 1 << 20  # ten thousand hosts need a third of it
-MAX_NAME = 253  # characters: the longest name DNS allows
 MAX_SLOTS = 1024
 
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _SLOTS = re.compile(r"slots=([0-9]{1,5})", re.ASCII)
 _GRAMMAR = (
     "expected 'NAME slots=N': a name of letters, digits, '.', '_' and '-' that begins and ends with"
@@ -65,11 +64,6 @@ def read_hostfile(path: Path) -> tuple[Host, ...]:
     if not hosts:
         raise UserError(f"{path}: no host in it; {_GRAMMAR}, on one line or more.")
     return tuple(hosts)
-
-
-def is_host_name(name: str) -> bool:
-    """Whether a word can be a host's name, and nothing that a shell or an option could be."""
-    return len(name) <= MAX_NAME and _NAME.fullmatch(name) is not None
 
 
 def _host(words: list[str], place: str) -> Host:

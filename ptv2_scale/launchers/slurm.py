@@ -16,8 +16,8 @@ from ptv2_scale.config import Slurm
 from ptv2_scale.config.values import seconds
 from ptv2_scale.launchers import slurm_text as text
 from ptv2_scale.launchers.forwarded_env import Variables
+from ptv2_scale.runtime.atomic import replace_own
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.runtime.files import replace_own
 
 _BARE = re.compile(r"[A-Za-z0-9._/%@+:=,-]+", re.ASCII)
 _NO_DIRECTIVE = re.compile(r'[\x00-\x1f\x7f"\\]')

@@ -1,4 +1,4 @@
-"""The one error that is the user's to mend, and the guess at what a mistyped word meant."""
+"""The one error that is the user's to fix, and the guess at what a mistyped word meant."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Small files of strangers, read whole: regular files only, up to a size, UTF-8, JSON not too deep.
 
 Whatever is wrong with one is a `UserError` that names the file and, where there is one, the line.
-And files of our own: `replace_own`, and `sync` for those that must be on the disk.
 """
 
 from __future__ import annotations
@@ -120,38 +119,3 @@ def _refuse_half_characters(value: Any) -> None:
         raise ValueError(
             "half a character (a lone surrogate, \\ud800 to \\udfff) is no text"
         ) from None
-
-
-def replace_own(path: Path, content: str, mark: str) -> None:
-    """Write a file that people may have put another one in place of.
-
-    Args:
-        path: its folder is made where it is not there.
-        content: text; what was no UTF-8 on the command line is written as it was.
-        mark: near the beginning of the content, by which a file of ours is known.
-
-    Raises:
-        UserError: something else is there, or it cannot be written.
-    """
-    try:
-        if path.is_symlink() or (path.exists() and mark not in path.read_text()[:4000]):
-            raise UserError(f"{path}: is there already, and was not made here. Move it away.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.{os.uname().nodename}.{os.getpid()}")
-        unfinished.write_bytes(os.fsencode(content))
-        unfinished.replace(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be written: {error}.") from None
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of files, is on the disk.
-
-    Raises:
-        OSError: it is not there, or cannot be written.
-    """
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

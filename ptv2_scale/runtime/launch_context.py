@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ptv2_scale.runtime.atomic import write_atomically
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.processes import Process, host_identity
 
@@ -71,9 +72,7 @@ class Launch:
         if process is None or process.host != self.launcher.host:
             return
         self._code_of(rank).unlink(missing_ok=True)  # of the one that this one stands in for
-        unfinished = self.folder / f".{rank}"
-        unfinished.write_text(json.dumps(asdict(process)))
-        unfinished.replace(self.folder / f"{rank}.json")
+        write_atomically(self.folder / f"{rank}.json", json.dumps(asdict(process)))
 
     def leave(self, rank: int, code: int) -> None:
         """Say what a rank of the launcher's host ends with; launchers of ranks do not all tell."""

@@ -1,4 +1,7 @@
-"""Slurm's lists of hosts, `n[1-3,05-07],m2`, written out; nothing of Slurm is called."""
+"""Names of hosts, and Slurm's lists of them, `n[1-3,05-07],m2`, written out.
+
+Nothing of Slurm is called.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,22 @@ import math
 import re
 from collections.abc import Iterator
 
-from ptv2_scale.launchers.hostfile import is_host_name
 from ptv2_scale.runtime.errors import UserError
 
+MAX_NAME = 253  # characters: the longest name DNS allows
 MAX_TEXT = 1 << 16  # characters
 MAX_HOSTS = 1 << 16  # Slurm's own limit
 
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _PART = re.compile(r"(?:[A-Za-z0-9._-]|\[[0-9,-]+\])+", re.ASCII)
 _PIECE = re.compile(r"[A-Za-z0-9._-]+|\[[0-9,-]+\]", re.ASCII)
 _LIST = re.compile(r"(?:[^\[\],]|\[[^\[\]]*\])+")
 _RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", re.ASCII)
+
+
+def is_host_name(name: str) -> bool:
+    """Whether a word can be a host's name, and nothing that a shell or an option could be."""
+    return len(name) <= MAX_NAME and _NAME.fullmatch(name) is not None
 
 
 def expand(text: str) -> list[str]:

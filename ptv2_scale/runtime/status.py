@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from ptv2_scale.runtime.atomic import write_atomically
 from ptv2_scale.runtime.errors import printable
 from ptv2_scale.runtime.rank_output import log_name
 
@@ -44,10 +45,8 @@ class Status:
 
 def write_status(run: Path, status: Status) -> None:
     """Replace the run's status; what cannot be written (a full disk) is left out."""
-    unfinished = run / f".status.{os.getpid()}"
     with contextlib.suppress(OSError):
-        unfinished.write_text(json.dumps(asdict(status), indent=1) + "\n")
-        unfinished.replace(run / "status.json")
+        write_atomically(run / "status.json", json.dumps(asdict(status), indent=1) + "\n")
 
 
 def read_status(run: Path) -> Status | None:

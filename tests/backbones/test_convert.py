@@ -23,7 +23,7 @@ from ptv2_scale.backbones import safetensors_writer
 from ptv2_scale.backbones.convert import Conversion, convert
 from ptv2_scale.backbones.load import load_backbone
 from ptv2_scale.cli import main
-from ptv2_scale.runtime import atomic_dir as unfinished
+from ptv2_scale.runtime import atomic
 from ptv2_scale.runtime.errors import UserError
 
 SMALL = 20_000  # bytes of a shard: several shards of a tiny backbone
@@ -187,7 +187,7 @@ def test_killed_before_the_last_rename(tmp_path: Path, monkeypatch: pytest.Monke
     conversion = Conversion(publish_bin("bert", tmp_path / "in"), shard_bytes=SMALL)
     convert(conversion, tmp_path / "unbroken")
     with monkeypatch.context() as patch:
-        patch.setattr(convert_module, "publish", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        patch.setattr(atomic, "sync", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
         assert in_child(lambda: convert(conversion, tmp_path / "out")) == -signal.SIGKILL
     assert not (tmp_path / "out").exists()
     convert(conversion, tmp_path / "out")
@@ -255,7 +255,7 @@ def test_too_small_a_disk_is_said_first(tmp_path: Path, monkeypatch: pytest.Monk
     parts = [p for p in (tmp_path / "whole").iterdir() if "index" not in p.name]
     needed = sum(path.stat().st_size for path in parts)
     with monkeypatch.context() as patch:
-        patch.setattr(unfinished.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 999}))
+        patch.setattr(atomic.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 999}))
         message = message_of(lambda: convert(Conversion(folder, shard_bytes=SMALL), out))
     assert "and 999 are free" in message
     assert abs(int(message.split(" bytes are needed")[0].split()[-1]) - needed) < 100
@@ -271,7 +271,7 @@ def test_a_disk_that_fills_up_is_said_and_what_is_done_is_kept(tmp_path: Path) -
         resource.setrlimit(resource.RLIMIT_FSIZE, (7_000, resource.RLIM_INFINITY))
         message = message_of(lambda: convert(conversion, tmp_path / "out"))
         assert "could not be finished ([Errno 27] File too large" in message
-        assert "kept: mend that and give the same command again" in message
+        assert "kept: fix that and give the same command again" in message
 
     assert in_child(limited) == 0
     assert not (tmp_path / "out").exists()

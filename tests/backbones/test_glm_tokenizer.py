@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sentencepiece import SentencePieceProcessor
 
-from ptv2_scale.backbones.glm_classic.pieces import PieceTokens
+from ptv2_scale.backbones.glm_classic.vocabularies import PieceTokens
 from ptv2_scale.backbones.tokenizers import load_tokenizer
 from ptv2_scale.runtime.errors import UserError
 

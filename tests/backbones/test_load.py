@@ -24,7 +24,7 @@ from transformers import (
 
 from ptv2_scale.backbones.families import FAMILIES, REFUSED
 from ptv2_scale.backbones.load import (
-    Whole,
+    Unsharded,
     build_empty,
     load_backbone,
     materialise,
@@ -262,7 +262,7 @@ def test_what_is_loaded_already_is_left_alone(saved: Callable[[str], Path]) -> N
     def fill(names: Sequence[str], start: int, target: Tensor) -> None:
         raise AssertionError("nothing is to be filled")
 
-    materialise(backbone, fill, Whole())
+    materialise(backbone, fill, Unsharded())
     assert {name: id(value) for name, value in backbone.named_parameters()} == before
 
 

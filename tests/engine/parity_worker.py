@@ -15,7 +15,7 @@ from deepspeed.utils import safe_get_full_grad
 from fake_setup import fake_setup
 from tiny import batch_of
 
-from ptv2_scale.backbones.load import Whole, materialise
+from ptv2_scale.backbones.load import Unsharded, materialise
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine.build import build_engine
 from ptv2_scale.engine.join import start, stop
@@ -43,7 +43,7 @@ def plain_gradients(setup: Setup) -> dict[str, torch.Tensor]:
     config = setup.config.model_copy(update={"backbone": section})
     whole = Setup(config, setup.files, None, setup.task, setup.method)
     model = build_model(whole)
-    materialise(model, model_filler(whole, model, first_values(whole)), Whole())
+    materialise(model, model_filler(whole, model, first_values(whole)), Unsharded())
     model.train()
     loss_of(model, slice(None)).backward()
     return {name: p.grad for name, p in model.trained().items()}

@@ -21,9 +21,9 @@ from fake_hub import Hub, Repository
 from huggingface_hub import constants
 from ranks import CHECKOUT
 
-from ptv2_scale.hub import Held, HubItem, data_sets, held
+from ptv2_scale.hub import CachedSnapshot, HubItem, cached_snapshot, data_sets
 from ptv2_scale.hub.errors import UnreachableError, explained
-from ptv2_scale.launchers.fetch.protocol import Question, Word
+from ptv2_scale.launchers.fetch.protocol import FetchRequest, Message
 from ptv2_scale.runtime.errors import UserError
 
 TINY = HubItem("model", "acme/tiny")
@@ -58,7 +58,7 @@ class Host:
         self, item: HubItem, commit: str | None = None, *before: str, **env: str
     ) -> subprocess.Popen[bytes]:
         question = self.home.with_name(f"{self.home.name}.json")
-        question.write_bytes(Question(item, commit, {}).written())
+        question.write_bytes(FetchRequest(item, commit, {}).to_json())
         told = {**os.environ, "HF_HOME": str(self.home), "HF_ENDPOINT": self.hub.url}
         told |= {"HF_HUB_OFFLINE": "0", **env}
         argv = [*before, sys.executable, "-m", "ptv2_scale.launchers.fetch"]
@@ -67,15 +67,15 @@ class Host:
 
     def fetch(
         self, item: HubItem, commit: str | None = None, *before: str, **env: str
-    ) -> list[Word]:
+    ) -> list[Message]:
         out, err = self.start(item, commit, *before, **env).communicate(timeout=60)
         assert b"Traceback" not in err, err.decode()
-        return [word for line in out.splitlines() if (word := Word.read(line))]
+        return [word for line in out.splitlines() if (word := Message.parse(line))]
 
-    def has(self, item: HubItem, commit: str | None = None, **env: str) -> Held:
+    def has(self, item: HubItem, commit: str | None = None, **env: str) -> CachedSnapshot:
         last = self.fetch(item, commit, **env)[-1]
         assert last.fetched, last.reason
-        return last.fetched.held
+        return last.fetched.snapshot
 
     def refuses(self, item: HubItem, commit: str | None = None, **env: str) -> str:
         return self.fetch(item, commit, **env)[-1].reason
@@ -95,18 +95,18 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_what_is_needed_comes_once(hub: Hub, host: Host) -> None:
     commit = hub.add(MODEL, FILES)
-    assert held(TINY) is None
+    assert cached_snapshot(TINY) is None
     words = host.fetch(TINY)
     assert hub.downloads(HERE) == NEEDED
     size = len(WEIGHTS) + 4
     assert (words[0].done, words[-2].done, {word.total for word in words[:-1]}) == (0, size, {size})
     assert words[-1].fetched
     assert not words[-1].fetched.was_there
-    found = words[-1].fetched.held
+    found = words[-1].fetched.snapshot
     assert (found.commit, found.size) == (commit, size)
     assert contents(found.folder) == {name: FILES[name] for name in NEEDED}
-    assert held(TINY) == held(replace(TINY, revision=commit)) == found
-    assert held(replace(TINY, revision="other")) is None
+    assert cached_snapshot(TINY) == cached_snapshot(replace(TINY, revision=commit)) == found
+    assert cached_snapshot(replace(TINY, revision="other")) is None
     hub.forget()
     again = host.fetch(TINY)[-1].fetched
     assert again
@@ -131,11 +131,11 @@ def test_a_pinned_commit_is_what_ranks_find_under_the_branch(hub: Hub, host: Hos
     first = hub.add(MODEL, FILES)
     second = hub.add(MODEL, {**FILES, "config.json": b'{"new": 1}'})
     assert host.has(TINY, first).commit == first
-    found = held(TINY)
+    found = cached_snapshot(TINY)
     assert found
     assert found.commit == first
     assert host.has(TINY).commit == second
-    found = held(TINY)
+    found = cached_snapshot(TINY)
     assert found
     assert found.folder.joinpath("config.json").read_bytes() == b'{"new": 1}'
 
@@ -147,7 +147,7 @@ def test_a_copy_without_a_shard_is_none(hub: Hub, host: Host, listed: bool) -> N
     shards = {f"model-{number}.safetensors": os.urandom(10) for number in (1, 2)}
     hub.add(MODEL, {"config.json": b"{}", "model.safetensors.index.json": index.encode(), **shards})
     folder = host.has(TINY).folder
-    assert held(TINY)
+    assert cached_snapshot(TINY)
     if not listed:
         for path in folder.parents[1].joinpath("trees").iterdir():
             path.unlink()
@@ -155,7 +155,7 @@ def test_a_copy_without_a_shard_is_none(hub: Hub, host: Host, listed: bool) -> N
     from huggingface_hub import _tree_cache
 
     _tree_cache._IN_MEMORY_TREE_CACHE.clear()
-    assert held(TINY) is None
+    assert cached_snapshot(TINY) is None
     assert "does not have all of it" in host.refuses(TINY, HF_HUB_OFFLINE="1")
     hub.forget()
     host.has(TINY)
@@ -182,7 +182,7 @@ def test_a_killed_fetch_goes_on_with_the_files_that_lack(hub: Hub, host: Host) -
     wait_for_the_first(hub, host)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert held(TINY) is None
+    assert cached_snapshot(TINY) is None
     hub.slow = 0
     hub.forget()
     found = host.has(TINY)
@@ -272,17 +272,17 @@ def copies(cache: Path, dates: Mapping[str, float]) -> dict[str, Path]:
 
 def test_the_copy_of_a_data_set_that_ranks_take(host: Host) -> None:
     found = copies(host.home, {"a": 100.0, "b": 300.0, "c": 200.0})
-    assert data_sets.newest("acme/SomeSet", "cb") == found["b"]
-    assert data_sets.newest("acme/SomeSet", "rte") is None
+    assert data_sets.offline_copy("acme/SomeSet", "cb") == found["b"]
+    assert data_sets.offline_copy("acme/SomeSet", "rte") is None
     item = HubItem("dataset", "acme/SomeSet", subset="cb")
-    assert held(item) == Held.of(found["b"])
-    assert held(replace(item, revision="a")) is None
-    data_sets.choose("acme/SomeSet", "cb", found["a"])
-    assert held(replace(item, revision="a")) == Held.of(found["a"])
+    assert cached_snapshot(item) == CachedSnapshot.of(found["b"])
+    assert cached_snapshot(replace(item, revision="a")) is None
+    data_sets.make_newest("acme/SomeSet", "cb", found["a"])
+    assert cached_snapshot(replace(item, revision="a")) == CachedSnapshot.of(found["a"])
     found["b"].with_name("d.incomplete").mkdir()
-    assert held(item) is None
+    assert cached_snapshot(item) is None
     with pytest.raises(UserError, match="cb: holds a copy that was not finished"):
-        data_sets.choose("acme/SomeSet", "cb", found["a"])
+        data_sets.make_newest("acme/SomeSet", "cb", found["a"])
 
 
 @pytest.mark.parametrize("name", ["super_glue", "SomeSet", "HTMLSet2Go", "a-bC", "GLUE"])

@@ -15,8 +15,8 @@ from ptv2_scale.launchers import node
 from ptv2_scale.launchers.hostfile import Host
 from ptv2_scale.launchers.node import Group, Rendezvous, shown_devices
 from ptv2_scale.launchers.options import add_options, plan_of
+from ptv2_scale.runtime.atomic import replace_own
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.runtime.files import replace_own
 
 GOLDEN = Path(__file__).with_name("golden")
 TRAIN = ("train", "my rte.yaml", "train.lr=5e-3", "--resume", "auto")

@@ -106,7 +106,7 @@ def test_a_launcher_on_each_node_gives_the_same_bytes(recipe: Recipe, whole: byt
     job = recipe.submit("nodes", "slurm.launcher=node", doctor=True)
     job.must_succeed()
     assert "2 hosts, " in job.text()
-    assert " to be mended first" not in job.text()
+    assert " to be fixed first" not in job.text()
     assert job.run.result() == whole
 
 

@@ -12,7 +12,7 @@ from tiny import batch_of, config_of, save_backbone
 from torch import nn
 from transformers import AutoModelForSequenceClassification
 
-from ptv2_scale.backbones.load import Whole, materialise
+from ptv2_scale.backbones.load import Unsharded, materialise
 from ptv2_scale.model.setup import build_model, first_values, model_filler
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.heads import Head, HeadKind, build_head
@@ -115,7 +115,7 @@ def test_padding_changes_no_logits(model_type: str, padding: str, tmp_path: Path
     """Behind a prefix, a text in a batch has the logits that it has alone."""
     setup = fake_setup(save_backbone(model_type, tmp_path))
     model = build_model(setup)
-    materialise(model, model_filler(setup, model, first_values(setup)), Whole())
+    materialise(model, model_filler(setup, model, first_values(setup)), Unsharded())
     batch = batch_of(padding)
     with torch.no_grad():
         together = model.eval()(**batch)

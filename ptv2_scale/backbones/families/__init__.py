@@ -1,17 +1,13 @@
-"""The families, one architecture a file, and the way to find one by a model's configuration."""
+"""The families, and the way to find one by a model's configuration."""
 
 from __future__ import annotations
 
 from ptv2_scale.backbones.families.bert import BERT
-from ptv2_scale.backbones.families.glm import GLM4
 from ptv2_scale.backbones.families.glm_classic import GLM_CLASSIC
 from ptv2_scale.backbones.families.gpt2 import GPT2
-from ptv2_scale.backbones.families.gpt_neox import GPT_NEOX
-from ptv2_scale.backbones.families.llama import LLAMA
 from ptv2_scale.backbones.families.opt import OPT
-from ptv2_scale.backbones.families.phi3 import PHI3
-from ptv2_scale.backbones.families.qwen import QWEN
 from ptv2_scale.backbones.families.roberta import ROBERTA
+from ptv2_scale.backbones.families.rotary import GLM4, GPT_NEOX, LLAMA, PHI3, QWEN
 from ptv2_scale.backbones.families.t5 import T5
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.runtime.errors import UserError, did_you_mean
@@ -62,7 +58,7 @@ def unknown_architecture(model_type: str, source: str) -> UserError:
         f"{did_you_mean(model_type, sorted(_by_model_type()))} Families: "
         + "; ".join(f"{family.name} ({', '.join(family.model_types)})" for family in FAMILIES)
         + ". To add one, declare a Family in a file of ptv2_scale/backbones/families/"
-        " (CONTRIBUTING.md, 'A new family')."
+        " (CONTRIBUTING.md, 'Adding a family')."
     )
 
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from ptv2_scale.backbones.glm_classic.inputs import mask_places, text_inputs
-from ptv2_scale.backbones.glm_classic.pieces import PieceTokens
 from ptv2_scale.backbones.glm_classic.sampling import Choice, Sampling
+from ptv2_scale.backbones.glm_classic.vocabularies import PieceTokens
 from ptv2_scale.runtime.errors import UserError
 
 

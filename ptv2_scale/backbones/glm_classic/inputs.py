@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ptv2_scale.backbones.glm_classic.pieces import PieceTokens
+from ptv2_scale.backbones.glm_classic.vocabularies import PieceTokens
 from ptv2_scale.runtime.errors import UserError
 
 NO_LABEL = -100  # what cross_entropy leaves out

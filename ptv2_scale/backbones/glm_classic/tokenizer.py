@@ -29,8 +29,14 @@ from tokenizers import Tokenizer as Backend
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
-from ptv2_scale.backbones.glm_classic.chinese import GLMChineseTokenizer, pieces_of
-from ptv2_scale.backbones.glm_classic.vocabularies import LONG, SENTENCE, VARIANTS, Variant
+from ptv2_scale.backbones.glm_classic.vocabularies import (
+    LONG,
+    SENTENCE,
+    VARIANTS,
+    GLMChineseTokenizer,
+    Variant,
+    pieces_of,
+)
 from ptv2_scale.runtime.errors import UserError
 
 

@@ -1,6 +1,7 @@
-"""The preflight: every host is asked what it is and has, and what ranks would stumble over is told.
+"""The preflight: all hosts are asked for facts, and what ranks would stumble over is reported.
 
-`facts`: what is asked and answered. On each host, `python -m ptv2_scale.launchers.doctor look`
-answers with its own facts, then `... meet` connects it to all the others. On the launching host
-`visit` asks, `judge` compares (no host is needed for that), and `report` shows the table.
+`facts` has what is asked and answered. On each host, `python -m ptv2_scale.launchers.doctor
+host_facts` answers with its own facts, then `... network_probe` connects it to all the others. On
+the launching host `collect` asks them, and `report` runs the checks, for which no host is needed,
+and makes the table.
 """

@@ -1,4 +1,4 @@
-"""Asking the hosts of a launch, all at once: first what they are, then to meet each other."""
+"""Asking the hosts of a launch, all at once: first for facts, then to probe the network."""
 
 from __future__ import annotations
 
@@ -8,9 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from ptv2_scale.launchers.doctor.contents import seen
-from ptv2_scale.launchers.doctor.facts import Facts, Meeting, Met, Peer, Question, dump, parse
-from ptv2_scale.launchers.doctor.finding import Finding, Survey
+from ptv2_scale.launchers.doctor.contents import facts_of_path
+from ptv2_scale.launchers.doctor.facts import (
+    HostFacts,
+    HostQuery,
+    NetworkProbe,
+    Peer,
+    ProbeResult,
+    dump,
+    parse,
+)
+from ptv2_scale.launchers.doctor.finding import Finding, SurveyResult
 from ptv2_scale.launchers.host_failure import explain
 from ptv2_scale.launchers.hosts import Hosts
 from ptv2_scale.launchers.recipe_inputs import Inputs
@@ -21,20 +29,20 @@ from ptv2_scale.runtime.shared_fs_probe import new_probe_name
 T = TypeVar("T")
 
 _MODULE = "ptv2_scale.launchers.doctor"
-_LOOK_S = 600.0  # data is read whole
-_MEET_S = 90.0
+_FACTS_S = 600.0  # data is read whole
+_PROBE_S = 90.0
 _UNPRIVILEGED = 1024
 
 
 @dataclass(frozen=True)
-class Visit:
+class HostSurvey:
     """The hosts of a launch, and what they are asked for.
 
     Attributes:
-        hosts: of the launch.
-        master: where ranks will meet.
-        port: at which they will.
-        inputs: what the recipe reads; None: no recipe was given.
+        hosts: hosts of the launch.
+        master: name or address of the first host, where ranks will meet.
+        port: port at which they will.
+        inputs: files and hub items that the recipe reads; None: no recipe was given.
         run: the run directory; None: no recipe was given.
     """
 
@@ -44,54 +52,56 @@ class Visit:
     inputs: Inputs | None = None
     run: Path | None = None
 
-    def survey(self) -> Survey:
-        """Ask all hosts."""
-        question, here = self._question()
-        answers = self._ask("look", self.hosts.names, dump(question), _LOOK_S)
-        facts, silent = _sorted(Facts, answers)
-        survey = Survey(
+    def collect(self) -> SurveyResult:
+        """What all hosts answer."""
+        query, local = self._query()
+        answers = self._ask("host_facts", self.hosts.names, dump(query), _FACTS_S)
+        facts, silent = _sorted(HostFacts, answers)
+        survey = SurveyResult(
             slots=self.hosts.slots,
-            paths=question.paths,
-            hub=tuple(question.hub),
-            run=question.run,
+            paths=query.paths,
+            hub=tuple(query.hub),
+            run=query.run,
             gathered=self.inputs is not None and self.inputs.gathered,
-            here=here,
+            local=local,
             silent=silent,
             facts=facts,
         )
-        return self._met(survey, question) if facts else survey
+        return self._probed(survey, query) if facts else survey
 
-    def _question(self) -> tuple[Question, Mapping[str, str]]:
+    def _query(self) -> tuple[HostQuery, Mapping[str, str]]:
         if self.inputs is None:
-            return Question(None, new_probe_name(), self.master), {}
-        here = {what: seen(path) for what, path in self.inputs.paths.items()}
-        question = Question(
+            return HostQuery(None, new_probe_name(), self.master), {}
+        local = {what: facts_of_path(path) for what, path in self.inputs.paths.items()}
+        query = HostQuery(
             run=str(self.run),
-            mark=new_probe_name(),
+            probe_name=new_probe_name(),
             master=self.master,
             paths={what: str(path) for what, path in self.inputs.paths.items()},
             hub=list(self.inputs.hub),
         )
-        return question, {what: one.digest for what, one in here.items() if not one.problem}
+        return query, {what: one.digest for what, one in local.items() if not one.problem}
 
-    def _met(self, survey: Survey, question: Question) -> Survey:
-        """The same, once the hosts that answered have met."""
+    def _probed(self, survey: SurveyResult, query: HostQuery) -> SurveyResult:
+        """The same, once the hosts that answered have probed the network."""
         addresses = {
-            name: facts.link.address for name, facts in survey.facts.items() if facts.link.address
+            name: facts.interface.address
+            for name, facts in survey.facts.items()
+            if facts.interface.address
         }
-        meeting = Meeting(
+        probe = NetworkProbe(
             peers=[
                 Peer(name, address, _port(self.port + number))
                 for number, (name, address) in enumerate(addresses.items())
             ],
             master=self.master,
             token=secrets.token_hex(16),
-            mark=question.mark,
-            run=question.run,
+            probe_name=query.probe_name,
+            run=query.run,
         )
-        answers = self._ask("meet", addresses, dump(meeting), _MEET_S)
-        met, silent = _sorted(Met, answers)
-        return replace(survey, met=met, silent={**survey.silent, **silent})
+        answers = self._ask("network_probe", addresses, dump(probe), _PROBE_S)
+        probed, silent = _sorted(ProbeResult, answers)
+        return replace(survey, probed=probed, silent={**survey.silent, **silent})
 
     def _ask(
         self, action: str, names: Iterable[str], asked: bytes, timeout: float
@@ -117,7 +127,7 @@ def _sorted(
         if value is None:
             why = explain(answer)
             text = f"{host}: {why.reason}"
-            silent[host] = Finding("reached", "FAIL", text, why.mend, lost=why.lost)
+            silent[host] = Finding("reached", "FAIL", text, why.fix, lost=why.lost)
         else:
             said[host] = value
     return said, silent

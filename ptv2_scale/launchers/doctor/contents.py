@@ -8,33 +8,33 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ptv2_scale.hub import is_model_file
-from ptv2_scale.launchers.doctor.facts import Seen
+from ptv2_scale.launchers.doctor.facts import PathFacts
 
 _BLOCK = 1 << 16
 _SAMPLES = 64  # of a large file, one after the other at equal distances, its ends among them
 _WHOLE = _SAMPLES * _BLOCK
 
 
-def seen(path: Path) -> Seen:
+def facts_of_path(path: Path) -> PathFacts:
     """A file, read whole; or a folder with the files of a model, large ones by samples."""
     try:
         if path.is_dir():
             files = sorted(one for one in path.iterdir() if is_model_file(one.name))
-            return seen_files(path, files)
+            return facts_of_files(path, files)
         return _file(path)
     except OSError as error:
-        return Seen(problem=error.strerror or str(error))
+        return PathFacts(problem=error.strerror or str(error))
 
 
-def _file(path: Path) -> Seen:
+def _file(path: Path) -> PathFacts:
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
-    return Seen(digest.hexdigest(), path.stat().st_size, _identity([path]))
+    return PathFacts(digest.hexdigest(), path.stat().st_size, _identity([path]))
 
 
-def seen_files(folder: Path, files: Sequence[Path]) -> Seen:
+def facts_of_files(folder: Path, files: Sequence[Path]) -> PathFacts:
     """Files of a folder.
 
     Raises:
@@ -46,7 +46,7 @@ def seen_files(folder: Path, files: Sequence[Path]) -> Seen:
         digest.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode())
         for block in _samples(path):
             digest.update(block)
-    return Seen(digest.hexdigest(), size, _identity(files))
+    return PathFacts(digest.hexdigest(), size, _identity(files))
 
 
 def _samples(path: Path) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""What hosts are asked, and what they answer: plain values that travel as JSON."""
+"""What hosts are asked, and what they answer: plain values that are sent as JSON."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Question:
+class HostQuery:
     """What a host is asked about itself.
 
     Attributes:
         run: the run directory; None: no recipe was given.
-        mark: beginning of the names of files that hosts leave beside it, for others to see.
+        probe_name: beginning of the names of files that hosts make beside it, for others to see.
         master: address of the first host.
         paths: files and folders that ranks read, by what they are.
-        hub: what ranks need from the hub's cache.
+        hub: models and data sets that ranks take from the hub's cache.
     """
 
     run: str | None
-    mark: str
+    probe_name: str
     master: str
     paths: dict[str, str] = field(default_factory=dict)
     hub: list[HubItem] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A file, or a folder with its files.
+class PathFacts:
+    """The contents of a file, or of a folder's files.
 
     Attributes:
-        digest: over the contents; of large files in a folder, over samples.
+        digest: sha256 of the contents; of large files in a folder, of samples.
         size: bytes of all files.
-        identity: equal on two hosts that see the very same files.
-        problem: why it cannot be read; then nothing else counts.
+        identity: text that is equal on two hosts that see the very same files.
+        problem: reason why it cannot be read; then nothing else counts.
     """
 
     digest: str = ""
@@ -50,13 +50,13 @@ class Seen:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where the run directory is, or is to be made.
+    """The place where the run directory is, or is to be made.
 
     Attributes:
         nearest: the deepest folder of it that is there.
-        problem: why nothing can be written there.
-        free: bytes.
-        files_free: how many more files the file system takes; None: it does not say.
+        problem: reason why nothing can be written there; empty: it can.
+        free: bytes that can still be written.
+        files_free: number of files that can still be made; None: the file system does not say.
     """
 
     nearest: str
@@ -70,9 +70,9 @@ class Gpu:
     """An accelerator as ranks would see it.
 
     Attributes:
-        name: of the model.
+        name: name of the model.
         total: bytes of its memory.
-        free: bytes that nobody uses.
+        free: bytes of it that nobody uses.
     """
 
     name: str
@@ -81,14 +81,14 @@ class Gpu:
 
 
 @dataclass(frozen=True)
-class Link:
+class HostInterface:
     """The interface over which a host would talk to the others.
 
     Attributes:
-        name: as `ip link` has it.
-        address: of this host on it.
-        chosen_by: the variable by which the user has chosen it; empty: it was found.
-        problem: why there is none; names those that there are.
+        name: name of the interface, as `ip link` has it.
+        address: address of this host on it, IPv4 or IPv6.
+        chosen_by: variable by which the user has chosen it; empty: it was found.
+        problem: reason why there is none, with the names of those that there are.
     """
 
     name: str = ""
@@ -102,8 +102,8 @@ class Limits:
     """What the system grants a process.
 
     Attributes:
-        open_files: soft limit.
-        locked_memory: bytes, soft limit; None: unlimited.
+        open_files: soft limit of the number of open files.
+        locked_memory: soft limit in bytes; None: unlimited.
         shared_memory: bytes free in /dev/shm; None: there is none.
         infiniband: whether the host has InfiniBand or RoCE adapters.
         temporary: bytes free where temporary files go; None: nothing can be written there.
@@ -117,33 +117,33 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a host says of itself.
+class HostFacts:
+    """What a host is and has.
 
     Attributes:
         machine: equal for two hosts that are one machine.
-        system: its name: Linux x86_64.
-        python: version.
+        system: name of the system: Linux x86_64.
+        python: version of Python.
         packages: versions of what this package needs, and of its own code.
-        paths: of `Question.paths`.
-        hub: commit of each of `Question.hub`; None: it is not in the cache, or not whole.
-        run: of `Question.run`.
+        paths: contents of `HostQuery.paths`.
+        hub: commit of each of `HostQuery.hub`; None: it is not in the cache, or not whole.
+        run: place of `HostQuery.run`.
         memory: bytes that can still be used.
-        gpus: accelerators.
-        link: to the other hosts.
-        limits: of its processes.
+        gpus: accelerators that ranks would see.
+        interface: network interface towards the other hosts.
+        limits: limits of its processes.
     """
 
     machine: str
     system: str
     python: str
     packages: dict[str, str]
-    paths: dict[str, Seen]
+    paths: dict[str, PathFacts]
     hub: list[str | None]
     run: RunFolder | None
     memory: int
     gpus: list[Gpu]
-    link: Link
+    interface: HostInterface
     limits: Limits
 
 
@@ -152,9 +152,9 @@ class Peer:
     """A host as others reach it.
 
     Attributes:
-        host: its name.
-        address: on its interface.
-        port: at which it listens for the others.
+        host: name of the host.
+        address: address on its interface.
+        port: port at which it listens for the others.
     """
 
     host: str
@@ -163,47 +163,47 @@ class Peer:
 
 
 @dataclass(frozen=True)
-class Meeting:
-    """What a host is to do with the others.
+class NetworkProbe:
+    """How a host is to probe the network to the others.
 
     Attributes:
         peers: all hosts that have an interface, the same list everywhere.
-        master: where ranks meet, as the first host is called.
-        token: that hosts of this meeting know each other by.
-        mark: see `Question`.
-        run: see `Question`.
-        patience: seconds to wait for others.
-        stream: seconds of sending at full speed.
+        master: name or address of the first host, where ranks meet.
+        token: secret by which hosts of this probe know each other.
+        probe_name: see `HostQuery`.
+        run: see `HostQuery`.
+        patience: seconds to wait for the others.
+        stream: seconds to send at full speed.
     """
 
     peers: list[Peer]
     master: str
     token: str
-    mark: str
+    probe_name: str
     run: str | None
     patience: float = 10.0
     stream: float = 0.5
 
 
 @dataclass(frozen=True)
-class Met:
+class ProbeResult:
     """What a host found with the others, which are called by name.
 
     Attributes:
-        unreached: why hosts could not be connected to.
-        no_meeting_place: why ranks could not meet at `Meeting.master`; empty: they can.
+        unreached: reason by host, of those that could not be connected to.
+        rendezvous_problem: reason why ranks could not meet at the first host; empty: they can.
         clock: seconds that each reached host's clock is ahead.
         bandwidth: bytes a second to the next host while all send to theirs; None: not measured.
-        lookup: seconds to find a name for another host's address, or so far.
-        marks: hosts whose marks this one sees.
+        reverse_dns: seconds to find a name for another host's address, or so far.
+        sees: hosts whose files beside the run directory this one sees.
     """
 
     unreached: dict[str, str]
-    no_meeting_place: str
+    rendezvous_problem: str
     clock: dict[str, float]
     bandwidth: float | None
-    lookup: float
-    marks: list[str]
+    reverse_dns: float
+    sees: list[str]
 
 
 def dump(value: object) -> bytes:
@@ -215,8 +215,8 @@ def parse(kind: type[T], text: bytes) -> T | None:
     """The value that the last line of an answer holds; None: it holds none.
 
     Args:
-        kind: of the value.
-        text: an answer; a host's start-up files may have printed something before.
+        kind: type of the value.
+        text: answer of a host; a host's start-up files may have printed something before.
     """
     lines = text.strip().splitlines()
     try:

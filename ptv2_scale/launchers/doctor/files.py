@@ -9,9 +9,9 @@ from pathlib import Path
 from ptv2_scale.launchers.doctor.facts import RunFolder
 from ptv2_scale.launchers.doctor.finding import (
     Finding,
+    HostProblem,
     Level,
-    Problem,
-    Survey,
+    SurveyResult,
     amount,
     findings,
     hosts_with,
@@ -27,18 +27,19 @@ _SET_RUN = "Set run=PATH to a folder that can be written on every host."
 _FETCH = "Run: ptv2-scale fetch RECIPE, with the same hosts."
 
 
-def check_inputs(survey: Survey) -> Iterator[Finding]:
+def check_inputs(survey: SurveyResult) -> Iterator[Finding]:
     """Files and folders are there on all hosts, and the same."""
     for what, path in survey.paths.items():
         yield from _check_path(survey, what, path)
 
 
-def _check_path(survey: Survey, what: str, path: str) -> Iterator[Finding]:
+def _check_path(survey: SurveyResult, what: str, path: str) -> Iterator[Finding]:
     found = {host: one.paths[what] for host, one in survey.facts.items()}
     missing = [host for host, seen in found.items() if seen.problem]
-    mend = _bring(path, missing)
+    fix = _copy_advice(path, missing)
     yield from findings(
-        what, ((host, Problem("FAIL", f"{path}: {found[host].problem}", mend)) for host in missing)
+        what,
+        ((host, HostProblem("FAIL", f"{path}: {found[host].problem}", fix)) for host in missing),
     )
     there = {host: seen for host, seen in found.items() if not seen.problem}
     if not there:
@@ -46,13 +47,13 @@ def _check_path(survey: Survey, what: str, path: str) -> Iterator[Finding]:
     usual, odd = others({host: seen.digest for host, seen in there.items()})
     if odd:
         size = amount(next(one.size for one in there.values() if one.digest == usual))
-        mend = _bring(path, odd)
+        fix = _copy_advice(path, odd)
         for host in odd:
             text = f"{path}: other contents ({amount(there[host].size)}) than elsewhere ({size})"
-            yield Finding(what, "FAIL", f"{host}: {text}", mend)
-    elif survey.here.get(what, usual) != usual:
+            yield Finding(what, "FAIL", f"{host}: {text}", fix)
+    elif survey.local.get(what, usual) != usual:
         text = f"{path}: other contents on the hosts than here, where the launch was checked"
-        yield Finding(what, "FAIL", text, _bring(path, there))
+        yield Finding(what, "FAIL", text, _copy_advice(path, there))
     elif not missing:
         copies = len({seen.identity for seen in there.values()}) > 1
         size = amount(next(iter(there.values())).size)
@@ -60,7 +61,7 @@ def _check_path(survey: Survey, what: str, path: str) -> Iterator[Finding]:
         yield Finding(what, "note" if copies else "ok", f"{path}: {size}, {how}")
 
 
-def _bring(path: str, hosts: Iterable[str]) -> str:
+def _copy_advice(path: str, hosts: Iterable[str]) -> str:
     absolute = shlex.quote(str(Path(path).absolute()))
     return (
         f"Bring it to {named(hosts)} as {absolute} (rsync -a --relative), or keep it where all"
@@ -68,7 +69,7 @@ def _bring(path: str, hosts: Iterable[str]) -> str:
     )
 
 
-def check_hub(survey: Survey) -> Iterator[Finding]:
+def check_hub(survey: SurveyResult) -> Iterator[Finding]:
     """What comes from the hub is in each host's cache, at one commit."""
     for number, item in enumerate(survey.hub):
         found = {host: one.hub[number] for host, one in survey.facts.items()}
@@ -85,11 +86,11 @@ def check_hub(survey: Survey) -> Iterator[Finding]:
             yield Finding("hub", "ok", f"{item}: commit {usual}")
 
 
-def check_run_directory(survey: Survey) -> Iterator[Finding]:
+def check_run_directory(survey: SurveyResult) -> Iterator[Finding]:
     """It can be written, there is room, and who shares it."""
     folders = {host: one.run for host, one in survey.facts.items() if one.run is not None}
     problems = [
-        (host, Problem("FAIL", f"{one.nearest} cannot be written: {one.problem}", _SET_RUN))
+        (host, HostProblem("FAIL", f"{one.nearest} cannot be written: {one.problem}", _SET_RUN))
         for host, one in folders.items()
         if one.problem
     ]
@@ -103,8 +104,8 @@ def check_run_directory(survey: Survey) -> Iterator[Finding]:
         yield Finding("disk", "ok", f"{amount(least.free)} or more are left, least on {host}")
 
 
-def _shared(survey: Survey) -> Finding:
-    sight = {host: tuple(met.marks) for host, met in survey.met.items()}
+def _shared(survey: SurveyResult) -> Finding:
+    sight = {host: tuple(result.sees) for host, result in survey.probed.items()}
     groups = [hosts for _, hosts in hosts_with(sight)]
     if len(groups) < 2:
         return Finding("run directory", "ok", f"{survey.run}: all hosts see the same")
@@ -114,9 +115,11 @@ def _shared(survey: Survey) -> Finding:
     )
 
 
-def _little_room(folder: RunFolder) -> Iterator[Problem]:
+def _little_room(folder: RunFolder) -> Iterator[HostProblem]:
     if folder.files_free is not None and folder.files_free < _FEW_FILES:
-        yield Problem("FAIL", f"room for {folder.files_free} more files at {folder.nearest}", _ROOM)
+        yield HostProblem(
+            "FAIL", f"room for {folder.files_free} more files at {folder.nearest}", _ROOM
+        )
     if folder.free < _LITTLE_FREE:
         level: Level = "FAIL" if folder.free < _LEAST_FREE else "warn"
-        yield Problem(level, f"{amount(folder.free)} left at {folder.nearest}", _ROOM)
+        yield HostProblem(level, f"{amount(folder.free)} left at {folder.nearest}", _ROOM)

@@ -1,4 +1,4 @@
-"""What a check finds, what it looks at, and words for several hosts."""
+"""What a check reads and finds, and words for several hosts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from ptv2_scale.hub import HubItem
-from ptv2_scale.launchers.doctor.facts import Facts, Met
+from ptv2_scale.launchers.doctor.facts import HostFacts, ProbeResult
 
 T = TypeVar("T")
 Level = Literal["ok", "note", "warn", "FAIL"]
@@ -21,43 +21,43 @@ class Finding:
     """One line of the table.
 
     Attributes:
-        check: what was looked at.
+        check: what was checked.
         level: FAIL: ranks would not run; warn: they may not, or badly.
         text: what was found, hosts by name.
-        mend: what to do.
+        fix: what to do.
         lost: whether it is a host that does not answer.
     """
 
     check: str
     level: Level
     text: str
-    mend: str = ""
+    fix: str = ""
     lost: bool = False
 
 
 @dataclass(frozen=True)
-class Problem:
+class HostProblem:
     """What is wrong on a host, in words that others may have in common with it; see `Finding`."""
 
     level: Level
     text: str
-    mend: str
+    fix: str
 
 
 @dataclass(frozen=True)
-class Survey:
+class SurveyResult:
     """All that is known of the hosts of a launch.
 
     Attributes:
-        slots: ranks of each host; the first one's comes first.
+        slots: number of ranks of each host; the first one's comes first.
         paths: files and folders that ranks read, by what they are.
-        hub: what ranks need from the hub's cache.
+        hub: models and data sets that ranks take from the hub's cache.
         run: the run directory.
         gathered: whether ranks gather the backbone from all hosts in every pass.
-        here: digest of each path as the launching host sees it, where it does.
-        silent: hosts that could not be asked.
-        facts: of those that could, in the same order.
-        met: of these, where they could meet.
+        local: digest of each path as the launching host sees it, where it does.
+        silent: finding for each host that did not answer.
+        facts: answers of the others, in the same order.
+        probed: results of those of them that could probe the network.
     """
 
     slots: Mapping[str, int]
@@ -65,10 +65,10 @@ class Survey:
     hub: tuple[HubItem, ...] = ()
     run: str | None = None
     gathered: bool = False
-    here: Mapping[str, str] = field(default_factory=dict)
+    local: Mapping[str, str] = field(default_factory=dict)
     silent: Mapping[str, Finding] = field(default_factory=dict)
-    facts: Mapping[str, Facts] = field(default_factory=dict)
-    met: Mapping[str, Met] = field(default_factory=dict)
+    facts: Mapping[str, HostFacts] = field(default_factory=dict)
+    probed: Mapping[str, ProbeResult] = field(default_factory=dict)
 
 
 def others(values: Mapping[str, T]) -> tuple[T, dict[str, T]]:
@@ -83,19 +83,19 @@ def hosts_with(values: Mapping[str, T]) -> Iterator[tuple[T, str]]:
         yield value, named(host for host, one in values.items() if one == value)
 
 
-def findings(check: str, problems: Iterable[tuple[str, Problem]]) -> Iterator[Finding]:
+def findings(check: str, problems: Iterable[tuple[str, HostProblem]]) -> Iterator[Finding]:
     """A line for each problem, with all hosts that have it.
 
     Args:
-        check: what was looked at.
+        check: what was checked.
         problems: (host, its problem).
     """
-    hosts: dict[Problem, list[str]] = {}
+    hosts: dict[HostProblem, list[str]] = {}
     for host, problem in problems:
         hosts.setdefault(problem, []).append(host)
     for problem, having in hosts.items():
         text = f"{named(having)}: {problem.text}"
-        yield Finding(check, problem.level, text, problem.mend)
+        yield Finding(check, problem.level, text, problem.fix)
 
 
 def named(hosts: Iterable[str]) -> str:

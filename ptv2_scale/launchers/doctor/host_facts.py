@@ -10,12 +10,11 @@ from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
-import ptv2_scale
-from ptv2_scale.hub import held
-from ptv2_scale.launchers.doctor.contents import seen, seen_files
-from ptv2_scale.launchers.doctor.facts import Facts, Gpu, Question, RunFolder
+from ptv2_scale.hub import cached_snapshot
+from ptv2_scale.launchers.doctor.contents import facts_of_files, facts_of_path
+from ptv2_scale.launchers.doctor.facts import Gpu, HostFacts, HostQuery, RunFolder
 from ptv2_scale.launchers.doctor.limits import free_bytes, limits, usable_memory
-from ptv2_scale.launchers.doctor.link import link_to
+from ptv2_scale.launchers.doctor.reachability import interface_toward
 from ptv2_scale.runtime.launch_context import host_name
 from ptv2_scale.runtime.shared_fs_probe import marked, nearest_folder
 
@@ -24,19 +23,23 @@ OWN_CODE = "ptv2_scale's code"
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 
 
-def look(question: Question) -> Facts:
-    """Answer for this host."""
-    return Facts(
+def host_facts(query: HostQuery) -> HostFacts:
+    """The facts of this host.
+
+    Args:
+        query: what is asked.
+    """
+    return HostFacts(
         machine=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
         system=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
         packages=packages(),
-        paths={what: seen(Path(path)) for what, path in question.paths.items()},
-        hub=[None if found is None else found.commit for found in map(held, question.hub)],
-        run=None if question.run is None else _run_folder(Path(question.run), question.mark),
+        paths={what: facts_of_path(Path(path)) for what, path in query.paths.items()},
+        hub=[None if found is None else found.commit for found in map(cached_snapshot, query.hub)],
+        run=None if query.run is None else _run_folder(Path(query.run), query.probe_name),
         memory=usable_memory(),
         gpus=_gpus(),
-        link=link_to(question.master, os.environ),
+        interface=interface_toward(query.master, os.environ),
         limits=limits(),
     )
 
@@ -66,15 +69,15 @@ def _version(name: str) -> str:
 
 
 def _own_code() -> str:
-    folder = Path(ptv2_scale.__file__).parent
-    return seen_files(folder, sorted(folder.rglob("*.py"))).digest[:12]
+    folder = Path(__file__).parents[2]
+    return facts_of_files(folder, sorted(folder.rglob("*.py"))).digest[:12]
 
 
-def _run_folder(run: Path, mark: str) -> RunFolder:
+def _run_folder(run: Path, probe_name: str) -> RunFolder:
     """Where the run directory would be, and whether it can be written."""
     folder, problem = nearest_folder(run), ""
     try:
-        with marked(folder / f"{mark}.{host_name()}"):
+        with marked(folder / f"{probe_name}.{host_name()}"):
             pass
     except OSError as error:
         problem = error.strerror or str(error)

@@ -7,21 +7,21 @@ from collections.abc import Iterator
 
 from ptv2_scale.launchers.doctor.finding import (
     Finding,
-    Problem,
-    Survey,
+    HostProblem,
+    SurveyResult,
     amount,
     findings,
     hosts_with,
     named,
 )
-from ptv2_scale.launchers.doctor.lookup import SLOW_S
+from ptv2_scale.launchers.doctor.reachability import SLOW_S
 
 _CLOCK_S = 2.0
 
 _UNSET = "Unset the variable, or set it to one of these."
 _NAME = "Put the name into DNS or /etc/hosts there, or give --master ADDRESS:PORT."
 _NAMES = (
-    "Put all hosts' addresses into /etc/hosts there, or mend its name server (/etc/resolv.conf)."
+    "Put all hosts' addresses into /etc/hosts there, or fix its name server (/etc/resolv.conf)."
 )
 _MEETING_PLACE = (
     "Open the port in the firewall, or give --master ADDRESS:PORT that all hosts reach and nobody"
@@ -29,88 +29,91 @@ _MEETING_PLACE = (
 )
 
 
-def check_interfaces(survey: Survey) -> Iterator[Finding]:
+def check_interfaces(survey: SurveyResult) -> Iterator[Finding]:
     """Each host has one that leads to the others."""
-    links = {host: one.link for host, one in survey.facts.items()}
+    interfaces = {host: one.interface for host, one in survey.facts.items()}
     problems = [
-        (host, Problem("FAIL", link.problem, _UNSET if link.chosen_by else _NAME))
-        for host, link in links.items()
-        if link.problem
+        (host, HostProblem("FAIL", one.problem, _UNSET if one.chosen_by else _NAME))
+        for host, one in interfaces.items()
+        if one.problem
     ]
     yield from findings("interface", problems)
     if not problems:
-        names = {host: link.name for host, link in links.items()}
+        names = {host: one.name for host, one in interfaces.items()}
         shown = "; ".join(f"{name} ({hosts})" for name, hosts in hosts_with(names))
         yield Finding("interface", "ok", shown)
 
 
-def check_connections(survey: Survey) -> Iterator[Finding]:
+def check_connections(survey: SurveyResult) -> Iterator[Finding]:
     """Every host can connect to every other one, and to the place where ranks meet."""
     if len(survey.slots) < 2:
         return
     yield from findings(
         "meeting place",
         (
-            (host, Problem("FAIL", met.no_meeting_place, _MEETING_PLACE))
-            for host, met in survey.met.items()
-            if met.no_meeting_place
+            (host, HostProblem("FAIL", result.rendezvous_problem, _MEETING_PLACE))
+            for host, result in survey.probed.items()
+            if result.rendezvous_problem
         ),
     )
     broken = list(_broken(survey))
-    yield from (Finding("connections", "FAIL", text, mend) for text, mend in broken)
-    if survey.met and not broken:
-        count = len(survey.met)
+    yield from (Finding("connections", "FAIL", text, fix) for text, fix in broken)
+    if survey.probed and not broken:
+        count = len(survey.probed)
         yield Finding("connections", "ok", f"all {count * (count - 1)} between {count} hosts")
 
 
-def _broken(survey: Survey) -> Iterator[tuple[str, str]]:
+def _broken(survey: SurveyResult) -> Iterator[tuple[str, str]]:
     """Hosts that others do not reach, and from where."""
     for host in survey.facts:
         failed = {
-            one: met.unreached[host] for one, met in survey.met.items() if host in met.unreached
+            one: result.unreached[host]
+            for one, result in survey.probed.items()
+            if host in result.unreached
         }
         if failed:
             reasons = "; ".join(dict.fromkeys(failed.values()))
-            yield f"{named(failed)} cannot reach {host}: {reasons}", _mend_link(survey, host)
+            yield f"{named(failed)} cannot reach {host}: {reasons}", _fix_interface(survey, host)
 
 
-def _mend_link(survey: Survey, host: str) -> str:
-    link = survey.facts[host].link
-    if link.chosen_by:
+def _fix_interface(survey: SurveyResult, host: str) -> str:
+    interface = survey.facts[host].interface
+    if interface.chosen_by:
         return (
-            f"{link.chosen_by}={link.name} chooses {link.address} on {host}: unset it, or set it to"
-            " an interface that leads to the other hosts."
+            f"{interface.chosen_by}={interface.name} chooses {interface.address} on {host}: unset"
+            " it, or set it to an interface that leads to the other hosts."
         )
     return (
-        f"{link.name} with {link.address} was chosen on {host}: open the firewall between the hosts"
-        " (ranks use any port), or set GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME to another."
+        f"{interface.name} with {interface.address} was chosen on {host}: open the firewall between"
+        " the hosts (ranks use any port), or set GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME to"
+        " another."
     )
 
 
-def check_names(survey: Survey) -> Iterator[Finding]:
+def check_names(survey: SurveyResult) -> Iterator[Finding]:
     """No host waits for a name server that does not answer."""
-    slow = [host for host, met in survey.met.items() if met.lookup > SLOW_S]
+    slow = [host for host, result in survey.probed.items() if result.reverse_dns > SLOW_S]
     if slow:
         text = f"{named(slow)}: looking up the name of another host's address takes long"
         yield Finding("names", "warn", f"{text}; each rank waits for it as it starts", _NAMES)
 
 
-def check_bandwidth(survey: Survey) -> Iterator[Finding]:
+def check_bandwidth(survey: SurveyResult) -> Iterator[Finding]:
     """What one TCP stream carries from each host to the next, all at once."""
-    found = {host: met.bandwidth for host, met in survey.met.items() if met.bandwidth}
+    found = {host: result.bandwidth for host, result in survey.probed.items() if result.bandwidth}
     if not found:
         return
     slowest = min(found, key=lambda host: found[host])
     least, usual = found[slowest], statistics.median(found.values())
     text = f"{amount(least)}/s or more to the next host, least from {slowest}"
     if least < usual / 3:
-        mend = "See there with `ethtool` at what speed the interface runs, and what else uses it."
-        yield Finding("bandwidth", "warn", f"{text}, where others have {amount(usual)}/s", mend)
+        fix = "See there with `ethtool` at what speed the interface runs, and what else uses it."
+        yield Finding("bandwidth", "warn", f"{text}, where others have {amount(usual)}/s", fix)
     else:
         yield Finding("bandwidth", "ok", f"{text}{_meaning(survey, least)}")
 
 
-def _meaning(survey: Survey, bandwidth: float) -> str:
+def _meaning(survey: SurveyResult, bandwidth: float) -> str:
     """How long ranks would wait for the backbone.
 
     ZeRO-3 gathers each weight for the forward pass and again for the backward pass, and of `hosts`
@@ -129,17 +132,17 @@ def _meaning(survey: Survey, bandwidth: float) -> str:
     )
 
 
-def check_clocks(survey: Survey) -> Iterator[Finding]:
+def check_clocks(survey: SurveyResult) -> Iterator[Finding]:
     """All within some seconds of the first host's."""
-    if len(survey.met) < 2:
+    if len(survey.probed) < 2:
         return
-    first, met = next(iter(survey.met.items()))
-    for host, seconds in met.clock.items():
+    first, result = next(iter(survey.probed.items()))
+    for host, seconds in result.clock.items():
         if abs(seconds) > _CLOCK_S:
             way = "ahead of" if seconds > 0 else "behind"
             text = f"{host}: {abs(seconds):.1f} s {way} {first}"
-            mend = "Start a time service there (chronyd, ntpd): logs and files mislead."
-            yield Finding("clocks", "warn", text, mend)
-    if met.clock and all(abs(seconds) <= _CLOCK_S for seconds in met.clock.values()):
-        widest = max(0.001, *map(abs, met.clock.values()))  # an answer takes about as long
+            fix = "Start a time service there (chronyd, ntpd): logs and files mislead."
+            yield Finding("clocks", "warn", text, fix)
+    if result.clock and all(abs(seconds) <= _CLOCK_S for seconds in result.clock.values()):
+        widest = max(0.001, *map(abs, result.clock.values()))  # an answer takes about as long
         yield Finding("clocks", "ok", f"within {1000 * widest:.0f} ms of {first}'s")

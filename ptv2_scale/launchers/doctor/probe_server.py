@@ -1,4 +1,4 @@
-"""What hosts of a meeting say to each other over TCP: a word of one byte, and its answer."""
+"""What hosts of a network probe say to each other over TCP: a command of one byte, its answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from ptv2_scale.launchers.doctor.facts import Meeting, Peer
+from ptv2_scale.launchers.doctor.facts import NetworkProbe, Peer
 
 _CLOCK, _STREAM, _LEAVE = b"c", b"s", b"l"
 _TIME, _COUNT = struct.Struct("!d"), struct.Struct("!Q")
@@ -23,60 +23,60 @@ _ANSWER_S = 10.0
 _BACKLOG = 4096
 
 
-class Door:
-    """Where other hosts of a meeting call.
+class ProbeServer:
+    """A server that the other hosts of a probe connect to.
 
     The first host's is at all of its addresses, as the place where ranks meet will be; the others'
     at the address of their interface alone.
 
     Attributes:
-        problem: why it could not be opened; empty: it is open.
+        problem: why it could not be started; empty: it listens.
     """
 
-    def __init__(self, meeting: Meeting, own: Peer) -> None:
-        self._meeting = meeting
+    def __init__(self, probe: NetworkProbe, own: Peer) -> None:
+        self._probe = probe
         self._left = 0
         self._change = threading.Condition()
         self._socket: socket.socket | None = None
         self.problem = ""
         try:
-            self._socket = _listen("" if own == meeting.peers[0] else own.address, own.port)
+            self._socket = _listen("" if own == probe.peers[0] else own.address, own.port)
         except OSError as error:
             self.problem = f"port {own.port} cannot be had there: {os.strerror(error.errno or 0)}"
             return
         threading.Thread(target=self._answer_all, args=(self._socket,), daemon=True).start()
 
-    def _answer_all(self, door: socket.socket) -> None:
+    def _answer_all(self, server: socket.socket) -> None:
         with suppress(OSError):  # closed
             while True:
-                caller, _ = door.accept()
+                caller, _ = server.accept()
                 threading.Thread(target=self._answer, args=(caller,), daemon=True).start()
 
     def _answer(self, caller: socket.socket) -> None:
         with caller, suppress(OSError):
             caller.settimeout(_ANSWER_S)
             caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            token = self._meeting.token.encode()
+            token = self._probe.token.encode()
             if not hmac.compare_digest(_receive(caller, len(token)), token):
                 return
             caller.sendall(token[::-1])
-            while (word := caller.recv(1)) in (_CLOCK, _STREAM):
-                if word == _CLOCK:
+            while (command := caller.recv(1)) in (_CLOCK, _STREAM):
+                if command == _CLOCK:
                     caller.sendall(_TIME.pack(time.time()))
                 else:
                     caller.sendall(_COUNT.pack(_swallow(caller)))
-            if word == _LEAVE:
+            if command == _LEAVE:
                 with self._change:
                     self._left += 1
                     self._change.notify_all()
 
     def wait_for_all(self) -> None:
-        """Wait until all others have called and left, or the meeting's patience is over."""
+        """Wait until all others have connected and left, or the probe's patience is over."""
         if self._socket is None:
             return
-        others = len(self._meeting.peers) - 1
+        others = len(self._probe.peers) - 1
         with self._change:
-            self._change.wait_for(lambda: self._left >= others, self._meeting.patience)
+            self._change.wait_for(lambda: self._left >= others, self._probe.patience)
 
     def close(self) -> None:
         """Answer nobody any more."""
@@ -93,8 +93,8 @@ def _listen(address: str, port: int) -> socket.socket:
     return socket.create_server((address, port), family=family, backlog=_BACKLOG)
 
 
-class Line:
-    """A conversation with another host's door."""
+class ProbeConnection:
+    """A connection to another host's server."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -126,18 +126,18 @@ class Line:
 
 
 @contextmanager
-def call(meeting: Meeting, address: str, port: int) -> Iterator[Line]:
-    """Call at a host's door, which may open later.
+def connect(probe: NetworkProbe, address: str, port: int) -> Iterator[ProbeConnection]:
+    """A connection to a host's server, which may start later.
 
     Args:
-        meeting: both hosts are of.
-        address: of the other's door.
-        port: of the other's door.
+        probe: the probe that both hosts are of.
+        address: address of the other's server.
+        port: port of the other's server.
 
     Raises:
-        OSError: nobody of this meeting answers; says why.
+        OSError: nobody of this probe answers; says why.
     """
-    until = time.monotonic() + meeting.patience
+    until = time.monotonic() + probe.patience
     while True:
         try:
             connection = socket.create_connection((address, port), _ONE_TRY_S)
@@ -151,13 +151,13 @@ def call(meeting: Meeting, address: str, port: int) -> Iterator[Line]:
         time.sleep(_AGAIN_S)
     with connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _introduce(connection, meeting, f"{address} port {port}")
+        _introduce(connection, probe, f"{address} port {port}")
         connection.settimeout(_ANSWER_S)
-        yield Line(connection)
+        yield ProbeConnection(connection)
 
 
-def _introduce(connection: socket.socket, meeting: Meeting, place: str) -> None:
-    token = meeting.token.encode()
+def _introduce(connection: socket.socket, probe: NetworkProbe, place: str) -> None:
+    token = probe.token.encode()
     connection.sendall(token)
     try:
         known = _receive(connection, len(token)) == token[::-1]

@@ -1,61 +1,106 @@
-"""The table of findings, and the exit code that they come to."""
+"""From what hosts answer to the table of findings, and the exit code that they come to."""
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from ptv2_scale.launchers.doctor.checks import judge
-from ptv2_scale.launchers.doctor.collect import Visit
-from ptv2_scale.launchers.doctor.finding import Finding
+from ptv2_scale.launchers.doctor.collect import HostSurvey
+from ptv2_scale.launchers.doctor.files import check_hub, check_inputs, check_run_directory
+from ptv2_scale.launchers.doctor.finding import Finding, SurveyResult, hosts_with, named
+from ptv2_scale.launchers.doctor.network import (
+    check_bandwidth,
+    check_clocks,
+    check_connections,
+    check_interfaces,
+    check_names,
+)
+from ptv2_scale.launchers.doctor.resources import check_gpus, check_limits, check_memory
+from ptv2_scale.launchers.doctor.software import check_packages, check_python
 
 _DONE, _REFUSED, _FAILED = 0, 2, 3
+_CHECKS = (
+    check_python,
+    check_packages,
+    check_inputs,
+    check_hub,
+    check_run_directory,
+    check_memory,
+    check_gpus,
+    check_limits,
+    check_interfaces,
+    check_connections,
+    check_names,
+    check_bandwidth,
+    check_clocks,
+)
+
+
+def run_checks(survey: SurveyResult) -> list[Finding]:
+    """All findings, in the order of the table.
+
+    Args:
+        survey: what is known of the hosts; none is asked here.
+    """
+    return [*_reached(survey), *(one for check in _CHECKS for one in check(survey) if survey.facts)]
+
+
+def _reached(survey: SurveyResult) -> Iterator[Finding]:
+    yield from survey.silent.values()
+    if survey.facts:
+        count = len(survey.facts)
+        yield Finding("reached", "ok", f"{count} of {len(survey.slots)}: {named(survey.facts)}")
+    machines = {host: one.machine for host, one in survey.facts.items()}
+    for machine, hosts in hosts_with(machines):
+        if list(machines.values()).count(machine) > 1:
+            yield Finding("reached", "note", f"{hosts} are one machine")
 
 
 def table(findings: Sequence[Finding]) -> str:
-    """Findings for people: level, check, what was found; below it how to mend it."""
+    """Findings for people: level, check, what was found; below it how to fix it."""
     width = max(len(one.check) for one in findings)
     lines = []
     for one in findings:
         lines.append(f"{one.level:<4}  {one.check:<{width}}  {one.text}")
-        if one.mend:
-            lines.append(f"{'':<4}  {'':<{width}}  -> {one.mend}")
+        if one.fix:
+            lines.append(f"{'':<4}  {'':<{width}}  -> {one.fix}")
     return "\n".join(lines)
 
 
-def preflight(visit: Visit) -> int:
-    """Look at the hosts before a launch; returns the exit code, 0 where ranks can run.
+def preflight(survey: HostSurvey) -> tuple[int, str]:
+    """Check the hosts before a launch.
 
-    Only what is in the way is told of.
+    Args:
+        survey: the hosts.
+
+    Returns:
+        The exit code, 0 where ranks can run, and what is in the way, for people.
     """
     began = time.monotonic()
-    findings = judge(visit.survey())
+    findings = run_checks(survey.collect())
     code = exit_code(findings)
     warnings = [one for one in findings if one.level == "warn"]
-    told = [*([table(findings if code else warnings)] if code or warnings else [])]
-    told.append(f"ptv2-scale doctor: {summary(findings, visit, time.monotonic() - began)}")
+    lines = [table(findings if code else warnings)] if code or warnings else []
+    lines.append(f"ptv2-scale doctor: {summary(findings, survey, time.monotonic() - began)}")
     if code:
-        told.append("ptv2-scale launch: not started. --no-doctor starts all the same.")
-    sys.stderr.write("\n".join([*told, ""]))
-    sys.stderr.flush()
-    return code
+        lines.append("ptv2-scale launch: not started. --no-doctor starts all the same.")
+    return code, "\n".join(lines)
 
 
-def summary(findings: Sequence[Finding], visit: Visit, seconds: float) -> str:
+def summary(findings: Sequence[Finding], survey: HostSurvey, seconds: float) -> str:
     """How many hosts, how much is wrong with them, how long it took."""
-    counts = {"FAIL": "to be mended first", "warn": "to be looked at"}
+    counts = {"FAIL": "to be fixed first", "warn": "to be checked"}
     found = [
         f"{sum(one.level == level for one in findings)} {what}"
         for level, what in counts.items()
         if any(one.level == level for one in findings)
     ]
-    hosts = len(visit.hosts.slots)
+    hosts = len(survey.hosts.slots)
     return f"{hosts} host{'s' * (hosts > 1)}, {', '.join(found) or 'all well'}; {seconds:.1f} s"
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
-    """0: ranks can run; 2: something is to be mended; 3: a host does not answer."""
+    """0: ranks can run; 2: something is to be fixed; 3: a host does not answer."""
     failed = [one for one in findings if one.level == "FAIL"]
     if not failed:
         return _DONE

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ptv2_scale.launchers.doctor.facts import Facts, Gpu
+from ptv2_scale.launchers.doctor.facts import Gpu, HostFacts
 from ptv2_scale.launchers.doctor.finding import (
     Finding,
-    Problem,
-    Survey,
+    HostProblem,
+    SurveyResult,
     amount,
     findings,
     hosts_with,
@@ -24,12 +24,17 @@ _MEMORY = "Ranks take about 2 GB each before the model: end other processes, or 
 _FEW_GPUS = "Lower its slots, or see there what `nvidia-smi` and CUDA_VISIBLE_DEVICES say."
 
 
-def check_memory(survey: Survey) -> Iterator[Finding]:
+def check_memory(survey: SurveyResult) -> Iterator[Finding]:
     """There is some for each rank."""
     yield from findings(
         "memory",
         (
-            (host, Problem("warn", f"{amount(one.memory)} for {survey.slots[host]} ranks", _MEMORY))
+            (
+                host,
+                HostProblem(
+                    "warn", f"{amount(one.memory)} for {survey.slots[host]} ranks", _MEMORY
+                ),
+            )
             for host, one in survey.facts.items()
             if one.memory < survey.slots[host] * _RANK_MEMORY
         ),
@@ -38,7 +43,7 @@ def check_memory(survey: Survey) -> Iterator[Finding]:
     yield Finding("memory", "ok", f"{amount(least.memory)} or more can be used, least on {host}")
 
 
-def check_gpus(survey: Survey) -> Iterator[Finding]:
+def check_gpus(survey: SurveyResult) -> Iterator[Finding]:
     """Each host has one a rank, all alike, none in use."""
     if not any(one.gpus for one in survey.facts.values()):
         yield Finding("accelerators", "note", "none on any host: ranks compute on the CPU")
@@ -54,8 +59,8 @@ def check_gpus(survey: Survey) -> Iterator[Finding]:
     models = {host: _models(one.gpus) for host, one in survey.facts.items()}
     kinds = [f"{one} ({hosts})" for one, hosts in hosts_with(models)]
     if len(kinds) > 1:
-        mend = "All ranks wait for the slowest, and the smallest must hold its share."
-        yield Finding("accelerators", "warn", "; ".join(kinds), mend)
+        fix = "All ranks wait for the slowest, and the smallest must hold its share."
+        yield Finding("accelerators", "warn", "; ".join(kinds), fix)
     else:
         yield Finding("accelerators", "ok", kinds[0])
 
@@ -65,16 +70,16 @@ def _models(gpus: list[Gpu]) -> str:
     return ", ".join(f"{kinds.count(one)} x {one}" for one in dict.fromkeys(kinds)) or "none"
 
 
-def _gpu_problems(gpus: list[Gpu], slots: int) -> Iterator[Problem]:
+def _gpu_problems(gpus: list[Gpu], slots: int) -> Iterator[HostProblem]:
     if len(gpus) < slots:
-        yield Problem("FAIL", f"{len(gpus)} can be seen, for {slots} ranks", _FEW_GPUS)
+        yield HostProblem("FAIL", f"{len(gpus)} can be seen, for {slots} ranks", _FEW_GPUS)
     for number, gpu in enumerate(gpus):
         if gpu.total - gpu.free > _TAKEN * gpu.total:
             text = f"{amount(gpu.free)} of {amount(gpu.total)} free on GPU {number}"
-            yield Problem("warn", text, "See there with `nvidia-smi` who takes the rest.")
+            yield HostProblem("warn", text, "See there with `nvidia-smi` who takes the rest.")
 
 
-def check_limits(survey: Survey) -> Iterator[Finding]:
+def check_limits(survey: SurveyResult) -> Iterator[Finding]:
     """Of open files, locked memory, shared memory and temporary files."""
     problems = [(host, one) for host, facts in survey.facts.items() for one in _problems(facts)]
     yield from findings("limits", problems)
@@ -82,18 +87,18 @@ def check_limits(survey: Survey) -> Iterator[Finding]:
         yield Finding("limits", "ok", "open files, locked memory, shared memory, temporary files")
 
 
-def _problems(facts: Facts) -> Iterator[Problem]:
+def _problems(facts: HostFacts) -> Iterator[HostProblem]:
     limits = facts.limits
     if limits.open_files < _OPEN_FILES:
-        mend = "Raise it: ulimit -n, or /etc/security/limits.d."
-        yield Problem("warn", f"{limits.open_files} open files", mend)
+        fix = "Raise it: ulimit -n, or /etc/security/limits.d."
+        yield HostProblem("warn", f"{limits.open_files} open files", fix)
     if limits.infiniband and limits.locked_memory is not None:
         text = f"InfiniBand, but only {amount(limits.locked_memory)} of locked memory"
-        mend = "Set memlock to unlimited in /etc/security/limits.d, and for slurmd."
-        yield Problem("warn", text, mend)
+        fix = "Set memlock to unlimited in /etc/security/limits.d, and for slurmd."
+        yield HostProblem("warn", text, fix)
     if facts.gpus and (limits.shared_memory or 0) < _SHARED_MEMORY:
         text = f"{amount(limits.shared_memory or 0)} of shared memory in /dev/shm"
-        yield Problem("warn", text, "Start containers with --ipc=host or --shm-size=16g.")
+        yield HostProblem("warn", text, "Start containers with --ipc=host or --shm-size=16g.")
     if limits.temporary is None or limits.temporary < _TEMPORARY:
         left = "no room" if limits.temporary is None else amount(limits.temporary)
-        yield Problem("warn", f"{left} for temporary files", "Make room there, or set TMPDIR.")
+        yield HostProblem("warn", f"{left} for temporary files", "Make room there, or set TMPDIR.")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from ptv2_scale.launchers.doctor.finding import Finding, Survey, hosts_with, others
+from ptv2_scale.launchers.doctor.finding import Finding, SurveyResult, hosts_with, others
 from ptv2_scale.launchers.doctor.host_facts import OWN_CODE
 
 
-def check_python(survey: Survey) -> Iterator[Finding]:
+def check_python(survey: SurveyResult) -> Iterator[Finding]:
     """The same version on the same kind of machine."""
     found = {host: f"{one.python}, {one.system}" for host, one in survey.facts.items()}
     usual, odd = others(found)
@@ -24,7 +24,7 @@ def check_python(survey: Survey) -> Iterator[Finding]:
         yield Finding("python", "ok", f"{usual}, {sys.executable}")
 
 
-def check_packages(survey: Survey) -> Iterator[Finding]:
+def check_packages(survey: SurveyResult) -> Iterator[Finding]:
     """The same version of each package that ranks need, and the same code of this one."""
     wrong = False
     for package in dict.fromkeys(name for one in survey.facts.values() for name in one.packages):
@@ -34,7 +34,7 @@ def check_packages(survey: Survey) -> Iterator[Finding]:
         for version, hosts in hosts_with(odd):
             wrong = True
             text = f"{hosts}: {package} {version}, where others have {usual}"
-            yield Finding("packages", "FAIL", text, _mend(package, usual))
+            yield Finding("packages", "FAIL", text, _fix(package, usual))
     if not wrong:
         first = next(iter(survey.facts.values())).packages
         shown = ", ".join(
@@ -43,7 +43,7 @@ def check_packages(survey: Survey) -> Iterator[Finding]:
         yield Finding("packages", "ok", f"{len(first)} the same on all: {shown}, ...")
 
 
-def _mend(package: str, version: str) -> str:
+def _fix(package: str, version: str) -> str:
     if package == OWN_CODE:
         return "Bring the same version, or the same commit, of ptv2_scale to each host."
     return f"There: {sys.executable} -m pip install '{package}=={version}'"

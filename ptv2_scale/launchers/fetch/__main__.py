@@ -1,6 +1,6 @@
-"""What runs on a host: one item of the hub is brought into its cache.
+"""What runs on a host: one item of the hub is downloaded into its cache.
 
-python -m ptv2_scale.launchers.fetch        the question as JSON on standard input
+python -m ptv2_scale.launchers.fetch        the request as JSON on standard input
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from ptv2_scale.hub import HubItem, choose, download, held
-from ptv2_scale.launchers.fetch.protocol import Fetched, Word
+from ptv2_scale.hub import HubItem, cached_snapshot, download, pin_revision
+from ptv2_scale.launchers.fetch.protocol import Fetched, Message
 from ptv2_scale.launchers.node_agent import DONE
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.status import REFUSED
 
 
-def fetch(item: HubItem, commit: str | None) -> Fetched:
-    """Bring an item into this host's cache, and make it the one that ranks find offline."""
+def fetch_item(item: HubItem, commit: str | None) -> Fetched:
+    """Download an item into this host's cache, and make it the one that ranks find offline."""
     began = time.monotonic()
     pinned = replace(item, revision=commit or item.revision)
-    before = held(pinned)
-    found = download(pinned, _tell)
-    choose(item, found.folder)
+    before = cached_snapshot(pinned)
+    found = download(pinned, _report_progress)
+    pin_revision(item, found.folder)
     return Fetched(found, time.monotonic() - began, found == before)
 
 
-def _tell(done: int, total: int) -> None:
+def _report_progress(done: int, total: int) -> None:
     try:
-        Word(done, total).say()
+        Message(done, total).send()
     except OSError:  # nobody listens any more
         _drop_unfinished()
         os._exit(REFUSED)
@@ -46,17 +46,17 @@ def _drop_unfinished() -> None:
 
 
 def main() -> int:
-    """Answer one question."""
+    """Answer one request."""
     asked = json.load(sys.stdin)
     # Before the hub's libraries are loaded: they look at the environment once.
     os.environ.update(asked["secret"])
     os.environ.update(HF_HUB_DISABLE_PROGRESS_BARS="1", HF_DATASETS_DISABLE_PROGRESS_BARS="1")
     try:
-        fetched = fetch(HubItem(**asked["item"]), asked["commit"])
+        fetched = fetch_item(HubItem(**asked["item"]), asked["commit"])
     except UserError as error:
-        Word(reason=str(error)).say()
+        Message(reason=str(error)).send()
         return REFUSED
-    Word(fetched=fetched).say()
+    Message(fetched=fetched).send()
     return DONE
 
 

@@ -1,4 +1,4 @@
-"""Asking all hosts for one item after the other, and seeing that all have the same."""
+"""Asking all hosts for one item after the other, and checking that all have the same."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ptv2_scale.hub import HubItem, UnreachableError, commit_of
-from ptv2_scale.launchers.fetch.protocol import Fetched, Question, Word
-from ptv2_scale.launchers.fetch.report import Row
+from ptv2_scale.launchers.fetch.protocol import Fetched, FetchRequest, Message
+from ptv2_scale.launchers.fetch.report import HostItem
 from ptv2_scale.launchers.host_failure import explain
 from ptv2_scale.launchers.hosts import Hosts
 from ptv2_scale.launchers.remote import Answer, ask
@@ -26,29 +26,29 @@ class LostError(Exception):
     """Hosts could not be reached, or did not answer."""
 
 
-def fetch_all(items: Iterable[HubItem], hosts: Hosts) -> list[Row]:
-    """Bring items to all hosts, and see that all have the same.
+def fetch_all(items: Iterable[HubItem], hosts: Hosts) -> list[HostItem]:
+    """Download items on all hosts, and check that all have the same.
 
     Raises:
         UserError: a host cannot have one, or hosts have different commits.
         LostError: a host did not answer.
     """
-    return [row for item in items for row in _bring(item, hosts)]
+    return [row for item in items for row in _fetch_everywhere(item, hosts)]
 
 
-def _bring(item: HubItem, hosts: Hosts) -> list[Row]:
+def _fetch_everywhere(item: HubItem, hosts: Hosts) -> list[HostItem]:
     commit = _commit(item)
-    question = Question(item, commit, hosts.variables.secret).written()
+    request = FetchRequest(item, commit, hosts.variables.secret).to_json()
     commands = {host: on_host(host, Path.cwd(), hosts.variables, _ASKED) for host in hosts.names}
     at = f"commit {commit}" if commit else "the hub cannot be asked from here, any commit"
     where = hosts.names[0] if len(hosts.names) == 1 else f"{len(hosts.names)} hosts"
     _say(f"{item}: {at}, on {where}")
-    heard = _Sum(len(hosts.names))
+    progress = _TotalProgress(len(hosts.names))
     try:
-        answers = ask(hosts.remote, commands, stdin=question, heard=heard)
+        answers = ask(hosts.remote, commands, stdin=request, heard=progress)
     finally:
-        heard.progress.end()
-    rows = [Row(host, item, one) for host, one in _fetched(answers, hosts.variables.secret)]
+        progress.shown.end()
+    rows = [HostItem(host, item, one) for host, one in _fetched(answers, hosts.variables.secret)]
     _same_commit(item, rows)
     return rows
 
@@ -64,22 +64,22 @@ def _commit(item: HubItem) -> str | None:
 
 
 @dataclass
-class _Sum:
-    """How far all hosts are together; called by the threads that hear them."""
+class _TotalProgress:
+    """How far all hosts are together; called by the threads that read their output."""
 
     hosts: int
-    progress: Progress = field(default_factory=Progress)
+    shown: Progress = field(default_factory=Progress)
     _done: dict[str, int] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, host: str, line: bytes) -> bool:
-        word = Word.read(line)
-        if word is None or word.fetched is not None or word.reason:
+        message = Message.parse(line)
+        if message is None or message.fetched is not None or message.reason:
             return False
         with self._lock:
-            if word.total and self._done.get(host) != word.done:
-                self._done[host] = word.done
-                self.progress(sum(self._done.values()), word.total * self.hosts)
+            if message.total and self._done.get(host) != message.done:
+                self._done[host] = message.done
+                self.shown(sum(self._done.values()), message.total * self.hosts)
         return True
 
 
@@ -90,13 +90,13 @@ def _fetched(
     refused: dict[str, list[str]] = {}
     lost: dict[str, list[str]] = {}
     for host, answer in answers.items():
-        words = [word for line in answer.out.splitlines() if (word := Word.read(line))]
-        last = words[-1] if words else Word()
+        messages = [one for line in answer.out.splitlines() if (one := Message.parse(line))]
+        last = messages[-1] if messages else Message()
         if last.fetched is not None:
             yield host, last.fetched
             continue
         why = explain(answer)
-        reason = _without(last.reason or f"{why.reason}. {why.mend}", secret)
+        reason = _without(last.reason or f"{why.reason}. {why.fix}", secret)
         target = lost if why.lost and not last.reason else refused
         target.setdefault(reason, []).append(host)
     if refused:
@@ -116,10 +116,10 @@ def _without(text: str, secret: Mapping[str, str]) -> str:
     return text
 
 
-def _same_commit(item: HubItem, rows: Sequence[Row]) -> None:
+def _same_commit(item: HubItem, rows: Sequence[HostItem]) -> None:
     found: dict[str, list[str]] = {}
     for row in rows:
-        found.setdefault(row.fetched.held.commit, []).append(row.host)
+        found.setdefault(row.fetched.snapshot.commit, []).append(row.host)
     if len(found) > 1:
         one = next(iter(found))
         key = f", or take one for all: backbone.revision={one}" if item.kind == "model" else ""

@@ -1,6 +1,6 @@
-"""What a host is asked to fetch, and what it says while it does.
+"""What a host is asked to fetch, and what it answers while it does.
 
-The question is JSON on standard input: secrets are in it, and so on no command line. The answer is
+The request is JSON on standard input: secrets are in it, and so on no command line. The answer is
 lines of standard output that begin with `REPORT`.
 """
 
@@ -13,17 +13,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ptv2_scale.hub import Held, HubItem
+from ptv2_scale.hub import CachedSnapshot, HubItem
 from ptv2_scale.launchers.node_agent import REPORT
 
 
 @dataclass(frozen=True)
-class Question:
-    """What a host is asked.
+class FetchRequest:
+    """What a host is asked for.
 
     Attributes:
-        item: what it is to bring.
-        commit: at which; None: that of the item's revision, as this host finds it.
+        item: item that it is to download.
+        commit: commit of the item; None: that of its revision, as this host finds it.
         secret: variables for the environment.
     """
 
@@ -31,7 +31,7 @@ class Question:
     commit: str | None
     secret: Mapping[str, str]
 
-    def written(self) -> bytes:
+    def to_json(self) -> bytes:
         """As it is sent."""
         return json.dumps({**asdict(self), "secret": dict(self.secret)}).encode()
 
@@ -41,24 +41,24 @@ class Fetched:
     """What a host has in the end.
 
     Attributes:
-        held: the copy.
-        seconds: that it took.
-        was_there: nothing had to be downloaded.
+        snapshot: snapshot in its cache.
+        seconds: wall-clock time that it took.
+        was_there: whether nothing had to be downloaded.
     """
 
-    held: Held
+    snapshot: CachedSnapshot
     seconds: float
     was_there: bool
 
 
 @dataclass(frozen=True)
-class Word:
+class Message:
     """A line of a host's answer: how far it is, or what it has, or why it has not.
 
     Attributes:
-        done, total: bytes.
-        fetched: at the end.
-        reason: for people, where it failed.
+        done, total: bytes that are there, and bytes of all.
+        fetched: the result, in the last message.
+        reason: text for people, where it failed.
     """
 
     done: int = 0
@@ -66,14 +66,14 @@ class Word:
     fetched: Fetched | None = None
     reason: str = ""
 
-    def say(self) -> None:
-        """Send it."""
+    def send(self) -> None:
+        """Write it to standard output, which whoever asked reads."""
         sys.stdout.write(f"{REPORT}{json.dumps(asdict(self), default=str)}\n")
         sys.stdout.flush()
 
     @classmethod
-    def read(cls, line: bytes) -> Word | None:
-        """A host's word; None: the line is none."""
+    def parse(cls, line: bytes) -> Message | None:
+        """The message in a line of output; None: there is none."""
         text = line.decode(errors="replace")
         if not text.startswith(REPORT):
             return None
@@ -87,5 +87,6 @@ class Word:
 def _fetched(found: dict[str, Any] | None) -> Fetched | None:
     if found is None:
         return None
-    held = found["held"]
-    return Fetched(**{**found, "held": Held(**{**held, "folder": Path(held["folder"])})})
+    snapshot = found["snapshot"]
+    snapshot = CachedSnapshot(**{**snapshot, "folder": Path(snapshot["folder"])})
+    return Fetched(**{**found, "snapshot": snapshot})

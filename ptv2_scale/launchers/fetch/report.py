@@ -10,7 +10,7 @@ from ptv2_scale.launchers.fetch.protocol import Fetched
 
 
 @dataclass(frozen=True)
-class Row:
+class HostItem:
     """What a host has of an item."""
 
     host: str
@@ -18,23 +18,25 @@ class Row:
     fetched: Fetched
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[HostItem]) -> str:
     """What hosts have, for people."""
     cells = [("host", "what", "commit", "size", "")]
     for row in rows:
-        held, took = row.fetched.held, f"{row.fetched.seconds:.0f} s"
+        snapshot, took = row.fetched.snapshot, f"{row.fetched.seconds:.0f} s"
         words = "was there" if row.fetched.was_there else took
-        cells.append((row.host, str(row.item), held.commit, f"{held.size / 1e6:.1f} MB", words))
+        cells.append(
+            (row.host, str(row.item), snapshot.commit, f"{snapshot.size / 1e6:.1f} MB", words)
+        )
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = ("  ".join(map(str.ljust, line, widths)) for line in cells)
     return "\n".join(line.rstrip() for line in lines)
 
 
-def pins(rows: Sequence[Row], backbone: str) -> list[str]:
+def pins(rows: Sequence[HostItem], backbone: str) -> list[str]:
     """How a recipe keeps the commit of its backbone, where it names none."""
     commits = [
-        row.fetched.held.commit
+        row.fetched.snapshot.commit
         for row in rows
-        if row.item.name == backbone and row.item.revision != row.fetched.held.commit
+        if row.item.name == backbone and row.item.revision != row.fetched.snapshot.commit
     ]
     return [f"to stay at this commit: backbone.revision={commits[0]}"] if commits else []

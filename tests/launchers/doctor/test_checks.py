@@ -8,72 +8,71 @@ from pathlib import Path
 import pytest
 
 from ptv2_scale.hub import HubItem
-from ptv2_scale.launchers.doctor import limits as grants
-from ptv2_scale.launchers.doctor.checks import judge
-from ptv2_scale.launchers.doctor.contents import seen
+from ptv2_scale.launchers.doctor import limits
+from ptv2_scale.launchers.doctor.contents import facts_of_path
 from ptv2_scale.launchers.doctor.facts import (
-    Facts,
     Gpu,
+    HostFacts,
+    HostInterface,
     Limits,
-    Link,
-    Met,
+    PathFacts,
+    ProbeResult,
     RunFolder,
-    Seen,
     dump,
     parse,
 )
-from ptv2_scale.launchers.doctor.finding import Finding, Survey, named
-from ptv2_scale.launchers.doctor.link import link_to
-from ptv2_scale.launchers.doctor.report import exit_code
+from ptv2_scale.launchers.doctor.finding import Finding, SurveyResult, named
+from ptv2_scale.launchers.doctor.reachability import interface_toward
+from ptv2_scale.launchers.doctor.report import exit_code, run_checks
 
 GB = 10**9
 H100 = Gpu("H100", 80 * GB, 79 * GB)
-WELL = Facts(
+WELL = HostFacts(
     machine="1",
     system="Linux x86_64",
     python="3.12.1",
     packages={"torch": "2.9.0", "deepspeed": "0.19.8"},
-    paths={"backbone": Seen("d", 20 * GB, "i")},
+    paths={"backbone": PathFacts("d", 20 * GB, "i")},
     hub=["c0ffee"],
     run=RunFolder("/runs", "", 900 * GB, 10**6),
     memory=500 * GB,
     gpus=[H100, H100],
-    link=Link("ib0", "10.0.0.1"),
+    interface=HostInterface("ib0", "10.0.0.1"),
     limits=Limits(65536, None, 64 * GB, True, 50 * GB),
 )
 HOSTS = ("n1", "n2", "n3", "n4")
 
 
-def met(**changes: object) -> Met:
+def probed(**changes: object) -> ProbeResult:
     values = {
         "unreached": {},
-        "no_meeting_place": "",
+        "rendezvous_problem": "",
         "clock": dict.fromkeys(HOSTS[1:], 0.0),
         "bandwidth": 3e9,
-        "lookup": 0.01,
-        "marks": list(HOSTS),
+        "reverse_dns": 0.01,
+        "sees": list(HOSTS),
     }
-    return Met(**{**values, **changes})  # type: ignore[arg-type]
+    return ProbeResult(**{**values, **changes})  # type: ignore[arg-type]
 
 
-SURVEY = Survey(
+SURVEY = SurveyResult(
     slots=dict.fromkeys(HOSTS, 2),
     paths={"backbone": "/models/glm-10b"},
     hub=(HubItem("model", "some/tokenizer"),),
     run="runs/one",
     facts={host: replace(WELL, machine=host) for host in HOSTS},
-    met={host: met() for host in HOSTS},
+    probed={host: probed() for host in HOSTS},
 )
 
 
 def with_facts(**changes: object) -> list[Finding]:
     """What is found where the third host has other facts."""
     facts = {**SURVEY.facts, "n3": replace(WELL, machine="n3", **changes)}
-    return judge(replace(SURVEY, facts=facts))
+    return run_checks(replace(SURVEY, facts=facts))
 
 
-def with_met(host: str, **changes: object) -> list[Finding]:
-    return judge(replace(SURVEY, met={**SURVEY.met, host: met(**changes)}))
+def with_probed(host: str, **changes: object) -> list[Finding]:
+    return run_checks(replace(SURVEY, probed={**SURVEY.probed, host: probed(**changes)}))
 
 
 def the(level: str, findings: list[Finding]) -> Finding:
@@ -84,7 +83,7 @@ def the(level: str, findings: list[Finding]) -> Finding:
 
 
 def test_well_hosts() -> None:
-    findings = judge(SURVEY)
+    findings = run_checks(SURVEY)
     assert {one.level for one in findings} == {"ok"}
     assert exit_code(findings) == 0
     assert len({one.check for one in findings}) == 14
@@ -95,11 +94,11 @@ def test_well_hosts() -> None:
     [
         ({"python": "3.11.2"}, "FAIL", "python", "n3: 3.11.2, Linux x86_64, where others have"),
         ({"packages": {"torch": "2.9.0"}}, "FAIL", "packages", "n3: deepspeed unknown, where"),
-        ({"paths": {"backbone": Seen("e", GB, "i")}}, "FAIL", "backbone",
+        ({"paths": {"backbone": PathFacts("e", GB, "i")}}, "FAIL", "backbone",
          "n3: /models/glm-10b: other contents (1 GB) than elsewhere (20 GB)"),
-        ({"paths": {"backbone": Seen(problem="Permission denied")}}, "FAIL", "backbone",
+        ({"paths": {"backbone": PathFacts(problem="Permission denied")}}, "FAIL", "backbone",
          "n3: /models/glm-10b: Permission denied"),
-        ({"paths": {"backbone": Seen("d", 20 * GB, "j")}}, "note", "backbone", "its own copy"),
+        ({"paths": {"backbone": PathFacts("d", 20 * GB, "j")}}, "note", "backbone", "its own copy"),
         ({"hub": [None]}, "FAIL", "hub", "n3: not, or not whole, in the cache of the hub"),
         ({"hub": ["beef"]}, "FAIL", "hub", "n3: some/tokenizer at commit beef, where others"),
         ({"run": RunFolder("/runs", "", 10**7, None)}, "FAIL", "disk", "n3: 10 MB left"),
@@ -115,8 +114,8 @@ def test_well_hosts() -> None:
         ({"limits": replace(WELL.limits, shared_memory=64 * 10**6)}, "warn", "limits",
          "n3: 64 MB of shared memory"),
         ({"limits": replace(WELL.limits, temporary=None)}, "warn", "limits", "n3: no room for"),
-        ({"link": Link("ib7", "", "GLOO_SOCKET_IFNAME", "no interface fits")}, "FAIL", "interface",
-         "n3: no interface fits"),
+        ({"interface": HostInterface("ib7", "", "GLOO_SOCKET_IFNAME", "no interface fits")}, "FAIL",
+         "interface", "n3: no interface fits"),
     ],
 )  # fmt: skip
 def test_one_host_is_not_like_the_others(
@@ -125,7 +124,7 @@ def test_one_host_is_not_like_the_others(
     found = the(level, with_facts(**changes))
     assert found.check == check
     assert text in found.text
-    assert found.mend or level == "note"
+    assert found.fix or level == "note"
     assert exit_code([found]) == (2 if level == "FAIL" else 0)
 
 
@@ -135,7 +134,7 @@ def test_a_host_with_too_few_gpus() -> None:
 
 
 def test_what_the_launching_host_has_counts_too() -> None:
-    found = the("FAIL", judge(replace(SURVEY, here={"backbone": "older"})))
+    found = the("FAIL", run_checks(replace(SURVEY, local={"backbone": "older"})))
     assert "other contents on the hosts than here" in found.text
 
 
@@ -144,27 +143,29 @@ def test_what_the_launching_host_has_counts_too() -> None:
     [
         ("n2", {"unreached": {"n3": "10.0.0.3 port 1: no answer"}}, "FAIL",
          "n2 cannot reach n3: 10.0.0.3 port 1: no answer"),
-        ("n4", {"no_meeting_place": "the name 'n1' is not known there"}, "FAIL",
+        ("n4", {"rendezvous_problem": "the name 'n1' is not known there"}, "FAIL",
          "n4: the name 'n1' is not known there"),
         ("n1", {"clock": {"n2": 0.0, "n3": -61.3}}, "warn", "n3: 61.3 s behind n1"),
-        ("n2", {"lookup": 2.1}, "warn", "n2: looking up the name of another host's address"),
+        ("n2", {"reverse_dns": 2.1}, "warn", "n2: looking up the name of another host's address"),
         ("n2", {"bandwidth": 1e8}, "warn", "100 MB/s or more to the next host, least from n2,"),
     ],
 )  # fmt: skip
 def test_networks(host: str, changes: dict[str, object], level: str, text: str) -> None:
-    found = the(level, with_met(host, **changes))
+    found = the(level, with_probed(host, **changes))
     assert text in found.text
-    assert found.mend
+    assert found.fix
 
 
 def test_who_shares_the_run_directory() -> None:
-    apart = {"n3": met(marks=["n3", "n4"]), "n4": met(marks=["n3", "n4"])}
-    findings = judge(replace(SURVEY, met={**SURVEY.met, **apart}))
+    apart = {"n3": probed(sees=["n3", "n4"]), "n4": probed(sees=["n3", "n4"])}
+    findings = run_checks(replace(SURVEY, probed={**SURVEY.probed, **apart}))
     assert "not shared (n1, n2 | n3, n4)" in the("note", findings).text
 
 
 def test_what_gathering_the_backbone_costs() -> None:
-    (line,) = [one for one in judge(replace(SURVEY, gathered=True)) if one.check == "bandwidth"]
+    (line,) = [
+        one for one in run_checks(replace(SURVEY, gathered=True)) if one.check == "bandwidth"
+    ]
     # 2 x 20 GB x 3/4 at 3 GB/s
     assert "about 10 s of each micro-batch" in line.text
     assert "zero3_hpz" in line.text
@@ -177,10 +178,10 @@ def test_many_hosts_are_not_all_named() -> None:
 
 
 def test_answers_travel_as_they_are() -> None:
-    for value in (WELL, met(unreached={"n2": "no"}), replace(WELL, gpus=[], run=None)):
+    for value in (WELL, probed(unreached={"n2": "no"}), replace(WELL, gpus=[], run=None)):
         assert parse(type(value), b"motd of the day\n" + dump(value) + b"\n") == value
-    assert parse(Facts, b"") is None
-    assert parse(Facts, b'{"python": "3"}') is None
+    assert parse(HostFacts, b"") is None
+    assert parse(HostFacts, b'{"python": "3"}') is None
 
 
 def test_a_copy_cut_short_shows(tmp_path: Path) -> None:
@@ -194,12 +195,12 @@ def test_a_copy_cut_short_shows(tmp_path: Path) -> None:
         file.write(bytes(2 << 20))
     (tmp_path / "short" / "model.safetensors").write_bytes(content[:-1])
     one, same, sparse, short = (
-        seen(tmp_path / name) for name in ("one", "same", "sparse", "short")
+        facts_of_path(tmp_path / name) for name in ("one", "same", "sparse", "short")
     )
     assert one.digest == same.digest
     assert one.identity != same.identity
     assert len({one.digest, sparse.digest, short.digest}) == 3
-    assert seen(tmp_path / "none").problem == "No such file or directory"
+    assert facts_of_path(tmp_path / "none").problem == "No such file or directory"
 
 
 def test_memory_of_a_job_is_what_its_groups_leave(tmp_path: Path) -> None:
@@ -211,10 +212,10 @@ def test_memory_of_a_job_is_what_its_groups_leave(tmp_path: Path) -> None:
         (folder / "memory.max").write_text(f"{most}\n")
         (folder / "memory.current").write_text("5000\n")
         (folder / "memory.stat").write_text("anon 3000\ninactive_file 1500\n")
-    assert grants._job_memory(tmp_path, membership) == 4500
+    assert limits._job_memory(tmp_path, membership) == 4500
     (tmp_path / "slurm" / "memory.max").write_text("max\n")
-    assert grants._job_memory(tmp_path, membership) is None
-    assert grants._job_memory(tmp_path, tmp_path / "none") is None
+    assert limits._job_memory(tmp_path, membership) is None
+    assert limits._job_memory(tmp_path, tmp_path / "none") is None
 
 
 @pytest.mark.parametrize(
@@ -229,7 +230,7 @@ def test_memory_of_a_job_is_what_its_groups_leave(tmp_path: Path) -> None:
     ],
 )
 def test_interfaces_that_the_user_has_chosen(variables: dict[str, str], problem: str) -> None:
-    found = link_to("127.0.0.1", variables)
+    found = interface_toward("127.0.0.1", variables)
     assert found.problem.startswith(problem)
     assert bool(found.problem) == bool(problem)
     assert found.address or problem
@@ -237,5 +238,6 @@ def test_interfaces_that_the_user_has_chosen(variables: dict[str, str], problem:
 
 def test_a_name_that_nobody_knows() -> None:
     assert (
-        "no interface leads to no-such-host.invalid" in link_to("no-such-host.invalid", {}).problem
+        "no interface leads to no-such-host.invalid"
+        in interface_toward("no-such-host.invalid", {}).problem
     )

@@ -46,7 +46,7 @@ class Told:
         """Lines of the table with all of some words."""
         return [line for line in self.text.splitlines() if all(word in line for word in words)]
 
-    def mend(self, line: str) -> str:
+    def fix(self, line: str) -> str:
         """What follows a line."""
         lines = self.text.splitlines()
         return lines[lines.index(line) + 1]
@@ -116,7 +116,7 @@ def told(faulty: Cluster) -> Told:
 
 
 @pytest.mark.parametrize(
-    ("host", "words", "mend"),
+    ("host", "words", "fix"),
     [
         (NOBODY, "it cannot be reached", "take it out of the hostfile"),
         (2, "it does not accept this user's key", "ssh-copy-id"),
@@ -129,18 +129,18 @@ def told(faulty: Cluster) -> Told:
     ],
 )
 def test_a_planted_fault_is_found_and_named(
-    host: int, words: str, mend: str, told: Told, faulty: Cluster
+    host: int, words: str, fix: str, told: Told, faulty: Cluster
 ) -> None:
     lines = told.lines("FAIL", faulty.address(host), words)
     assert lines, told.text
-    assert mend in told.mend(lines[0])
+    assert fix in told.fix(lines[0])
 
 
 def test_nothing_else_is_found(told: Told, faulty: Cluster) -> None:
     assert told.code == 3
     assert not told.lines("FAIL", f" {faulty.address(1)}: ")
     assert {line.split()[1] for line in told.lines("warn")} == {"disk"}  # hosts' own are small
-    assert f"{FAULTS + 1} hosts, 8 to be mended first" in told.text
+    assert f"{FAULTS + 1} hosts, 8 to be fixed first" in told.text
 
 
 def test_well_hosts_are_well(cluster: Hosts) -> None:

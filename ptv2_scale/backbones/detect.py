@@ -43,10 +43,10 @@ _GLM4 = _Marks(
 )
 
 
-def read_config(
+def detect_config(
     folder: Path, weight_names: Callable[[], list[str]], trust_remote_code: bool
 ) -> Config:
-    """The configuration of a backbone's folder.
+    """The configuration of a backbone's folder, of the architecture that the folder is of.
 
     Args:
         folder: has a config.json.
