@@ -5,23 +5,39 @@ The names below load PyTorch and transformers only when they are first used.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ptv2_scale.backbones.load import load_backbone
+    from ptv2_scale.engine.api import train
     from ptv2_scale.inference.load import load_prompted
+    from ptv2_scale.runtime.errors import UserError
+    from ptv2_scale.runtime.result import Result
+    from ptv2_scale.watch.requests import Stopped
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_backbone", "load_prompted"]
+__all__ = [
+    "Result",
+    "Stopped",
+    "UserError",
+    "__version__",
+    "load_backbone",
+    "load_prompted",
+    "train",
+]
+
+_MODULES = {
+    "Result": "runtime.result",
+    "Stopped": "watch.requests",
+    "UserError": "runtime.errors",
+    "load_backbone": "backbones.load",
+    "load_prompted": "inference.load",
+    "train": "engine.api",
+}
 
 
 def __getattr__(name: str) -> object:
-    if name == "load_backbone":
-        from ptv2_scale.backbones.load import load_backbone
-
-        return load_backbone
-    if name == "load_prompted":
-        from ptv2_scale.inference.load import load_prompted
-
-        return load_prompted
-    raise AttributeError(f"module 'ptv2_scale' has no attribute '{name}'")
+    if name not in _MODULES:
+        raise AttributeError(f"module 'ptv2_scale' has no attribute '{name}'")
+    return getattr(import_module(f"ptv2_scale.{_MODULES[name]}"), name)
