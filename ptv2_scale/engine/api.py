@@ -42,7 +42,8 @@ def train(
     afterwards as they were. Several ranks are started by `ptv2-scale launch`.
 
     >>> import ptv2_scale
-    >>> result = ptv2_scale.train("demo", ["train.steps=4", "run=runs/four-steps"])
+    >>> few = ["train.epochs=null", "train.steps=4", "train.head_only_baseline=false"]
+    >>> result = ptv2_scale.train("demo", [*few, "run=runs/four-steps"])
     >>> result.metric, result.steps
     ('accuracy', 4)
 
@@ -89,13 +90,17 @@ def train_rank(config: RunConfig, run: Path, resume: str, watch: Watch) -> Resul
         Stopped: see `run_distributed`.
     """
     # Not earlier: DeepSpeed reads the environment when it is imported.
+    from ptv2_scale.checkpoint.resume import unlock_runs
     from ptv2_scale.engine.run import Opened, Run, open_recipe
     from ptv2_scale.engine.session import run_distributed
 
     def action(ranks: RankContext, opened: Opened) -> Result:
         return Run(opened, run, resume, ranks, watch).train()
 
-    return run_distributed(lambda: (config, open_recipe(config)), action, watch)
+    try:
+        return run_distributed(lambda: (config, open_recipe(config)), action, watch)
+    finally:
+        unlock_runs()
 
 
 def _check_alone() -> None:
