@@ -11,20 +11,37 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ptv2_scale.backbones.load import load_backbone
+    from ptv2_scale.engine.api import train
     from ptv2_scale.inference.load import load_prompted
     from ptv2_scale.inference.predictor import Predictor
+    from ptv2_scale.runtime.errors import UserError
+    from ptv2_scale.runtime.result import Result
+    from ptv2_scale.watch.requests import Stopped
 
 __version__ = "0.1.0"
-__all__ = ["Predictor", "__version__", "load_backbone", "load_prompted"]
+__all__ = [
+    "Predictor",
+    "Result",
+    "Stopped",
+    "UserError",
+    "__version__",
+    "load_backbone",
+    "load_prompted",
+    "train",
+]
 
-_HOMES = {
-    "Predictor": "ptv2_scale.inference.predictor",
-    "load_backbone": "ptv2_scale.backbones.load",
-    "load_prompted": "ptv2_scale.inference.load",
+_MODULES = {
+    "Predictor": "inference.predictor",
+    "Result": "runtime.result",
+    "Stopped": "watch.requests",
+    "UserError": "runtime.errors",
+    "load_backbone": "backbones.load",
+    "load_prompted": "inference.load",
+    "train": "engine.api",
 }
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'ptv2_scale' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(f"ptv2_scale.{_MODULES[name]}"), name)

@@ -20,6 +20,8 @@ from ptv2_scale.checkpoint.store import (
 from ptv2_scale.config import RunConfig
 from ptv2_scale.runtime.errors import UserError
 
+_locks: list[int] = []  # descriptors
+
 # "auto", "never", or the path of a checkpoint.
 Resume = str
 
@@ -127,8 +129,14 @@ def _refuse_links(path: Path) -> None:
             )
 
 
+def unlock_runs() -> None:
+    """Let other processes have the run directories that this one has opened."""
+    while _locks:
+        os.close(_locks.pop())
+
+
 def _lock(path: Path) -> None:
-    """Keep this run to this process, for as long as it lives.
+    """Keep this run to this process until `unlock_runs`, or for as long as it lives.
 
     Raises:
         UserError: another process of this host, or of a shared file system with locks, has it.
@@ -136,7 +144,9 @@ def _lock(path: Path) -> None:
     handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _locks.append(handle)
     except (BlockingIOError, PermissionError):
+        os.close(handle)
         raise UserError(
             f"{path}: another process is running here. Wait for it or stop it; two runs need two"
             " directories (run=PATH). A host that died can leave its lock on a network file system:"

@@ -16,8 +16,10 @@ from ptv2_scale.cli.hosts import doctor, fetch, launch
 from ptv2_scale.cli.ranks import evaluate, predict, train
 from ptv2_scale.runtime import rank_output as output
 from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.exit_codes import FAILED, INTERRUPTED, INVALID_INPUT, SAVED
 from ptv2_scale.runtime.extensions import load_extensions
-from ptv2_scale.runtime.rank_env import export_torch_env
+from ptv2_scale.runtime.rank_env import export_torch_env, rank_from_environment
+from ptv2_scale.watch.requests import Stopped
 
 
 def _quieten() -> None:
@@ -30,14 +32,6 @@ def _quieten() -> None:
     logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
 
 
-def _choose_accelerator() -> None:
-    """Tell DeepSpeed of a CPU; it warns on every rank where it has to find that out by itself."""
-    import torch
-
-    if not torch.accelerator.is_available():
-        os.environ.setdefault("DS_ACCELERATOR", "cpu")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     arguments = parse(argv)
@@ -48,24 +42,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         # Every rank says it: which one this is, is what it does not know.
         print(f"ptv2-scale: {error}", file=sys.stderr)
-        return 2
+        return INVALID_INPUT
     _quieten()
     if arguments.action not in (schema, launch, doctor, fetch):
-        _choose_accelerator()
+        from ptv2_scale.distributed.accelerator import choose_accelerator
+
+        choose_accelerator()
     try:
         return int(arguments.action(arguments))
     except UserError as error:
-        # Under a launcher every rank finds the same mistake; one of them says it.
-        if os.environ.get("RANK", "0") == "0":
-            print(f"ptv2-scale: {error}", file=sys.stderr)
-        return 2
+        _print_once(str(error))
+        return INVALID_INPUT
+    except Stopped as stop:
+        _print_once(f"{stop}. Go on with --resume auto.")
+        return SAVED
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except Exception:
         traceback.print_exc()
-        return 3
+        return FAILED
     finally:
-        output.finish()
+        output.restore()
+
+
+def _print_once(message: str) -> None:
+    """Print a message that every rank of a run has come to, on the first one."""
+    if rank_from_environment() == 0:
+        print(f"ptv2-scale: {message}", file=sys.stderr)
 
 
 def run() -> NoReturn:

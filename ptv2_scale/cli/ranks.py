@@ -12,29 +12,28 @@ from typing import TYPE_CHECKING
 from ptv2_scale.cli.recipe import load
 from ptv2_scale.config import RunConfig
 from ptv2_scale.runtime import rank_output as output
+from ptv2_scale.runtime.exit_codes import DONE
+from ptv2_scale.runtime.rank_env import rank_from_environment
 
 if TYPE_CHECKING:
     from ptv2_scale.distributed.ranks import RankContext
-    from ptv2_scale.watch.thread import Watch
 
 
 def train(arguments: argparse.Namespace) -> int:
     """Train a recipe's prompt, evaluate it, export it."""
-    output.start(int(os.environ.get("RANK", "0")))
+    rank = rank_from_environment()
+    output.redirect(rank)
     config, path = load(arguments)
     from ptv2_scale.cli.summary import summary
-    from ptv2_scale.engine.run import Opened, Run, open_recipe
-    from ptv2_scale.engine.session import run_distributed
+    from ptv2_scale.engine.api import train_rank
     from ptv2_scale.launchers.restarts import resume_of
+    from ptv2_scale.watch.thread import ThreadWatch
 
     resume = resume_of(arguments.resume, os.environ)
-
-    def action(ranks: RankContext, opened: Opened, watch: Watch) -> None:
-        result = Run(opened, path, resume, ranks, watch).train()
-        if ranks.first:
-            print(summary(result, path))
-
-    return run_distributed(lambda: (config, open_recipe(config)), action, graceful=True)
+    result = train_rank(config, path, resume, ThreadWatch(graceful=True))
+    if rank == 0:
+        print(summary(result, path))
+    return DONE
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
@@ -43,12 +42,13 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from ptv2_scale.engine.serving import sharded_predictor
     from ptv2_scale.engine.session import run_distributed
     from ptv2_scale.inference.exported import Export, open_export
+    from ptv2_scale.watch.thread import ThreadWatch
 
     def prepare() -> tuple[RunConfig, Export]:
         export = open_export(Path(arguments.source), arguments.backbone, arguments.overrides)
         return export.setup.config, export
 
-    def action(ranks: RankContext, export: Export, watch: Watch) -> None:
+    def action(ranks: RankContext, export: Export) -> None:
         predictor = sharded_predictor([export], ranks)
         metrics, trivial = predictor.evaluate(export.name, arguments.split)
         name = export.setup.task.metric
@@ -58,7 +58,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
             print(json.dumps({**found, **known, "metrics": metrics}))
             print(verdict(name, metrics[name], trivial.value, trivial.answer), file=sys.stderr)
 
-    return run_distributed(prepare, action)
+    run_distributed(prepare, action, ThreadWatch(graceful=False))
+    return DONE
 
 
 def predict(arguments: argparse.Namespace) -> int:
@@ -68,6 +69,7 @@ def predict(arguments: argparse.Namespace) -> int:
     from ptv2_scale.engine.session import run_distributed
     from ptv2_scale.inference.exported import Export, open_export
     from ptv2_scale.inference.files import check_output, read_input, write_predictions
+    from ptv2_scale.watch.thread import ThreadWatch
 
     output = Path(arguments.output)
 
@@ -78,7 +80,7 @@ def predict(arguments: argparse.Namespace) -> int:
         rows = read_input(Path(arguments.input), columns)
         return exports[0].setup.config, (exports, rows)
 
-    def action(ranks: RankContext, opened: tuple[list[Export], list[Row]], watch: Watch) -> None:
+    def action(ranks: RankContext, opened: tuple[list[Export], list[Row]]) -> None:
         exports, rows = opened
         predictor = sharded_predictor(exports, ranks)
         found = {name: predictor.predict(rows, name) for name in predictor.names}
@@ -86,4 +88,5 @@ def predict(arguments: argparse.Namespace) -> int:
             write_predictions(output, rows, found)
             print(f"{len(rows)} rows -> {output}", file=sys.stderr)
 
-    return run_distributed(prepare, action)
+    run_distributed(prepare, action, ThreadWatch(graceful=False))
+    return DONE

@@ -16,14 +16,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RankContext:
-    """Where this process stands.
+    """Where this process stands, once it has joined the others.
 
     Attributes:
-        rank: from 0 to world - 1.
+        rank: the rank, from 0 to world - 1.
         world: number of ranks.
-        local: rank within this host.
-        per_host: ranks on this host.
-        device: what it computes on.
+        local: the rank within this host, from 0.
+        per_host: number of ranks on this host.
+        device: the device that this rank computes on.
     """
 
     rank: int

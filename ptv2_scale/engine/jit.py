@@ -24,8 +24,8 @@ from ptv2_scale.runtime.errors import UserError
 COMMUNICATION = "ShareMemCommBuilder"
 NVME = "AsyncIOBuilder"
 
-_LOOK_AGAIN_S = 0.2
-_TELL_AFTER_S = 60.0
+_POLL_S = 0.2
+_WARN_AFTER_S = 60.0
 _logger = logging.getLogger(__name__)
 
 
@@ -71,12 +71,12 @@ def extension_guard(root: Path) -> Iterator[None]:
 
 
 def _lock(handle: int, root: Path) -> None:
-    asked, told = time.monotonic(), False
+    began, warned = time.monotonic(), False
     while not _try_lock(handle):
-        if not told and time.monotonic() - asked > _TELL_AFTER_S:
+        if not warned and time.monotonic() - began > _WARN_AFTER_S:
             _logger.warning("waiting for another process that loads extensions of %s", root)
-            told = True
-        time.sleep(_LOOK_AGAIN_S)
+            warned = True
+        time.sleep(_POLL_S)
 
 
 def _try_lock(handle: int) -> bool:
@@ -129,13 +129,13 @@ def _load(name: str) -> None:
 
 def _remove_when_unused(baton: Path) -> None:
     """Wait while a living process holds or builds under `baton`, then see that it is gone."""
-    told = False
+    warned = False
     while (first_look := _identity(baton)) is not None:
         users = _users(baton)
-        if users and not told:
+        if users and not warned:
             _logger.warning("waiting for process %s, which builds in %s", users[0], baton.parent)
-            told = True
-        time.sleep(_LOOK_AGAIN_S)
+            warned = True
+        time.sleep(_POLL_S)
         # Two looks: a holder closes its baton an instant before it removes it.
         if not users and not _users(baton) and _identity(baton) == first_look:
             baton.unlink(missing_ok=True)
@@ -151,7 +151,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _users(baton: Path) -> list[int]:
-    """Processes here that hold `baton` open or work in its folder (an orphaned compiler)."""
+    """Process numbers that hold `baton` open or work in its folder (an orphaned compiler)."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         if int(process.name) != os.getpid() and _uses(process, baton):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from contextlib import redirect_stdout
 from datetime import timedelta
 from io import StringIO
@@ -17,7 +16,7 @@ from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine.jit import prepare_extensions
 from ptv2_scale.engine.rendezvous import init_method
 from ptv2_scale.runtime import interfaces
-from ptv2_scale.runtime.rank_env import world_from_environment
+from ptv2_scale.runtime.rank_env import only_rank, rank_env
 
 
 def start(cpu_threads: int, timeout: float = 1800.0) -> RankContext:
@@ -27,37 +26,25 @@ def start(cpu_threads: int, timeout: float = 1800.0) -> RankContext:
         cpu_threads: threads of PyTorch on the CPU. Results in fp32 depend on it, so it comes from
             the recipe and not from whatever OMP_NUM_THREADS a launcher set.
         timeout: seconds until ranks that do not come, or a collective that does not end, raise.
+
+    Raises:
+        UserError: the environment contradicts itself, or an extension could not be built.
     """
     torch.set_num_threads(cpu_threads)
-    if "RANK" not in os.environ:
-        _stand_alone()
+    place = rank_env(os.environ) or only_rank()
+    os.environ.update(place.variables())
     prepare_extensions()
-    per_host = int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
-    os.environ.update(interfaces.choose(os.environ, world_from_environment() > per_host))
+    os.environ.update(interfaces.choose(os.environ, place.world > place.per_host))
     with redirect_stdout(StringIO()):  # DeepSpeed prints a line on every rank
         deepspeed.init_distributed(
             verbose=False, timeout=timedelta(seconds=timeout), init_method=init_method()
         )
-    local = int(os.environ["LOCAL_RANK"])
-    accelerator = get_accelerator()
-    return RankContext(
-        rank=torch.distributed.get_rank(),
-        world=torch.distributed.get_world_size(),
-        local=local,
-        per_host=per_host,
-        device=torch.device(accelerator.device_name(local)),
-    )
-
-
-def _stand_alone() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
-    os.environ.update(alone, MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    device = torch.device(get_accelerator().device_name(place.local))
+    return RankContext(place.rank, place.world, place.local, place.per_host, device)
 
 
 def stop() -> None:
-    """Leave the run."""
+    """Leave the run; DeepSpeed can start another one in this process afterwards."""
     if torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+        # Not PyTorch's own: DeepSpeed would go on to use groups that are gone.
+        deepspeed.comm.destroy_process_group()

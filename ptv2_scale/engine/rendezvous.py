@@ -20,33 +20,36 @@ from torch.distributed.rendezvous import register_rendezvous_handler, rendezvous
 
 _SCHEME = "ptv2-scale"
 _NAME, _HERE = "ptv2-scale/name", "ptv2-scale/here"
-_LOOK_S = 0.05
+_POLL_S = 0.05
 
 
 def init_method() -> str | None:
-    """The URL by which this process meets the others; None: PyTorch's own will do."""
+    """The URL of this process's rendezvous with the others; None: PyTorch's own will do."""
     once = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") == "0"
     if once or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True):
         return None
-    register_rendezvous_handler(_SCHEME, _meet)
+    register_rendezvous_handler(_SCHEME, _renamed_store)
     return f"{_SCHEME}://agents-store"
 
 
-def _meet(url: str, timeout: timedelta, **_: Any) -> Iterator[tuple[Store, int, int]]:
+def _renamed_store(url: str, timeout: timedelta, **_: Any) -> Iterator[tuple[Store, int, int]]:
     """The agent's store, under a name that no earlier start has used."""
     for store, rank, world in rendezvous("env://", timeout=timeout):
         until = time.monotonic() + timeout.total_seconds()
-        name = call(store, world, until) if rank == 0 else answer(store, rank, until)
+        name = propose_name(store, world, until) if rank == 0 else adopt_name(store, rank, until)
         yield PrefixStore(name, store), rank, world
 
 
-def call(store: Store, world: int, until: float) -> str:
+def propose_name(store: Store, world: int, until: float) -> str:
     """Name this start, and wait until all others know the name.
 
     Args:
-        store: may have whatever ranks have left that are no more.
+        store: the store of all ranks, perhaps with keys that ranks of earlier starts have left.
         world: number of ranks.
-        until: when to give up, by the monotonic clock.
+        until: the time to give up, in seconds of the monotonic clock.
+
+    Returns:
+        A name that no earlier start has had.
 
     Raises:
         TimeoutError: some did not come.
@@ -65,13 +68,19 @@ def call(store: Store, world: int, until: float) -> str:
     return name
 
 
-def answer(store: Store, rank: int, until: float) -> str:
-    """Learn the name from the first rank of this start, not of an earlier one; see `call`.
+def adopt_name(store: Store, rank: int, until: float) -> str:
+    """Learn the name from the first rank of this start, not of an earlier one; see `propose_name`.
 
     Args:
-        store: the same.
-        rank: of this process.
-        until: when to give up.
+        store: the store of all ranks.
+        rank: this process's rank, not 0.
+        until: the time to give up, in seconds of the monotonic clock.
+
+    Returns:
+        The name that the first rank has proposed.
+
+    Raises:
+        TimeoutError: the first rank did not come.
     """
     own = secrets.token_hex(8)
     store.set(f"{_HERE}/{rank}", own)
@@ -87,4 +96,4 @@ def answer(store: Store, rank: int, until: float) -> str:
 def _wait(until: float, what: str) -> None:
     if time.monotonic() > until:
         raise TimeoutError(f"waited too long for {what}")
-    time.sleep(_LOOK_S)
+    time.sleep(_POLL_S)

@@ -37,8 +37,8 @@ from ptv2_scale.model.setup import EncodedSplit, Setup, build_model, open_setup
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.heartbeat import report_progress
 from ptv2_scale.runtime.result import Result
+from ptv2_scale.watch.base import Watch
 from ptv2_scale.watch.requests import Stopped
-from ptv2_scale.watch.thread import Watch
 
 # So many steps in a row that are not finite are no bad batch but a bad model.
 _MOST_IN_A_ROW = 10

@@ -1,4 +1,4 @@
-"""How far this process has got: told by whoever does the work, read by the thread that watches."""
+"""The progress of this process: reported by whoever does the work, read by the watch."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ class Heartbeat:
     """A place on the way through a run.
 
     Attributes:
-        count: grows with every piece of work that was done.
+        count: pieces of work begun so far.
         step: optimizer steps made.
-        where: in words.
+        where: the piece of work it is at, in words.
     """
 
     count: int = 0
@@ -24,10 +24,10 @@ _now = Heartbeat()
 
 
 def report_progress(where: str, step: int | None = None) -> None:
-    """Note that another piece of work begins.
+    """Report that another piece of work begins.
 
     Args:
-        where: in words, such as "step 12" or "an evaluation".
+        where: the piece of work in words, such as "step 12" or "an evaluation".
         step: optimizer steps made; None: as many as before.
     """
     global _now
@@ -35,5 +35,11 @@ def report_progress(where: str, step: int | None = None) -> None:
 
 
 def current() -> Heartbeat:
-    """Where this process is."""
+    """The newest heartbeat of this process."""
     return _now
+
+
+def reset() -> None:
+    """Begin anew, as a process does that starts another run."""
+    global _now
+    _now = Heartbeat()

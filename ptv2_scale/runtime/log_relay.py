@@ -31,7 +31,7 @@ _DRAIN_S = 5.0
 
 
 class Log:
-    """The file, once it is known; a line at a time, the last state of each bar only."""
+    """The log file, once it is known; a line at a time, the last state of each bar only."""
 
     def __init__(self) -> None:
         self._file = -1
@@ -52,7 +52,7 @@ class Log:
         self._kept.clear()
 
     def add(self, source: int, chunk: bytes) -> None:
-        """Take in what a descriptor gave."""
+        """Add output of a descriptor."""
         *lines, self._begun[source] = (self._begun.get(source, b"") + chunk).split(b"\n")
         if len(self._begun[source]) > KEPT:
             lines.append(self._begun.pop(source))
@@ -74,7 +74,7 @@ class Log:
             os.write(self._file, line)
 
     def finish(self) -> None:
-        """Write lines that were begun."""
+        """Write lines that have no end yet."""
         for line in self._begun.values():
             if line:
                 self._line(line)
@@ -82,7 +82,7 @@ class Log:
 
 
 class Terminal:
-    """Where the output would have gone; what it does not take in time is dropped."""
+    """The destination without a relay; what it does not take in time is dropped."""
 
     def __init__(self, tag: str) -> None:
         self._tag = tag.encode()
@@ -91,7 +91,7 @@ class Terminal:
         threading.Thread(target=self._write, daemon=True).start()
 
     def add(self, target: int, chunk: bytes) -> None:
-        """Pass on to a descriptor."""
+        """Pass output on to a descriptor."""
         if self._tag:
             *lines, self._begun[target] = (self._begun.get(target, b"") + chunk).split(b"\n")
             chunk = b"".join(self._tag + line + b"\n" for line in lines)
@@ -110,7 +110,7 @@ class Terminal:
                     chunk = chunk[os.write(target, chunk) :]
 
     def finish(self) -> None:
-        """Pass on the rest; wait for a while only."""
+        """Pass the rest on; wait for a limited time."""
         rest = {target: line for target, line in self._begun.items() if line}
         self._begun.clear()
         done = threading.Event()
@@ -125,20 +125,20 @@ def relay(control: socket.socket, streams: dict[int, int], tag: str) -> None:
     """Pass on until all streams have ended, or the rank has gone and is silent.
 
     Args:
-        control: where logs are named.
-        streams: descriptor to write to, by descriptor to read from.
-        tag: for each line, or nothing.
+        control: the socket that logs are named on.
+        streams: the descriptor to write to, by the descriptor to read from.
+        tag: text in front of each line; empty: output passes as it comes.
     """
     log, terminal, rank = Log(), Terminal(tag), os.getppid()
     selector = selectors.DefaultSelector()
     for source in (control.fileno(), *streams):
         selector.register(source, selectors.EVENT_READ)
-    heard, orders, ending = time.monotonic(), b"", False
+    last_output, orders, ending = time.monotonic(), b"", False
     while streams:
         ready = selector.select(0 if ending else _ORPHAN_S)
         for key, _ in ready:
             chunk = os.read(key.fd, 1 << 16)
-            heard = time.monotonic()
+            last_output = time.monotonic()
             if not chunk:
                 selector.unregister(key.fd)
                 streams.pop(key.fd, None)
@@ -155,7 +155,7 @@ def relay(control: socket.socket, streams: dict[int, int], tag: str) -> None:
             terminal.finish()
             control.close()
             ending = False
-        if os.getppid() != rank and time.monotonic() - heard > _ORPHAN_S:
+        if os.getppid() != rank and time.monotonic() - last_output > _ORPHAN_S:
             break
     log.finish()
     terminal.finish()

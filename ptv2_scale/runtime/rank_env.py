@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 
@@ -22,12 +23,12 @@ class RankEnv:
     """A process's place among the ranks of a run.
 
     Attributes:
-        rank: from 0 to world - 1.
+        rank: the rank, from 0 to world - 1.
         world: number of ranks.
-        local: rank within this host.
-        per_host: ranks on this host.
-        master: address of the first rank's host.
-        port: at which ranks meet there.
+        local: the rank within this host, from 0.
+        per_host: number of ranks on this host.
+        master: the address of the first rank's host.
+        port: the TCP port at which ranks meet there.
     """
 
     rank: int
@@ -38,7 +39,7 @@ class RankEnv:
     port: int
 
     def variables(self) -> dict[str, str]:
-        """The same under torch's names."""
+        """The place as environment variables of torch's names."""
         return {
             **{"RANK": str(self.rank), "WORLD_SIZE": str(self.world)},
             **{"LOCAL_RANK": str(self.local), "LOCAL_WORLD_SIZE": str(self.per_host)},
@@ -65,6 +66,13 @@ _SLURM = _Names(
 )
 
 
+def only_rank() -> RankEnv:
+    """The place of a run's only rank, with a port of this host that is free."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return RankEnv(0, 1, 0, 1, "127.0.0.1", probe.getsockname()[1])
+
+
 def rank_from_environment() -> int:
     """This process's rank before anything is started; 0 without a launcher."""
     return int(os.environ.get("RANK", "0"))
@@ -76,10 +84,10 @@ def world_from_environment() -> int:
 
 
 def export_torch_env(environ: MutableMapping[str, str]) -> None:
-    """Write what was found under torch's names, which PyTorch and DeepSpeed read.
+    """Write this process's place under torch's names, which PyTorch and DeepSpeed read.
 
     Raises:
-        UserError: see `membership`.
+        UserError: see `rank_env`.
     """
     found = rank_env(environ)
     if found is not None:

@@ -1,6 +1,8 @@
 """A rank's standard output and error: to the terminal, and to `RUN/logs/rank-00003.log`.
 
-Standing between a rank and the world, under whatever launcher; see `relay`.
+It is the same under every launcher, and for a process that is a rank and nothing else: file
+descriptors 1 and 2 are replaced. Training inside another program leaves them alone.
+`log_relay` is the process in between.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ptv2_scale.runtime.launch_context import host_name
+from ptv2_scale.runtime.rank_env import world_from_environment
 
 _DRAIN_S = 6.0
 
@@ -25,10 +28,10 @@ class _Relay:
     """The relay of this process.
 
     Attributes:
-        control: through which it is told of logs, and of the end.
-        originals: standard output and error as they were.
-        rank: of this process.
-        width: of the terminal, if standard error was one.
+        control: the socket that names its log and, by closing, the end.
+        originals: descriptors of standard output and error as they were.
+        rank: this process's rank.
+        width: columns of the terminal, if standard error was one.
     """
 
     control: socket.socket
@@ -40,11 +43,11 @@ class _Relay:
 _relay: _Relay | None = None
 
 
-def start(rank: int) -> None:
+def redirect(rank: int) -> None:
     """Send what this process and its children write through a relay.
 
     Args:
-        rank: of this process; lines of all but the first rank carry host and rank in front.
+        rank: this process's rank; lines of all but the first rank carry host and rank in front.
     """
     global _relay
     tag = f"[{host_name()} rank {rank}] " if rank else ""
@@ -69,38 +72,38 @@ def start(rank: int) -> None:
     _relay = _Relay(control, originals, rank, width)
 
 
-def keep(folder: Path) -> None:
-    """Keep a log in a folder from now on, with what was written so far.
+def open_log(folder: Path) -> None:
+    """Write a log in a folder from now on, with the output so far; nothing without `redirect`.
 
     Args:
-        folder: made if it is not there; where it cannot be, there is no log.
+        folder: `RUN/logs`; made if it is not there; where it cannot be, there is no log.
     """
     if _relay is None:
         return
-    with contextlib.suppress(OSError):  # the relay tells of it
+    with contextlib.suppress(OSError):  # the relay warns of it
         folder.mkdir(exist_ok=True)
     path = (folder / log_name(_relay.rank)).absolute()
     now = time.strftime("%Y-%m-%d %H:%M:%S %z")
-    world = os.environ.get("WORLD_SIZE", "1")
+    world = world_from_environment()
     heading = f"=== {now}, {host_name()}, process {os.getpid()}, rank {_relay.rank} of {world}"
     with contextlib.suppress(OSError):
         _relay.control.sendall(json.dumps([str(path), heading]).encode() + b"\n")
 
 
 def log_name(rank: int) -> str:
-    """A rank's log in `RUN/logs`."""
+    """The name of a rank's log in `RUN/logs`."""
     return f"rank-{rank:05d}.log"
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal that standard error ends at; None: it is none."""
+    """Columns of the terminal that standard error ends at; None: it ends at none."""
     if _relay is not None:
         return _relay.width
     return os.get_terminal_size(2).columns if sys.stderr.isatty() else None
 
 
-def finish() -> None:
-    """Give the originals back, once all that was written has arrived."""
+def restore() -> None:
+    """Put the originals back, once all that was written has arrived."""
     global _relay
     relay, _relay = _relay, None
     if relay is None:

@@ -12,11 +12,11 @@ Message = dict[str, Any]
 _LONGEST = 1 << 20  # bytes of a line; a stack has some thousands
 
 
-class Link:
+class Connection:
     """One end of a connection.
 
     Args:
-        connection: connected socket.
+        connection: a connected socket.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -31,7 +31,7 @@ class Link:
             self.socket.sendall(json.dumps(message).encode() + b"\n")
 
     def receive(self) -> list[Message]:
-        """The messages that have arrived; sets `closed` at the end, or at what is no message."""
+        """The messages that have arrived; `closed` is set at the end, or at what is no message."""
         try:
             arrived = self.socket.recv(1 << 16)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""The first rank's end of the watch: it hears of all others, judges, and tells them to end."""
+"""The first rank's part in the watch: it receives from all others, decides, and ends them."""
 
 from __future__ import annotations
 
@@ -10,152 +10,160 @@ import socket
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.runtime import heartbeat
 from ptv2_scale.runtime.processes import host_identity
-from ptv2_scale.watch.connection import Link, Message
+from ptv2_scale.watch.connection import Connection, Message
 from ptv2_scale.watch.faults import (
     Fault,
-    Kind,
+    FaultKind,
     Member,
-    Roll,
+    Membership,
     waits_in_collective,
     with_text,
 )
-from ptv2_scale.watch.group import (
-    Verdict,
-    hear_self,
+from ptv2_scale.watch.rank_watch import (
+    RunEnded,
+    broadcast,
     member_of,
-    share,
-    stack_of,
+    neighbour_stack,
+    update_own_state,
 )
 from ptv2_scale.watch.stacks import own_stack
 
 _ANSWER_S = 4.0  # for a stack that another rank was asked for
 
 
-class First:
-    """The first rank, which all others are connected with."""
+class Coordinator:
+    """The first rank, which all others are connected to.
 
-    def __init__(self, roll: Roll, ranks: RankContext, selector: selectors.BaseSelector) -> None:
-        self._roll, self._ranks, self._selector = roll, ranks, selector
-        self._links: dict[int, Link] = {}
+    Args:
+        membership: what this rank knows of the ranks of the run.
+        ranks: where this process stands.
+        selector: the watching thread's, where sockets to read from are registered.
+    """
+
+    def __init__(
+        self, membership: Membership, ranks: RankContext, selector: selectors.BaseSelector
+    ) -> None:
+        self._members, self._ranks, self._selector = membership, ranks, selector
+        self._connections: dict[int, Connection] = {}
         self._asked: float | None = None
         self._stacks: dict[int, str] = {}
-        self._told = 0.0
-        roll.expect(member_of(ranks))
+        self._last_beat = 0.0
+        membership.add(member_of(ranks))
         listener = socket.create_server(("", 0), backlog=ranks.world, family=_family())
         self._token = secrets.token_hex(16)
-        own = vars(roll.seen[0].member)
-        share([listener.getsockname()[1], self._token, own])
+        own = vars(membership.states[0].member)
+        broadcast([listener.getsockname()[1], self._token, own])
         for rank in range(1, ranks.world):
-            roll.expect(Member(rank))
-        selector.register(listener, selectors.EVENT_READ, lambda: self._welcome(listener))
+            membership.add(Member(rank))
+        selector.register(listener, selectors.EVENT_READ, lambda: self._accept(listener))
 
-    def _welcome(self, listener: socket.socket) -> None:
-        link = Link(listener.accept()[0])
+    def _accept(self, listener: socket.socket) -> None:
+        connection = Connection(listener.accept()[0])
         self._selector.register(
-            link.socket, selectors.EVENT_READ, lambda: self._read_stranger(link)
+            connection.socket, selectors.EVENT_READ, lambda: self._read_hello(connection)
         )
 
-    def _read_stranger(self, link: Link) -> None:
-        messages = link.receive()
-        if not messages and not link.closed:
+    def _read_hello(self, connection: Connection) -> None:
+        messages = connection.receive()
+        if not messages and not connection.closed:
             return
-        self._selector.unregister(link.socket)
+        self._selector.unregister(connection.socket)
         hello = messages[0] if messages else {}
         rank = hello.get("rank")
-        if hello.get("token") != self._token or rank not in self._roll.seen:
-            link.close()
+        if hello.get("token") != self._token or rank not in self._members.states:
+            connection.close()
             return
-        self._links[rank] = link
-        self._roll.seen[rank].member = Member(**hello["member"])
-        self._selector.register(link.socket, selectors.EVENT_READ, lambda: self._read(rank))
+        self._connections[rank] = connection
+        self._members.states[rank].member = Member(**hello["member"])
+        self._selector.register(connection.socket, selectors.EVENT_READ, lambda: self._read(rank))
         for message in messages[1:]:
-            self._take(rank, message)
+            self._receive(rank, message)
 
     def _read(self, rank: int) -> None:
-        link = self._links[rank]
-        for message in link.receive():
-            self._take(rank, message)
-        if link.closed:
-            self._selector.unregister(link.socket)
-            link.close()
-            if not self._roll.seen[rank].gone:
-                self._roll.left(rank)
-                self._roll.blame(Fault(Kind.DIED, rank))
+        connection = self._connections[rank]
+        for message in connection.receive():
+            self._receive(rank, message)
+        if connection.closed:
+            self._selector.unregister(connection.socket)
+            connection.close()
+            if not self._members.states[rank].ended:
+                self._members.mark_ended(rank)
+                self._members.report_fault(Fault(FaultKind.DIED, rank))
 
-    def _take(self, rank: int, message: Message) -> None:
+    def _receive(self, rank: int, message: Message) -> None:
         if "beat" in message:
-            self._roll.heard(rank, message["beat"], message["where"])
+            self._members.update(rank, message["beat"], message["where"])
         elif "fault" in message:
-            self._roll.blame(Fault(Kind(message["fault"]), rank, message["text"]))
+            self._members.report_fault(Fault(FaultKind(message["fault"]), rank, message["text"]))
         elif "stack" in message:
             self._stacks[message["of"]] = message["stack"]
         elif "left" in message:
-            self._roll.left(rank)
+            self._members.mark_ended(rank)
 
     def tick(self, now: float) -> None:
-        """See `Group`."""
-        self._roll.tick(now)
-        hear_self(self._roll)
-        if now - self._told > self._roll.silence / 5:
-            self._told = now
-            here = heartbeat.current()
-            self._tell_all({"beat": here.count, "where": here.where})
-        if self._asked is not None and not self._roll.faults and not self._roll.stalled():
+        """See `RankWatch`."""
+        self._members.tick(now)
+        update_own_state(self._members)
+        if now - self._last_beat > self._members.silence / 5:
+            self._last_beat = now
+            progress = heartbeat.current()
+            self._send_all({"beat": progress.count, "where": progress.where})
+        if self._asked is not None and not self._members.faults and not self._members.stalled():
             self._asked = None  # they go on: they were slow, and nobody is to blame
-        if self._roll.stalled() and self._asked is None and not self._roll.faults:
+        if self._members.stalled() and self._asked is None and not self._members.faults:
             self._asked = now
             self._stacks = {0: own_stack()}
-            self._tell_all({"show": -1})
-        self._judge_stall(now)
-        fault = self._roll.verdict()
+            self._send_all({"show": -1})
+        self._find_stalled(now)
+        fault = self._members.cause()
         if fault and self._has_stack(fault, now):
             self._end(with_text(fault, fault.text or self._stacks.get(fault.rank, "")))
 
-    def _judge_stall(self, now: float) -> None:
-        if self._asked is None or self._roll.faults or now - self._asked < _ANSWER_S:
+    def _find_stalled(self, now: float) -> None:
+        if self._asked is None or self._members.faults or now - self._asked < _ANSWER_S:
             return
         culprits = [r for r, s in self._stacks.items() if not waits_in_collective(s)]
         rank = min(culprits or self._stacks)
-        self._roll.blame(Fault(Kind.STALLED, rank, self._stacks[rank]))
+        self._members.report_fault(Fault(FaultKind.STALLED, rank, self._stacks[rank]))
 
     def _has_stack(self, fault: Fault, now: float) -> bool:
-        """Whether the stack of a rank that is silent has been had, or cannot be."""
-        if fault.kind is not Kind.SILENT or fault.rank in self._stacks:
+        """Whether the stack of a silent rank has arrived, or cannot be had."""
+        if fault.kind is not FaultKind.SILENT or fault.rank in self._stacks:
             return True
         if self._asked is None:
             self._asked = now
-            self._ask_for_stack(self._roll.seen[fault.rank].member)
+            self._ask_for_stack(self._members.states[fault.rank].member)
         return fault.rank in self._stacks or now - self._asked > _ANSWER_S
 
     def _ask_for_stack(self, member: Member) -> None:
         if member.identity == host_identity():
-            self._stacks[member.rank] = stack_of(member)
+            self._stacks[member.rank] = neighbour_stack(member)
             return
-        for rank, link in self._links.items():
-            seen = self._roll.seen[rank]
-            if seen.member.identity == member.identity and not seen.gone:
-                link.send({"show": member.rank, "member": vars(member)})
+        for rank, connection in self._connections.items():
+            state = self._members.states[rank]
+            if state.member.identity == member.identity and not state.ended:
+                connection.send({"show": member.rank, "member": vars(member)})
                 return
 
     def _end(self, fault: Fault) -> None:
-        text = self._roll.describe(fault)
-        self._tell_all({"end": fault.code})
-        raise Verdict(fault.code, text, text, fault.rank)
+        text = self._members.describe(fault)
+        self._send_all({"end": fault.code})
+        raise RunEnded(fault.code, text, text, fault.rank)
 
-    def _tell_all(self, message: Message) -> None:
-        for link in self._links.values():
-            link.send(message)
+    def _send_all(self, message: Message) -> None:
+        for connection in self._connections.values():
+            connection.send(message)
 
-    def blame(self, fault: Fault) -> None:
-        """See `Group`."""
-        self._roll.blame(fault)
+    def report_fault(self, fault: Fault) -> None:
+        """See `RankWatch`."""
+        self._members.report_fault(fault)
 
     def leave(self) -> None:
-        """See `Group`."""
-        self._tell_all({"left": True})
+        """See `RankWatch`."""
+        self._send_all({"left": True})
 
 
 def _family() -> socket.AddressFamily:
-    """IPv4 or IPv6, as the others will call."""
+    """IPv4 or IPv6, whichever the others will connect by."""
     info = socket.getaddrinfo(os.environ["MASTER_ADDR"], None, type=socket.SOCK_STREAM)
     return socket.AddressFamily(info[0][0])

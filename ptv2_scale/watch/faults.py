@@ -1,4 +1,4 @@
-"""Which rank is at fault, from what was seen of all of them."""
+"""Which rank is at fault, from what is known of all of them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.exit_codes import FAILED, INVALID_INPUT
 
 # What a rank's death does to the others may be noticed before the death itself.
 EVIDENCE_S = 1.5
-FAILED = 3  # exit code
-REFUSED = 2
 
 _COLLECTIVES = ("torch/distributed", "deepspeed/comm", "zero/partition")
 
 
-class Kind(IntEnum):
+class FaultKind(IntEnum):
     """What went wrong; of several, the lowest is the cause and the others follow from it."""
 
     DIED = 0
@@ -33,10 +32,10 @@ class Member:
 
     Attributes:
         rank: its number.
-        host: name of its host.
-        pid: its process there.
-        identity: of the host, see `host_identity`.
-        stack_file: descriptor that its stack is written to on request.
+        host: the name of its host.
+        pid: the number of its process there.
+        identity: the host's identity, see `host_identity`.
+        stack_file: the descriptor that its stack is written to on request.
     """
 
     rank: int
@@ -48,30 +47,34 @@ class Member:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something seen of a rank.
+    """Evidence against a rank.
 
     Attributes:
-        kind: of fault.
-        rank: whose.
-        text: traceback, stack or message.
+        kind: what went wrong.
+        rank: the rank that it was seen of.
+        text: traceback, stack or message, if there is one.
     """
 
-    kind: Kind
+    kind: FaultKind
     rank: int
     text: str = ""
 
     @property
     def code(self) -> int:
-        """Exit code of the run."""
-        return REFUSED if self.kind is Kind.MISTAKE else FAILED
+        """The exit code of the run."""
+        return INVALID_INPUT if self.kind is FaultKind.MISTAKE else FAILED
 
     @classmethod
     def of(cls, rank: int, error: BaseException) -> Fault:
-        """The fault that an exception is."""
+        """The fault that an exception stands for."""
         if isinstance(error, UserError):
-            return cls(Kind.MISTAKE, rank, str(error))
+            return cls(FaultKind.MISTAKE, rank, str(error))
         last = traceback.extract_tb(error.__traceback__)[-3:]
-        kind = Kind.RAISED_WAITING if _waits(frame.filename for frame in last) else Kind.RAISED
+        kind = (
+            FaultKind.RAISED_WAITING
+            if _waits(frame.filename for frame in last)
+            else FaultKind.RAISED
+        )
         return cls(kind, rank, "".join(traceback.format_exception(error)).rstrip())
 
 
@@ -85,96 +88,112 @@ def waits_in_collective(stack: str) -> bool:
 
 
 @dataclass
-class Seen:
-    """What was last heard of a rank."""
+class RankState:
+    """What is known of a rank.
+
+    Attributes:
+        member: the rank as it introduced itself.
+        last_heard: the time of its last heartbeat, by the clock of `Membership`.
+        count: pieces of work it has reported.
+        where: the piece it is at, in words.
+        ended: whether it has ended, as it should or not.
+    """
 
     member: Member
-    heard: float
+    last_heard: float
     count: int = 0
     where: str = "starting"
-    gone: bool = False
+    ended: bool = False
 
 
 @dataclass
-class Roll:
-    """All ranks that this one listens to, and the evidence against any rank.
+class Membership:
+    """The ranks whose heartbeats this one receives, and the evidence against any rank.
 
     Attributes:
-        silence: seconds without a word until a rank counts as lost.
+        silence: seconds without a heartbeat until a rank counts as lost.
         stall: seconds without progress of any rank until the run counts as stalled.
-        now: the clock at the start.
+        now: the time of the last tick, in seconds of a clock that only goes forward.
+        states: what is known of each rank.
+        faults: the evidence, oldest first.
     """
 
     silence: float
     stall: float
     now: float
-    seen: dict[int, Seen] = field(default_factory=dict)
+    states: dict[int, RankState] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     _first_fault: float = 0.0
-    _moved: float = 0.0
+    _last_progress: float = 0.0
 
     def __post_init__(self) -> None:
-        self._moved = self.now
+        self._last_progress = self.now
 
-    def expect(self, member: Member) -> None:
-        """Listen to a rank from now on."""
-        self.seen[member.rank] = Seen(member, self.now)
+    def add(self, member: Member) -> None:
+        """Expect heartbeats of a rank from now on."""
+        self.states[member.rank] = RankState(member, self.now)
 
-    def heard(self, rank: int, count: int, where: str) -> None:
-        """A rank is alive, and has got so far."""
-        seen = self.seen[rank]
-        if count != seen.count:
-            self._moved = self.now
-        seen.heard, seen.count, seen.where = self.now, count, where
+    def update(self, rank: int, count: int, where: str) -> None:
+        """Take a rank's heartbeat in.
 
-    def left(self, rank: int) -> None:
-        """A rank has ended as it should."""
-        self.seen[rank].gone = True
+        Args:
+            rank: the rank it came from.
+            count: pieces of work it has reported so far.
+            where: the piece it is at, in words.
+        """
+        state = self.states[rank]
+        if count != state.count:
+            self._last_progress = self.now
+        state.last_heard, state.count, state.where = self.now, count, where
 
-    def blame(self, fault: Fault) -> None:
-        """Take evidence in."""
+    def mark_ended(self, rank: int) -> None:
+        """Expect no more heartbeats of a rank."""
+        self.states[rank].ended = True
+
+    def report_fault(self, fault: Fault) -> None:
+        """Take evidence against a rank in."""
         if not self.faults:
             self._first_fault = self.now
         self.faults.append(fault)
 
     def tick(self, now: float) -> None:
-        """Let time pass, and blame ranks that have been silent for too long."""
+        """Let time pass, and report ranks that have been silent for too long."""
         if now - self.now > self.silence / 2:
             # This process was the one that slept: what it did not hear proves nothing.
-            for seen in self.seen.values():
-                seen.heard = now
-            self._moved = now
+            for state in self.states.values():
+                state.last_heard = now
+            self._last_progress = now
         self.now = now
-        for rank, seen in self.seen.items():
-            if not seen.gone and now - seen.heard > self.silence:
-                seen.gone = True
-                self.blame(Fault(Kind.SILENT, rank))
+        for rank, state in self.states.items():
+            if not state.ended and now - state.last_heard > self.silence:
+                state.ended = True
+                self.report_fault(Fault(FaultKind.SILENT, rank))
 
     def stalled(self) -> bool:
         """Whether no rank has got any further for too long."""
-        return self.now - self._moved > self.stall
+        return self.now - self._last_progress > self.stall
 
-    def verdict(self) -> Fault | None:
+    def cause(self) -> Fault | None:
         """The cause, once there was time for all evidence to arrive."""
         if not self.faults or self.now - self._first_fault < EVIDENCE_S:
             return None
         return min(self.faults, key=lambda fault: (fault.kind, fault.rank))
 
     def describe(self, fault: Fault) -> str:
-        """One message for people."""
-        seen = self.seen.get(fault.rank) or Seen(Member(fault.rank), 0.0)
-        who = f"rank {fault.rank} on {seen.member.host}"
-        if fault.kind is Kind.MISTAKE:
+        """A fault as one message for people."""
+        state = self.states.get(fault.rank) or RankState(Member(fault.rank), 0.0)
+        who = f"rank {fault.rank} on {state.member.host}"
+        if fault.kind is FaultKind.MISTAKE:
             return fault.text if fault.rank == 0 else f"{who}: {fault.text}"
         what = {
-            Kind.DIED: "was killed or crashed",
-            Kind.SILENT: f"has not answered for {self.silence:g} s",
-            Kind.STALLED: f"has got no further for {self.stall:g} s",
+            FaultKind.DIED: "was killed or crashed",
+            FaultKind.SILENT: f"has not answered for {self.silence:g} s",
+            FaultKind.STALLED: f"has got no further for {self.stall:g} s",
         }.get(fault.kind, "failed")
         shown = f":\n{fault.text}" if fault.text else "."
-        return f"{who} {what}, at {seen.where}{shown}"
+        return f"{who} {what}, at {state.where}{shown}"
 
 
 def with_text(fault: Fault, text: str) -> Fault:
-    """The fault with a stack to it."""
+    """The fault with a stack or a message added."""
     return replace(fault, text=text)

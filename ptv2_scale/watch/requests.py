@@ -7,41 +7,57 @@ import os
 import signal
 from dataclasses import dataclass, field
 
+from ptv2_scale.runtime import heartbeat
+
 # A launcher, a scheduler and a terminal may each pass on what is one request.
 ONE_REQUEST_S = 2.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-# Exit code of a process that a second SIGINT ended, as shells count it.
-INTERRUPTED = 128 + signal.SIGINT
 
 _PR_SET_PDEATHSIG = 1
 
 
 class Stopped(Exception):  # noqa: N818 - no error
-    """All ranks have agreed to stop here; says what asked them to."""
+    """All ranks have agreed to stop at a boundary of steps, and everything is saved.
+
+    Args:
+        reason: what asked them to: a signal's name, the time limit, the end of the launcher.
+
+    Attributes:
+        reason: the same.
+        step: optimizer steps made until then.
+    """
+
+    def __init__(self, reason: str) -> None:
+        self.reason, self.step = reason, heartbeat.current().step
+        after = f"after step {self.step}, with everything saved"
+        super().__init__(f"stopped by {reason} {after if self.step else 'before the first step'}")
 
 
 @dataclass
 class Requests:
-    """What has been asked of this process.
+    """Requests that this process has received.
 
     Attributes:
-        reason: why it is to stop; None: nobody has asked.
+        reason: why the process is to stop; None: nobody has asked.
     """
 
     reason: str | None = None
     _since: float = field(default=0.0, repr=False)
 
     def ask(self, reason: str, now: float) -> None:
-        """Stop at the next boundary of steps."""
+        """Ask for a stop at the next boundary of steps; the first reason counts."""
         if self.reason is None:
             self.reason, self._since = reason, now
 
-    def hear(self, number: int, now: float) -> bool:
-        """Take a signal in; whether to stop at once, because it is a second SIGINT.
+    def take_signal(self, number: int, now: float) -> bool:
+        """Take a signal in.
 
         Args:
-            number: of the signal.
-            now: seconds, of any clock that only goes forward.
+            number: the number of the signal.
+            now: seconds of any clock that only goes forward.
+
+        Returns:
+            Whether to stop at once, because it is a second SIGINT.
         """
         again = self.reason is not None and now - self._since > ONE_REQUEST_S
         self.ask(signal.Signals(number).name, now)

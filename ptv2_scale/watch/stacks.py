@@ -14,21 +14,21 @@ import traceback
 from ptv2_scale.runtime.processes import Process
 
 _WAIT_S = 2.0
-_LOOK_S = 0.05
+_POLL_S = 0.05
 _TGKILL = {"x86_64": 234, "aarch64": 131}.get(os.uname().machine)  # glibc before 2.30 has no name
 _FRAMES = 20
 _NOISE = ("torch/nn/modules/module.py", "<frozen runpy>", "deepspeed/utils/nvtx.py")
 
 
 def own_stack() -> str:
-    """Stack of this process's main thread, innermost call last."""
+    """The stack of this process's main thread, innermost call last."""
     frame = sys._current_frames().get(threading.main_thread().ident or 0)
     entries = [entry.splitlines()[0] for entry in traceback.format_stack(frame)]
-    telling = [entry for entry in entries if not any(part in entry for part in _NOISE)]
-    return "\n".join(telling[-_FRAMES:])
+    shown = [entry for entry in entries if not any(part in entry for part in _NOISE)]
+    return "\n".join(shown[-_FRAMES:])
 
 
-def arm() -> int:
+def enable_stack_dump() -> int:
     """Have SIGUSR2 write this process's stack, without Python's help, where neighbours read it.
 
     Returns:
@@ -41,11 +41,11 @@ def arm() -> int:
 
 
 def take_stack(process: Process, stack_file: int) -> str:
-    """Stack of a process of this host that may be stopped or hang; it is killed afterwards.
+    """The stack of a process of this host that may be stopped or hang; it is killed afterwards.
 
     Args:
-        process: of the same user.
-        stack_file: what `arm` gave there.
+        process: a process of the same user.
+        stack_file: the descriptor that `enable_stack_dump` returned there.
 
     Returns:
         The stack, innermost call last, or why there is none.
@@ -55,9 +55,9 @@ def take_stack(process: Process, stack_file: int) -> str:
     # The main thread is the oldest and stands last.
     text = _read_whole(f"/proc/{process.pid}/fd/{stack_file}").rpartition("\n\n")[2]
     process.signal(signal.SIGKILL)
-    telling = [line for line in text.splitlines()[1:] if not any(part in line for part in _NOISE)]
+    shown = [line for line in text.splitlines()[1:] if not any(part in line for part in _NOISE)]
     # As Python shows stacks elsewhere: innermost call last.
-    return "\n".join(reversed(telling[:_FRAMES])) or "(its stack could not be had)"
+    return "\n".join(reversed(shown[:_FRAMES])) or "(its stack could not be had)"
 
 
 def _ask(process: Process) -> None:
@@ -72,7 +72,7 @@ def _read_whole(path: str) -> str:
     """A file that another process writes, once it does not grow any more."""
     text, until = "", time.monotonic() + _WAIT_S
     while time.monotonic() < until:
-        time.sleep(_LOOK_S)
+        time.sleep(_POLL_S)
         try:
             with open(path) as file:
                 before, text = text, file.read()

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from torch.distributed import HashStore
 
-from ptv2_scale.engine.rendezvous import answer, call
+from ptv2_scale.engine.rendezvous import adopt_name, propose_name
 
 
 def start(store: HashStore, world: int, late: int) -> set[str]:
@@ -17,7 +17,7 @@ def start(store: HashStore, world: int, late: int) -> set[str]:
 
     def join(rank: int) -> str:
         time.sleep(0.2 * (rank == late))
-        return call(store, world, until) if rank == 0 else answer(store, rank, until)
+        return propose_name(store, world, until) if rank == 0 else adopt_name(store, rank, until)
 
     with ThreadPoolExecutor(world) as pool:
         return set(pool.map(join, range(world)))
@@ -35,7 +35,7 @@ def test_each_start_has_a_name_of_its_own(late: int) -> None:
 def test_ranks_that_died_while_they_met_are_not_met(late: int) -> None:
     store, soon = HashStore(), time.monotonic() + 0.2
     with pytest.raises(TimeoutError, match="ranks 1, 2"):
-        call(store, 3, soon)
+        propose_name(store, 3, soon)
     with pytest.raises(TimeoutError, match="the first rank"):
-        answer(store, 1, time.monotonic() + 0.2)
+        adopt_name(store, 1, time.monotonic() + 0.2)
     assert len(start(store, 3, late)) == 1

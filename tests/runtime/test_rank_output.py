@@ -21,7 +21,7 @@ TALK = """
     from pathlib import Path
     from ptv2_scale.runtime import rank_output as output
     rank, folder = int(sys.argv[1]), Path(sys.argv[2])
-    output.start(rank)
+    output.redirect(rank)
     print("begun", flush=True)
 """
 
@@ -40,8 +40,8 @@ def log(folder: Path, rank: int) -> str:
 
 
 def test_the_first_rank_speaks_plainly_others_with_their_names(tmp_path: Path) -> None:
-    said = 'output.keep(folder / "logs"); print("out"); print("err", file=sys.stderr)\n'
-    first, other = (talk(rank, tmp_path, said + "output.finish()") for rank in (0, 3))
+    said = 'output.open_log(folder / "logs"); print("out"); print("err", file=sys.stderr)\n'
+    first, other = (talk(rank, tmp_path, said + "output.restore()") for rank in (0, 3))
     assert (first.stdout, first.stderr) == ("begun\nout\n", "err\n")
     assert other.stdout == "[node7 rank 3] begun\n[node7 rank 3] out\n"
     assert other.stderr == "[node7 rank 3] err\n"
@@ -56,7 +56,7 @@ def test_the_first_rank_speaks_plainly_others_with_their_names(tmp_path: Path) -
 )
 def test_the_last_words_of_a_killed_rank_survive(tmp_path: Path, death: str, code: int) -> None:
     ended = talk(
-        2, tmp_path, f'output.keep(folder / "logs"); os.write(2, b"C code: lost\\n"); {death}'
+        2, tmp_path, f'output.open_log(folder / "logs"); os.write(2, b"C code: lost\\n"); {death}'
     )
     assert ended.returncode == code
     assert "C code: lost" in log(tmp_path, 2)
@@ -65,8 +65,8 @@ def test_the_last_words_of_a_killed_rank_survive(tmp_path: Path, death: str, cod
 
 def test_the_end_does_not_wait_for_duplicates_that_libraries_keep(tmp_path: Path) -> None:
     program = (
-        'output.keep(folder / "logs"); output._DRAIN_S = 600; kept = os.dup(2); print("said");'
-        'output.finish(); print((folder / "logs/rank-00000.log").read_text().splitlines()[1:]);'
+        'output.open_log(folder / "logs"); output._DRAIN_S = 600; kept = os.dup(2); print("said");'
+        'output.restore(); print((folder / "logs/rank-00000.log").read_text().splitlines()[1:]);'
         'os.write(kept, b"late\\n")'
     )
     ended = talk(0, tmp_path, program)
@@ -76,13 +76,13 @@ def test_the_end_does_not_wait_for_duplicates_that_libraries_keep(tmp_path: Path
 
 def test_a_second_start_adds_to_the_log(tmp_path: Path) -> None:
     for word in ("one", "two"):
-        talk(0, tmp_path, f'output.keep(folder / "logs"); print("{word}"); output.finish()')
+        talk(0, tmp_path, f'output.open_log(folder / "logs"); print("{word}"); output.restore()')
     said = [line for line in log(tmp_path, 0).splitlines() if not line.startswith("===")]
     assert said == ["begun", "one", "begun", "two"]
 
 
 def test_without_a_run_there_is_no_log(tmp_path: Path) -> None:
-    assert talk(1, tmp_path, "output.finish()").stdout == "[node7 rank 1] begun\n"
+    assert talk(1, tmp_path, "output.restore()").stdout == "[node7 rank 1] begun\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -90,7 +90,7 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     (tmp_path / "mine").write_text("mine\n")
     (tmp_path / "logs" / log_name(0)).symlink_to(tmp_path / "mine")
-    ended = talk(0, tmp_path, 'output.keep(folder / "logs"); print("said"); output.finish()')
+    ended = talk(0, tmp_path, 'output.open_log(folder / "logs"); print("said"); output.restore()')
     assert "there is no log" in ended.stderr
     assert (tmp_path / "mine").read_text() == "mine\n"
 
@@ -98,8 +98,8 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
 def test_a_terminal_that_has_gone_does_not_end_a_rank(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    program = 'output.keep(folder / "logs"); [print(n, flush=True) for n in range(5000)]'
-    ended = talk(1, tmp_path, program + "; output.finish()", capture_output=False, stdout=writing)
+    program = 'output.open_log(folder / "logs"); [print(n, flush=True) for n in range(5000)]'
+    ended = talk(1, tmp_path, program + "; output.restore()", capture_output=False, stdout=writing)
     os.close(writing)
     assert ended.returncode == 0
     assert log(tmp_path, 1).splitlines()[-1] == "4999"
@@ -107,7 +107,7 @@ def test_a_terminal_that_has_gone_does_not_end_a_rank(tmp_path: Path) -> None:
 
 def test_a_terminal_that_takes_nothing_does_not_stop_a_rank(tmp_path: Path) -> None:
     reading, writing = os.pipe()  # nobody reads
-    program = 'output.keep(folder / "logs"); [print("x" * 99, flush=True) for n in range(5000)]'
+    program = 'output.open_log(folder / "logs"); [print("x" * 99, flush=True) for n in range(5000)]'
     ended = talk(1, tmp_path, program + "; os._exit(5)", capture_output=False, stdout=writing)
     for end in (reading, writing):
         os.close(end)
@@ -119,8 +119,8 @@ def test_a_terminal_that_takes_nothing_does_not_stop_a_rank(tmp_path: Path) -> N
 def test_a_bar_is_drawn_on_a_terminal_and_its_last_state_is_logged(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     program = (
-        'output.keep(folder / "logs"); print(output.terminal_width() is not None, flush=True);'
-        'sys.stderr.write("1/3\\r2/3\\r3/3\\n"); output.finish()'
+        'output.open_log(folder / "logs"); print(output.terminal_width() is not None, flush=True);'
+        'sys.stderr.write("1/3\\r2/3\\r3/3\\n"); output.restore()'
     )
     ended = talk(0, tmp_path, program, capture_output=False, stdout=subprocess.PIPE, stderr=theirs)
     assert ended.stdout == "begun\nTrue\n"

@@ -6,9 +6,9 @@ import pytest
 
 from ptv2_scale.runtime import heartbeat
 from ptv2_scale.watch import coordinator as first
-from ptv2_scale.watch.coordinator import First
-from ptv2_scale.watch.faults import Kind, Member, Roll
-from ptv2_scale.watch.group import Verdict
+from ptv2_scale.watch.coordinator import Coordinator
+from ptv2_scale.watch.faults import FaultKind, Member, Membership
+from ptv2_scale.watch.rank_watch import RunEnded
 
 STALL = 20.0
 
@@ -21,32 +21,35 @@ class Silent:
 
 
 @pytest.fixture
-def group() -> First:
+def group() -> Coordinator:
     """Two ranks as the first one sees them; nothing has been heard yet."""
-    group = First.__new__(First)
-    group._roll, group._links = Roll(silence=1e9, stall=STALL, now=0.0), {1: Silent()}
-    group._stacks, group._asked, group._told = {}, None, 0.0
+    group = Coordinator.__new__(Coordinator)
+    group._members, group._connections = (
+        Membership(silence=1e9, stall=STALL, now=0.0),
+        {1: Silent()},
+    )
+    group._stacks, group._asked, group._last_beat = {}, None, 0.0
     for rank in range(2):
-        group._roll.expect(Member(rank))
+        group._members.add(Member(rank))
     return group
 
 
-def stand_still(group: First) -> None:
+def stand_still(group: Coordinator) -> None:
     for now in range(100):
         group.tick(float(now))
 
 
-def test_a_run_that_stands_still_is_ended(group: First) -> None:
-    with pytest.raises(Verdict) as ended:
+def test_a_run_that_stands_still_is_ended(group: Coordinator) -> None:
+    with pytest.raises(RunEnded) as ended:
         stand_still(group)
     assert f"has got no further for {STALL:g} s" in ended.value.text
-    assert group._roll.faults[0].kind is Kind.STALLED
-    assert STALL < group._roll.now < STALL + first._ANSWER_S + 5
+    assert group._members.faults[0].kind is FaultKind.STALLED
+    assert STALL < group._members.now < STALL + first._ANSWER_S + 5
 
 
-def test_a_run_that_goes_on_while_stacks_are_asked_for_is_not_blamed(group: First) -> None:
+def test_a_run_that_goes_on_while_stacks_are_asked_for_is_not_blamed(group: Coordinator) -> None:
     for now in range(100):
         if now % int(STALL + 2) == 0:
             heartbeat.report_progress(f"piece {now}")
         group.tick(float(now))
-    assert not group._roll.faults
+    assert not group._members.faults

@@ -9,98 +9,100 @@ import pytest
 
 from ptv2_scale.engine.loss_spikes import LossSpikeDetector
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.watch.connection import Link
+from ptv2_scale.watch.connection import Connection
 from ptv2_scale.watch.faults import (
     EVIDENCE_S,
     Fault,
-    Kind,
+    FaultKind,
     Member,
-    Roll,
+    Membership,
     waits_in_collective,
 )
 from ptv2_scale.watch.requests import ONE_REQUEST_S, Requests
 
 
-def roll_of(world: int, silence: float = 10.0, stall: float = 100.0) -> Roll:
-    roll = Roll(silence, stall, 0.0)
+def membership_of(world: int, silence: float = 10.0, stall: float = 100.0) -> Membership:
+    membership = Membership(silence, stall, 0.0)
     for rank in range(world):
-        roll.expect(Member(rank, f"host{rank}"))
-    return roll
+        membership.add(Member(rank, f"host{rank}"))
+    return membership
 
 
-def pass_time(roll: Roll, until: float, alive: dict[int, int]) -> None:
+def pass_time(membership: Membership, until: float, alive: dict[int, int]) -> None:
     """Let time pass in small ticks; `alive` ranks are heard of with their count."""
-    while roll.now < until:
+    while membership.now < until:
         for rank, count in alive.items():
-            roll.heard(rank, count, f"step {count}")
-        roll.tick(roll.now + 1.0)
+            membership.update(rank, count, f"step {count}")
+        membership.tick(membership.now + 1.0)
 
 
 def test_the_cause_is_told_from_what_follows_from_it() -> None:
-    roll = roll_of(3)
-    roll.blame(Fault(Kind.RAISED_WAITING, 0, "gloo: connection closed by peer"))
-    assert roll.verdict() is None, "there may be more to come"
-    roll.blame(Fault(Kind.RAISED_WAITING, 2, "gloo: connection closed by peer"))
-    roll.blame(Fault(Kind.DIED, 1))
-    roll.tick(EVIDENCE_S)
-    assert roll.verdict() == Fault(Kind.DIED, 1)
-    assert roll.describe(Fault(Kind.DIED, 1)) == (
+    membership = membership_of(3)
+    membership.report_fault(Fault(FaultKind.RAISED_WAITING, 0, "gloo: connection closed by peer"))
+    assert membership.cause() is None, "there may be more to come"
+    membership.report_fault(Fault(FaultKind.RAISED_WAITING, 2, "gloo: connection closed by peer"))
+    membership.report_fault(Fault(FaultKind.DIED, 1))
+    membership.tick(EVIDENCE_S)
+    assert membership.cause() == Fault(FaultKind.DIED, 1)
+    assert membership.describe(Fault(FaultKind.DIED, 1)) == (
         "rank 1 on host1 was killed or crashed, at starting."
     )
 
 
 def test_a_silent_rank_is_blamed_and_one_that_has_left_is_not() -> None:
-    roll = roll_of(3)
-    roll.left(2)
-    pass_time(roll, 9.0, {0: 5})
-    assert roll.faults == []
-    pass_time(roll, 13.0, {0: 5})
-    assert [fault.rank for fault in roll.faults] == [1]
-    assert roll.verdict() == Fault(Kind.SILENT, 1)
+    membership = membership_of(3)
+    membership.mark_ended(2)
+    pass_time(membership, 9.0, {0: 5})
+    assert membership.faults == []
+    pass_time(membership, 13.0, {0: 5})
+    assert [fault.rank for fault in membership.faults] == [1]
+    assert membership.cause() == Fault(FaultKind.SILENT, 1)
 
 
 def test_who_has_slept_blames_nobody() -> None:
-    roll = roll_of(2)
-    roll.tick(1.0)
-    roll.tick(500.0)
-    assert roll.faults == []
-    assert not roll.stalled()
+    membership = membership_of(2)
+    membership.tick(1.0)
+    membership.tick(500.0)
+    assert membership.faults == []
+    assert not membership.stalled()
 
 
 def test_a_run_stalls_only_if_no_rank_gets_further() -> None:
-    roll = roll_of(2)
+    membership = membership_of(2)
     for count in range(300):
-        roll.heard(0, count, "training a head alone")
-        roll.heard(1, 7, "waiting for it")
-        roll.tick(roll.now + 1.0)
-    assert not roll.stalled()
-    pass_time(roll, 402.0, {0: 299, 1: 7})
-    assert roll.stalled()
+        membership.update(0, count, "training a head alone")
+        membership.update(1, 7, "waiting for it")
+        membership.tick(membership.now + 1.0)
+    assert not membership.stalled()
+    pass_time(membership, 402.0, {0: 299, 1: 7})
+    assert membership.stalled()
 
 
 def test_kinds_of_exceptions() -> None:
-    assert Fault.of(1, UserError("the key is wrong")) == Fault(Kind.MISTAKE, 1, "the key is wrong")
+    assert Fault.of(1, UserError("the key is wrong")) == Fault(
+        FaultKind.MISTAKE, 1, "the key is wrong"
+    )
     with pytest.raises(ZeroDivisionError) as caught:
         _ = 1 / 0
     fault = Fault.of(2, caught.value)
-    assert (fault.kind, fault.code) == (Kind.RAISED, 3)
+    assert (fault.kind, fault.code) == (FaultKind.RAISED, 3)
     assert fault.text.endswith("ZeroDivisionError: division by zero")
-    assert Fault(Kind.MISTAKE, 0, "x").code == 2
+    assert Fault(FaultKind.MISTAKE, 0, "x").code == 2
     assert waits_in_collective('  File "/lib/torch/distributed/distributed_c10d.py", line 1 in f')
     assert not waits_in_collective('  File "/lib/ptv2_scale/data/collate.py", line 1 in f')
 
 
 def test_signals_within_two_seconds_are_one_request() -> None:
     requests = Requests()
-    assert not requests.hear(signal.SIGINT, 10.0)
-    assert not requests.hear(signal.SIGINT, 10.0 + ONE_REQUEST_S)
-    assert not requests.hear(signal.SIGTERM, 30.0)
+    assert not requests.take_signal(signal.SIGINT, 10.0)
+    assert not requests.take_signal(signal.SIGINT, 10.0 + ONE_REQUEST_S)
+    assert not requests.take_signal(signal.SIGTERM, 30.0)
     assert requests.reason == "SIGINT"
-    assert requests.hear(signal.SIGINT, 31.0)
+    assert requests.take_signal(signal.SIGINT, 31.0)
 
 
 def test_a_link_carries_whole_messages_and_survives_rubbish() -> None:
-    left, right = map(Link, socket.socketpair())
+    left, right = map(Connection, socket.socketpair())
     left.send({"beat": 1, "where": "step\n1"})
     left.socket.sendall(b'{"beat"')
     assert right.receive() == [{"beat": 1, "where": "step\n1"}]

@@ -12,7 +12,7 @@ from ptv2_scale.watch.stacks import take_stack
 
 STOPS = """
     import os, signal, threading, time
-    from ptv2_scale.watch.stacks import arm
+    from ptv2_scale.watch.stacks import enable_stack_dump
 
     def further():
         while True:
@@ -25,7 +25,7 @@ STOPS = """
     # Threads that the kernel may pick for a signal, as a rank has many.
     for _ in range(8):
         threading.Thread(target=lambda: time.sleep(600), daemon=True).start()
-    print(arm(), flush=True)
+    print(enable_stack_dump(), flush=True)
     stops_here()
 """
 
