@@ -61,33 +61,33 @@ _MISSING = (
 
 
 @dataclass(frozen=True)
-class Silence:
+class HostFailure:
     """Why a host gave no answer.
 
     Attributes:
         reason: without the host's name.
-        mend: what to do.
+        fix: what to do.
         lost: whether it is the host that does not answer, not something that it lacks.
     """
 
     reason: str
-    mend: str
+    fix: str
     lost: bool
 
 
-def explain(answer: Answer) -> Silence:
+def explain(answer: Answer) -> HostFailure:
     """What to tell of a host that gave no answer."""
     words = [printable(line) for line in answer.err.strip().splitlines()]
     said = f" ({words[-1][-300:]})" if words else ""
     if answer.code is None:
-        mend = "See what it is busy with: log in and look at `top` and `dmesg`."
-        return Silence(f"no answer in time{said}", mend, True)
+        fix = "See what it is busy with: log in and look at `top` and `dmesg`."
+        return HostFailure(f"no answer in time{said}", fix, True)
     if answer.code == 0:
-        mend = "Bring the same version, or the same commit, of ptv2_scale to each host."
-        return Silence(f"its answer cannot be understood{said}", mend, False)
+        fix = "Bring the same version, or the same commit, of ptv2_scale to each host."
+        return HostFailure(f"its answer cannot be understood{said}", fix, False)
     lost = answer.code == _SSH_FAILED
-    for pattern, meaning, mend in _SSH if lost else _MISSING:
+    for pattern, meaning, fix in _SSH if lost else _MISSING:
         if re.search(pattern, answer.err):
-            return Silence(f"{meaning}{said}", mend.format(host=answer.host), lost)
-    mend = f"Try on it by hand: {sys.executable} -m ptv2_scale doctor"
-    return Silence(f"ended with {answer.code}{said}", mend, True)
+            return HostFailure(f"{meaning}{said}", fix.format(host=answer.host), lost)
+    fix = f"Try on it by hand: {sys.executable} -m ptv2_scale doctor"
+    return HostFailure(f"ended with {answer.code}{said}", fix, True)

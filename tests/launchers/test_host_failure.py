@@ -9,7 +9,7 @@ from ptv2_scale.launchers.remote import Answer
 
 
 @pytest.mark.parametrize(
-    ("code", "said", "reason", "mend", "lost"),
+    ("code", "said", "reason", "fix", "lost"),
     [
         (255, "ssh: Could not resolve hostname n9: unknown", "not known here", "hostfile", True),
         (255, "ssh: connect to host n9 port 22: Connection refused", "no ssh", "sshd", True),
@@ -23,10 +23,10 @@ from ptv2_scale.launchers.remote import Answer
         (1, "Traceback\nOSError: \x1b[31m", r"ended with 1 (OSError: \x1b", "by hand", True),
     ],
 )
-def test_silence_is_explained(
-    code: int | None, said: str, reason: str, mend: str, lost: bool
+def test_a_failure_is_explained(
+    code: int | None, said: str, reason: str, fix: str, lost: bool
 ) -> None:
     found = explain(Answer("n9", code, b"", said))
     assert reason in found.reason
-    assert mend in found.mend
+    assert fix in found.fix
     assert found.lost == lost

@@ -117,7 +117,7 @@ def _sorted(
         if value is None:
             why = explain(answer)
             text = f"{host}: {why.reason}"
-            silent[host] = Finding("reached", "FAIL", text, why.mend, lost=why.lost)
+            silent[host] = Finding("reached", "FAIL", text, why.fix, lost=why.lost)
         else:
             said[host] = value
     return said, silent

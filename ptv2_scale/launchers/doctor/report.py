@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 
 from ptv2_scale.launchers.doctor.checks import judge
 from ptv2_scale.launchers.doctor.collect import Visit
 from ptv2_scale.launchers.doctor.finding import Finding
-
-_DONE, _REFUSED, _FAILED = 0, 2, 3
+from ptv2_scale.runtime.exit_codes import DONE, FAILED, INVALID_INPUT
 
 
 def table(findings: Sequence[Finding]) -> str:
@@ -24,10 +22,11 @@ def table(findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def preflight(visit: Visit) -> int:
-    """Look at the hosts before a launch; returns the exit code, 0 where ranks can run.
+def preflight(visit: Visit) -> tuple[int, str]:
+    """Check the hosts before a launch.
 
-    Only what is in the way is told of.
+    Returns:
+        The exit code, 0 where ranks can run, and what is in the way, for people.
     """
     began = time.monotonic()
     findings = judge(visit.survey())
@@ -37,9 +36,7 @@ def preflight(visit: Visit) -> int:
     told.append(f"ptv2-scale doctor: {summary(findings, visit, time.monotonic() - began)}")
     if code:
         told.append("ptv2-scale launch: not started. --no-doctor starts all the same.")
-    sys.stderr.write("\n".join([*told, ""]))
-    sys.stderr.flush()
-    return code
+    return code, "\n".join(told)
 
 
 def summary(findings: Sequence[Finding], visit: Visit, seconds: float) -> str:
@@ -58,5 +55,5 @@ def exit_code(findings: Sequence[Finding]) -> int:
     """0: ranks can run; 2: something is to be mended; 3: a host does not answer."""
     failed = [one for one in findings if one.level == "FAIL"]
     if not failed:
-        return _DONE
-    return _FAILED if any(one.lost for one in failed) else _REFUSED
+        return DONE
+    return FAILED if any(one.lost for one in failed) else INVALID_INPUT

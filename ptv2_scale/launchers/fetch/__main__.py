@@ -14,9 +14,8 @@ from pathlib import Path
 
 from ptv2_scale.hub import HubItem, choose, download, held
 from ptv2_scale.launchers.fetch.protocol import Fetched, Word
-from ptv2_scale.launchers.node_agent import DONE
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.runtime.status import REFUSED
+from ptv2_scale.runtime.exit_codes import DONE, INVALID_INPUT
 
 
 def fetch(item: HubItem, commit: str | None) -> Fetched:
@@ -34,7 +33,7 @@ def _tell(done: int, total: int) -> None:
         Word(done, total).say()
     except OSError:  # nobody listens any more
         _drop_unfinished()
-        os._exit(REFUSED)
+        os._exit(INVALID_INPUT)
 
 
 def _drop_unfinished() -> None:
@@ -55,7 +54,7 @@ def main() -> int:
         fetched = fetch(HubItem(**asked["item"]), asked["commit"])
     except UserError as error:
         Word(reason=str(error)).say()
-        return REFUSED
+        return INVALID_INPUT
     Word(fetched=fetched).say()
     return DONE
 

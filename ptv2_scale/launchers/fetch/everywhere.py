@@ -96,7 +96,7 @@ def _fetched(
             yield host, last.fetched
             continue
         why = explain(answer)
-        reason = _without(last.reason or f"{why.reason}. {why.mend}", secret)
+        reason = _without(last.reason or f"{why.reason}. {why.fix}", secret)
         target = lost if why.lost and not last.reason else refused
         target.setdefault(reason, []).append(host)
     if refused:
