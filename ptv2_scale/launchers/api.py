@@ -26,11 +26,8 @@ def launch(
     Nothing is printed, no signal handler is set, and a process may launch any number of times:
 
         >>> from ptv2_scale import LaunchOptions, launch
-        >>> options = LaunchOptions(
-        ...     recipe="demo",
-        ...     overrides=("train.epochs=null", "train.steps=3", "run=runs/three-steps"),
-        ...     nproc=2,
-        ... )
+        >>> short = ("train.epochs=null", "train.steps=3", "train.head_only_baseline=false")
+        >>> options = LaunchOptions("demo", (*short, "run=runs/three-steps"), nproc=2)
         >>> result = launch(options)
         >>> result.state, result.step
         ('done', 3)

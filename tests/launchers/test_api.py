@@ -53,7 +53,7 @@ def test_the_example_of_its_docstring(tmp_path: Path, monkeypatch: pytest.Monkey
     text = inspect.getdoc(ptv2_scale.launch)
     assert text is not None
     example = doctest.DocTestParser().get_doctest(text, {}, "launch", None, None)
-    assert len(example.examples) == 4
+    assert len(example.examples) == 5
     failed = doctest.DocTestRunner().run(example).failed
     assert failed == 0
     assert (tmp_path / "runs" / "three-steps" / "result.json").exists()
