@@ -22,7 +22,7 @@ def launch(arguments: argparse.Namespace) -> int:
 
 
 def doctor(arguments: argparse.Namespace) -> int:
-    """Look at all hosts of a launch, and say what ranks would stumble over."""
+    """Check all hosts of a launch, and report what ranks would stumble over."""
     from ptv2_scale.launchers.doctor.checks import judge
     from ptv2_scale.launchers.doctor.collect import Visit
     from ptv2_scale.launchers.doctor.report import exit_code, summary, table

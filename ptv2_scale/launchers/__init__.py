@@ -12,5 +12,5 @@
   which variables they get, why one did not answer. `rank_group`: all ranks, and where they meet.
 - `slurm_script`, `slurm_text`, `array`: the batch script, and the runs of a job array.
 - `doctor/`: hosts are checked before a start. `fetch/`: the hub's files on each host.
-  `recipe_inputs`: what a recipe reads, for both.
+  `recipe_inputs`: what a recipe reads, for both. `devices`: this host's accelerators.
 """

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ptv2_scale.launchers.backends.base import LaunchRequest, NodeStart, RankBackend, Rendezvous
 from ptv2_scale.launchers.backends.supervised import SupervisedBackend
+from ptv2_scale.launchers.devices import count_accelerators, shown_devices
 from ptv2_scale.launchers.forwarded_env import OFFLINE, Variables
 from ptv2_scale.launchers.hostfile import Host
 from ptv2_scale.launchers.options import LaunchOptions, refuse
@@ -17,13 +18,6 @@ from ptv2_scale.launchers.remote import LocalHost
 from ptv2_scale.launchers.spec import LaunchSpec
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.interfaces import between_hosts, is_own
-
-
-def count_accelerators() -> int:
-    """Accelerators of this host; 1 where there is none, for its CPU."""
-    import torch
-
-    return torch.accelerator.device_count() or 1
 
 
 @dataclass(frozen=True)
@@ -159,27 +153,3 @@ def node_number(options: LaunchOptions, ranks: RankBackend) -> int | None:
     if number is not None and number >= nodes:
         raise UserError(f"--node-rank {number}: found {nodes} nodes, counted from 0.")
     return number
-
-
-def shown_devices(environ: Mapping[str, str], slots: int) -> tuple[str, ...] | None:
-    """The accelerators that the user has chosen for this host; None: no choice was made.
-
-    Args:
-        environ: environment of the launch.
-        slots: ranks of this host.
-
-    Raises:
-        UserError: they are too few.
-    """
-    chosen = environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is None or environ.get("DS_ACCELERATOR") == "cpu":
-        return None
-    found = tuple(one.strip() for one in chosen.split(",") if one.strip())
-    if not found:
-        return ("-1",) * slots  # what CUDA takes for no device
-    if len(found) < slots:
-        raise UserError(
-            f"{slots} ranks on this host, but CUDA_VISIBLE_DEVICES={chosen} shows {len(found)}"
-            " devices. Show more, or start fewer ranks with --nproc."
-        )
-    return found[:slots]
