@@ -44,7 +44,8 @@ class LaunchPrinter:
         trace: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # None: of C code, which Python cannot set again.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def __call__(self, event: Event) -> None:
         """Print an event."""

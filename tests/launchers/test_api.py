@@ -9,9 +9,11 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import ranks
 from hosted import Run
+from tiny import write_recipe
 
 import ptv2_scale
 from ptv2_scale import LaunchOptions, LaunchResult, launch
@@ -43,6 +45,18 @@ def handlers() -> list[Any]:
     return [signal.getsignal(number) for number in SIGNALS]
 
 
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """A job of seconds."""
+    path = write_recipe(tmp_path_factory.mktemp("job"), "bert")
+    return (str(path), "watchdog.silence=60s")
+
+
+@pytest.fixture
+def run(recipe: tuple[str, ...], tmp_path: Path) -> Run:
+    return Run(tmp_path / "run", recipe)
+
+
 def options(run: Run, *overrides: str, **fields: Any) -> LaunchOptions:
     recipe, *words = run.arguments
     return LaunchOptions(recipe, (*words, *overrides), nproc=2, **fields)
@@ -59,8 +73,10 @@ def test_the_example_of_its_docstring(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (tmp_path / "runs" / "three-steps" / "result.json").exists()
 
 
-def test_a_process_launches_twice_and_nothing_is_printed(tmp_path: Path, capfd: Any) -> None:
-    runs = [Run(tmp_path / name) for name in ("first", "second")]
+def test_a_process_launches_twice_and_nothing_is_printed(
+    recipe: tuple[str, ...], tmp_path: Path, capfd: Any
+) -> None:
+    runs = [Run(tmp_path / name, recipe) for name in ("first", "second")]
     before, seen, during = handlers(), [], []
 
     def heard(event: Event) -> None:
@@ -81,8 +97,8 @@ def test_a_process_launches_twice_and_nothing_is_printed(tmp_path: Path, capfd: 
     assert "on 2 ranks" in text
 
 
-def test_a_request_to_stop_saves_and_ends(tmp_path: Path) -> None:
-    run, stop = Run(tmp_path / "run"), StopRequest()
+def test_a_request_to_stop_saves_and_ends(run: Run) -> None:
+    stop = StopRequest()
 
     def later() -> None:
         run.wait_for(2)
@@ -97,9 +113,9 @@ def test_a_request_to_stop_saves_and_ends(tmp_path: Path) -> None:
     assert run.status()["reason"] == "SIGTERM"
 
 
-def test_a_mistake_that_ranks_find_is_a_result_and_not_tried_again(tmp_path: Path) -> None:
+def test_a_mistake_that_ranks_find_is_a_result_and_not_tried_again(run: Run) -> None:
     seen: list[Event] = []
-    asked = options(Run(tmp_path / "run"), "task.path=/nowhere", max_restarts=3)
+    asked = options(run, "task.path=/nowhere", max_restarts=3)
     result = launch(asked, seen.append)
     assert (result.exit_code, result.state, result.restarts) == (2, "invalid", 0)
     assert not [event for event in seen if isinstance(event, Restarting | RunFailed)]
@@ -112,21 +128,25 @@ def test_a_mistake_that_the_launch_finds_is_raised(tmp_path: Path) -> None:
         launch(LaunchOptions("demo", master="n1:29500"))
 
 
-def test_what_a_callback_raises_ends_the_ranks(tmp_path: Path) -> None:
-    run = Run(tmp_path / "run")
+def test_what_a_callback_raises_ends_the_ranks(run: Run) -> None:
+    found: list[psutil.Process] = []
+    others = psutil.Process().children(recursive=True)
 
     def heard(event: Event) -> None:
         if isinstance(event, OutputLine):
+            found.extend(set(psutil.Process().children(recursive=True)) - set(others))
             raise ValueError("enough")
 
     with pytest.raises(ValueError, match="enough"):
         launch(options(run, "train.steps=1000"), heard)
+    assert found
+    assert not psutil.wait_procs(found, timeout=60)[1]
 
 
-def test_a_dry_run_is_told_and_not_started(tmp_path: Path) -> None:
+def test_a_dry_run_is_told_and_not_started(run: Run) -> None:
     seen: list[Event] = []
-    result = launch(options(Run(tmp_path / "run"), dry_run=True), seen.append)
-    assert result == LaunchResult(0, "rendered", tmp_path / "run")
+    result = launch(options(run, dry_run=True), seen.append)
+    assert result == LaunchResult(0, "rendered", run.path)
     assert isinstance(seen[0], Rendered)
     assert "deepspeed.launcher.launch" in seen[0].text
-    assert not (tmp_path / "run").exists()
+    assert not run.path.exists()
