@@ -74,7 +74,7 @@ def measure(recipe: Path) -> dict[str, dict[str, float]]:
 
 def run_ranks(recipe: Path, world: int) -> dict[str, dict[str, float]]:
     """Measure on several ranks; what the first one found."""
-    from ptv2_scale.launchers.local import free_port
+    from ptv2_scale.launchers.rank_group import free_port
 
     port, output = str(free_port()), recipe.parent / "measured.json"
     processes = []

@@ -14,27 +14,36 @@ if TYPE_CHECKING:
     from ptv2_scale.engine.api import train
     from ptv2_scale.inference.load import load_prompted
     from ptv2_scale.inference.predictor import Predictor
+    from ptv2_scale.launchers.api import launch
+    from ptv2_scale.launchers.options import LaunchOptions
+    from ptv2_scale.launchers.result import LaunchResult
     from ptv2_scale.runtime.errors import UserError
     from ptv2_scale.runtime.result import Result
     from ptv2_scale.watch.requests import Stopped
 
 __version__ = "0.1.0"
 __all__ = [
+    "LaunchOptions",
+    "LaunchResult",
     "Predictor",
     "Result",
     "Stopped",
     "UserError",
     "__version__",
+    "launch",
     "load_backbone",
     "load_prompted",
     "train",
 ]
 
 _MODULES = {
+    "LaunchOptions": "launchers.options",
+    "LaunchResult": "launchers.result",
     "Predictor": "inference.predictor",
     "Result": "runtime.result",
     "Stopped": "watch.requests",
     "UserError": "runtime.errors",
+    "launch": "launchers.api",
     "load_backbone": "backbones.load",
     "load_prompted": "inference.load",
     "train": "engine.api",

@@ -9,8 +9,8 @@ from typing import Any
 from ptv2_scale import __version__
 from ptv2_scale.cli.files import convert, export, inspect, schema
 from ptv2_scale.cli.hosts import doctor, fetch, launch
+from ptv2_scale.cli.launch_options import add_hosts, add_options
 from ptv2_scale.cli.ranks import evaluate, predict, train
-from ptv2_scale.launchers.options import add_hosts, add_options
 
 Action = Callable[[argparse.Namespace], int]
 AddArguments = Callable[[argparse.ArgumentParser], None]

@@ -7,18 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptv2_scale.config import RunConfig
-from ptv2_scale.config.named import load_run, recipe_path
+from ptv2_scale.config.locate import load_run, recipe_path
 
 if TYPE_CHECKING:
     from ptv2_scale.launchers.recipe_inputs import Inputs
 
 
 def load(arguments: argparse.Namespace) -> tuple[RunConfig, Path]:
-    """A command's recipe with its overrides, and the run directory.
-
-    Raises:
-        UserError: the recipe is wrong, or gives no name for a run.
-    """
+    """A command's recipe with its overrides, and the run directory; see `load_run`."""
     return load_run(arguments.recipe, arguments.overrides)
 
 

@@ -14,7 +14,7 @@ import torch.distributed
 from tqdm import tqdm
 
 from ptv2_scale.config import RunConfig
-from ptv2_scale.config.named import load_run
+from ptv2_scale.config.locate import load_run
 from ptv2_scale.distributed.accelerator import choose_accelerator
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.runtime.errors import UserError

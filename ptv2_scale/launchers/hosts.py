@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ptv2_scale.launchers.forwarded_env import Variables, forwarded_env
 from ptv2_scale.launchers.hostfile import read_hostfile
-from ptv2_scale.launchers.remote import Here, Remote, Srun, Ssh
+from ptv2_scale.launchers.remote import LocalHost, Remote, Srun, Ssh
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.launch_context import host_name
 from ptv2_scale.runtime.nodelist import expand
@@ -52,7 +52,7 @@ def hosts_of(
         UserError: a file cannot be read, or there is no allocation.
     """
     if hostfile is None and slurm is None:
-        return Hosts(Here(), {host_name(): 1}, Variables({}), "127.0.0.1")
+        return Hosts(LocalHost(), {host_name(): 1}, Variables({}), "127.0.0.1")
     variables = forwarded_env(environ, Path.home(), Path.cwd())
     if hostfile is not None:
         slots = {one.name: one.slots for one in read_hostfile(hostfile)}
@@ -62,3 +62,20 @@ def hosts_of(
     slots = dict.fromkeys(expand(environ["SLURM_JOB_NODELIST"]), slurm or 1)
     master = environ.get("MASTER_ADDR") or next(iter(slots))
     return Hosts(Srun(), slots, variables, f"{master}:{slurm_port(environ)}")
+
+
+def ssh_of(config: Path | None, hostfile: Path | None) -> Ssh:
+    """The ssh that reaches the hosts of a hostfile.
+
+    Args:
+        config: configuration file instead of the user's own.
+        hostfile: where the hosts are from; None: no host is reached by ssh.
+
+    Raises:
+        UserError: there is no such configuration file, or no host is reached by ssh.
+    """
+    if config is not None and hostfile is None:
+        raise UserError("--ssh-config: is for a hostfile's hosts. Add --hostfile, or leave it out.")
+    if config is not None and not config.is_file():
+        raise UserError(f"--ssh-config {config}: no such file.")
+    return Ssh(None if config is None else config.absolute())

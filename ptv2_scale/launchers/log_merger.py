@@ -24,7 +24,7 @@ class _Said:
     who: dict[int, str]
 
 
-class Merge:
+class LogMerger:
     """Lines of all ranks in, lines for people out.
 
     Lines of the first rank carry no tag and are shown at once. Others' lines carry one, see

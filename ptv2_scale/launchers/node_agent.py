@@ -1,4 +1,4 @@
-"""What a launch runs on each host: it starts the ranks there, stays with them, and reports.
+"""What a launch runs on each host: it starts the ranks there, supervises them, and reports.
 
     python -m ptv2_scale.launchers.node_agent run NAME NODE --run RUN [--until-eof] -- ARGV
                                                 until-eof: for a launch that reads the report
@@ -26,15 +26,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from ptv2_scale.runtime.exit_codes import DONE, FAILED, INVALID_INPUT, SAVED
 from ptv2_scale.runtime.launch_context import Launch, private_folder
-from ptv2_scale.runtime.status import REFUSED, last_words, read_status
+from ptv2_scale.runtime.status import last_words, read_status
 
-DONE, FAILED, SAVED = 0, 3, 75
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 REPORT = "\x1eptv2-scale "  # begins a line of standard error that is no text for people
 
 _LOOK_S = 0.1
-_FINAL = frozenset({REFUSED, SAVED})  # codes after which ranks are not started again
+_FINAL = frozenset({INVALID_INPUT, SAVED})  # codes after which ranks are not started again
 _GRACE_S = 2.0
 # DeepSpeed's launcher itself gives its ranks 30 s to end.
 _END_S = 40.0
@@ -43,7 +43,7 @@ _SIGNALS = "signals"
 
 
 @dataclass(frozen=True)
-class Report:
+class NodeReport:
     """How a host's ranks ended.
 
     Attributes:
@@ -63,7 +63,7 @@ class Report:
         return REPORT + json.dumps(asdict(self))
 
     @classmethod
-    def read(cls, line: str) -> Report | None:
+    def read(cls, line: str) -> NodeReport | None:
         """A report; None: the line is none."""
         if not line.startswith(REPORT):
             return None
@@ -74,22 +74,22 @@ class Report:
 
 
 @dataclass
-class Agent:
-    """Starts a host's ranks and stays with them.
+class NodeAgent:
+    """Starts a host's ranks and supervises them.
 
     Args:
         launch: what the ranks are told of it.
-        run: the run directory.
+        run_directory: of the run.
         node: number of this host.
     """
 
     launch: Launch
-    run: Path
+    run_directory: Path
     node: int
     _heard: list[int] = field(default_factory=list)
     _sent: int = 0
 
-    def stay(self, argv: Sequence[str], until_eof: bool) -> Report:
+    def run(self, argv: Sequence[str], until_eof: bool) -> NodeReport:
         """Run a launcher of ranks to its end.
 
         Args:
@@ -106,12 +106,13 @@ class Agent:
         )
         self._forward(runner)
         _end_ranks(self.launch)
-        status = read_status(self.run)
+        status = read_status(self.run_directory)
         if status is None or status.launch != self.launch.name or status.exit_code is None:
-            return Report(self.node, self._code(runner.returncode), _last_step(self.run))
-        return Report(
-            self.node, status.exit_code, _last_step(self.run), last_words(status, self.run)
-        )
+            return NodeReport(
+                self.node, self._code(runner.returncode), _last_step(self.run_directory)
+            )
+        words = last_words(status, self.run_directory)
+        return NodeReport(self.node, status.exit_code, _last_step(self.run_directory), words)
 
     def _await_eof(self) -> None:
         while os.read(0, 1 << 16):
@@ -148,11 +149,11 @@ class Agent:
 
     def _code(self, returned: int) -> int:
         """Exit code where the ranks' own is not known."""
-        if returned in (DONE, REFUSED, SAVED):
+        if returned in (DONE, INVALID_INPUT, SAVED):
             return returned
         codes = self.launch.codes()
         if codes:
-            return next((code for code in (FAILED, REFUSED, SAVED) if code in codes), FAILED)
+            return next((code for code in (FAILED, INVALID_INPUT, SAVED) if code in codes), FAILED)
         began = any(True for _ in self.launch.registered())
         return SAVED if self._heard and not began else FAILED
 
@@ -222,8 +223,8 @@ def main(argv: Sequence[str]) -> int:
         return DONE
     launch = Launch.new(arguments.name, arguments.node)
     try:
-        agent = Agent(launch, arguments.run, arguments.node)
-        report = agent.stay(arguments.argv, arguments.until_eof)
+        agent = NodeAgent(launch, arguments.run, arguments.node)
+        report = agent.run(arguments.argv, arguments.until_eof)
         if arguments.until_eof:
             with contextlib.suppress(OSError):  # nobody listens any more
                 sys.stderr.write(f"{report.line()}\n")
@@ -234,6 +235,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    # A grammar of its own: this is a program, which hosts and batch scripts start by its module.
     parser = argparse.ArgumentParser(prog="python -m ptv2_scale.launchers.node_agent")
     actions = parser.add_subparsers(dest="action", required=True)
     made = {name: actions.add_parser(name) for name in ("run", "signal", "keep")}

@@ -66,7 +66,7 @@ class Srun:
 
 
 @dataclass(frozen=True)
-class Here:
+class LocalHost:
     """This host, under whatever name."""
 
     def argv(self, host: str, command: Sequence[str]) -> list[str]:

@@ -102,7 +102,7 @@ def nodes(count: int, ranks: int, options: str, python: str, run: str) -> str:
 
 
 def doctor(python: str, ranks: int) -> str:
-    """The look at all nodes before the ranks start; what is in their way ends the job.
+    """The check of all nodes before the ranks start; what is in their way ends the job.
 
     Args:
         python: quoted.

@@ -1,4 +1,4 @@
-"""What a launch is to do, and what it runs on each host for that; nothing is started here."""
+"""What a launch runs on each host, as pure functions of what is to be done; nothing is started."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ptv2_scale.launchers.forwarded_env import Variables
-from ptv2_scale.launchers.node import Group
-from ptv2_scale.launchers.remote import Remote, Ssh
+from ptv2_scale.launchers.rank_group import RankGroup
+from ptv2_scale.launchers.remote import Remote
 from ptv2_scale.runtime.launch_context import HOST
 
 AGENT = "ptv2_scale.launchers.node_agent"
 
 # (the ranks' group, number of this host) -> argv of a launcher of this host's ranks
-NodeLauncher = Callable[[Group, "int | str"], list[str]]
+NodeLauncher = Callable[[RankGroup, "int | str"], list[str]]
+# (the launch, name of this start) -> what this host runs to start all hosts
+Connect = Callable[["LaunchSpec", str], "list[Channel]"]
 
 
 def on_host(
@@ -46,29 +48,37 @@ class Channel:
     environment: Mapping[str, str]
 
 
+def one_each(spec: LaunchSpec, name: str) -> list[Channel]:
+    """A process for each host; `name` is that of this start."""
+    return [
+        Channel((host,), tuple(spec.remote.argv(host, spec.command(name, node, host))), {})
+        for node, host in enumerate(spec.hosts)
+    ]
+
+
 @dataclass(frozen=True)
-class Plan:
+class LaunchSpec:
     """A start of all ranks, the same command on every host.
 
     Attributes:
         group: the ranks, where they meet, and what they run.
         run: the run directory.
         folder: working directory on every host.
-        variables: for the ranks' environment.
+        variables: environment variables of the ranks.
         node_launcher: starts one host's ranks.
         remote: how hosts are reached.
-        fan_out: reach all through one pdsh instead of one process each.
-        first: number of the first rank; None: torchrun will say.
-        files: that are written before the start.
+        connect: which processes of this host start all hosts.
+        first: number of the first rank; None: torchrun finds it.
+        files: content of files that are written before the start, by path.
     """
 
-    group: Group
+    group: RankGroup
     run: Path
     folder: Path
     variables: Variables
     node_launcher: NodeLauncher
     remote: Remote
-    fan_out: bool = False
+    connect: Connect = one_each
     first: int | None = 0
     files: Mapping[Path, str] = field(default_factory=dict)
 
@@ -77,7 +87,7 @@ class Plan:
         """Names of all hosts, the first rank's first."""
         return tuple(host.name for host in self.group.hosts)
 
-    def resumed(self, resume: str) -> Plan:
+    def resumed(self, resume: str) -> LaunchSpec:
         """The same, to begin as `--resume` says."""
         train = (*self.group.train, "--resume", resume)
         return replace(self, group=replace(self.group, train=train))
@@ -101,13 +111,7 @@ class Plan:
 
     def channels(self, name: str) -> list[Channel]:
         """What this host runs to start all hosts."""
-        if self.fan_out:
-            assert isinstance(self.remote, Ssh)
-            return [_pdsh(self, name, self.remote)]
-        return [
-            Channel((host,), tuple(self.remote.argv(host, self.command(name, node, host))), {})
-            for node, host in enumerate(self.hosts)
-        ]
+        return self.connect(self, name)
 
     def describe(self, name: str) -> str:
         """The same for people: hosts, variables and commands, nothing of them started."""
@@ -122,17 +126,10 @@ class Plan:
         return "\n".join(lines)
 
 
-def _pdsh(plan: Plan, name: str, ssh: Ssh) -> Channel:
-    # pdsh puts in number and name of each host. No word of a command line can hold a null byte.
-    command = shlex.join(plan.command(name, "\0n", "\0h")).replace("%", "%%").replace("\0", "%")
-    argv = ("pdsh", "-S", "-N", "-R", "ssh", "-f", "1024", "-w", ",".join(plan.hosts), command)
-    return Channel(plan.hosts, argv, {"PDSH_SSH_ARGS_APPEND": " ".join(ssh.options)})
-
-
-def _ranks(plan: Plan, node: int) -> str:
-    hosts = plan.group.hosts
-    if plan.first is None:
+def _ranks(spec: LaunchSpec, node: int) -> str:
+    hosts = spec.group.hosts
+    if spec.first is None:
         return f"{hosts[node].slots} ranks, numbered by torchrun"
-    first = plan.first + sum(host.slots for host in hosts[:node])
+    first = spec.first + sum(host.slots for host in hosts[:node])
     last = first + hosts[node].slots - 1
     return f"rank {first}" if first == last else f"ranks {first} to {last}"

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
 from ptv2_scale import load_prompted
-from ptv2_scale.backbones.load import Whole, materialise
+from ptv2_scale.backbones.load import Unsharded, materialise
 from ptv2_scale.config import load_recipe
 from ptv2_scale.export.card import Card
 from ptv2_scale.export.native import write_export
@@ -120,7 +120,7 @@ def train_with_peft(base: Any, projection: bool, batch: dict[str, Tensor]) -> An
 def prompted(setup: Setup, values: dict[str, Tensor]) -> Any:
     """Our model with these trained values, without an export in between."""
     model = build_model(setup)
-    materialise(model, model_filler(setup, model, values), Whole())
+    materialise(model, model_filler(setup, model, values), Unsharded())
     return model.eval()
 
 

@@ -23,7 +23,7 @@ from ptv2_scale.launchers.remote import Answer
         (1, "Traceback\nOSError: \x1b[31m", r"ended with 1 (OSError: \x1b", "by hand", True),
     ],
 )
-def test_silence_is_explained(
+def test_a_failure_is_explained(
     code: int | None, said: str, reason: str, fix: str, lost: bool
 ) -> None:
     found = explain(Answer("n9", code, b"", said))

@@ -7,14 +7,14 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptv2_scale.launchers.log_merger import GATHER_S, REPEAT_S, Merge
+from ptv2_scale.launchers.log_merger import GATHER_S, REPEAT_S, LogMerger
 
 
 def shown(*lines: tuple[float, str], end: float = 100.0) -> list[str]:
-    merge, out = Merge(), []
+    merger, out = LogMerger(), []
     for now, line in lines:
-        out += [*merge.tick(now), *merge.hear(line, now)]
-    return [*out, *merge.tick(end), *merge.finish()]
+        out += [*merger.tick(now), *merger.hear(line, now)]
+    return [*out, *merger.tick(end), *merger.finish()]
 
 
 def test_the_first_rank_speaks_for_all_that_say_the_same() -> None:
@@ -30,10 +30,10 @@ def test_what_several_others_say_is_shown_once_with_their_names() -> None:
 
 
 def test_it_is_shown_after_a_moment_and_not_before() -> None:
-    merge = Merge()
-    assert list(merge.hear("[a rank 1] x\n", 0.0)) == []
-    assert list(merge.tick(GATHER_S / 2)) == []
-    assert list(merge.tick(GATHER_S * 1.1)) == ["[a rank 1] x\n"]
+    merger = LogMerger()
+    assert list(merger.hear("[a rank 1] x\n", 0.0)) == []
+    assert list(merger.tick(GATHER_S / 2)) == []
+    assert list(merger.tick(GATHER_S * 1.1)) == ["[a rank 1] x\n"]
 
 
 LINES = st.lists(

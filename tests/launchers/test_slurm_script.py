@@ -14,46 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nodes import golden
+from slurm_script_jobs import FULL, JOBS, PLAIN
 
 from ptv2_scale.config import Slurm
-from ptv2_scale.launchers.array import read_trials
 from ptv2_scale.launchers.forwarded_env import Variables
-from ptv2_scale.launchers.slurm import SlurmJob, render, submit
+from ptv2_scale.launchers.slurm_script import SlurmJob, render
 from ptv2_scale.runtime.errors import UserError
 
-GOLDEN = Path(__file__).with_name("golden")
-PLAIN = SlurmJob(
-    settings=Slurm(),
-    run=Path("runs/rte"),
-    folder=Path("/home/me/work"),
-    train=("train", "rte.yaml"),
-    resume="never",
-    variables=Variables({}),
-    python="/opt/python",
-)
-FULL = replace(
-    PLAIN,
-    settings=Slurm(
-        nodes=4, gpus_per_node=8, partition="gpu", account="nlp", qos="long", time="2-00:00:00",
-        constraint="a100&nvlink", mem="0", cpus_per_task=12, warning="5m", requeues=3,
-        setup=["module load cuda/12.4", "source ~/venv/bin/activate"],
-    ),
-    train=("train", "my recipes/rte.yaml", "train.lr=1e-2", "backbone.name=$(id)'s \"model\""),
-    resume="auto",
-    variables=Variables({"NCCL_DEBUG": "INFO", "HF_HOME": "/data/a b"}, {"HF_TOKEN": "hf_secret"}),
-    doctor=True,
-)  # fmt: skip
-JOBS = {
-    "plain": PLAIN,
-    "full": FULL,
-    "node": replace(
-        FULL, settings=FULL.settings.model_copy(update={"launcher": "node"}), doctor=False
-    ),
-    "array": replace(
-        PLAIN,
-        trials=(("train.lr=1e-2", "run=runs/rte-0000"), ("task.text=a b", "run=runs/rte-0001")),
-    ),
-}
 HOSTILE = ["a b", "it's", 'say "x"', "$(touch hit)", "`touch hit`", "two\nlines", "#SBATCH --x",
            "*", "a\\b", "$HOME", "!!", "{}", "%j", "\u00e9", "-x", ";touch hit", "|"]  # fmt: skip
 # The user's own words may look like slips, and the user's own files are not there.
@@ -62,7 +30,7 @@ SHELLCHECK = ("shellcheck", "--exclude=SC1090,SC2016")
 
 @pytest.mark.parametrize("name", JOBS)
 def test_scripts_are_as_they_are_kept(name: str) -> None:
-    assert render(JOBS[name]) == (GOLDEN / f"slurm-{name}.sbatch").read_text()
+    assert render(JOBS[name]) == golden(f"slurm-{name}.sbatch")
 
 
 @pytest.mark.parametrize("name", JOBS)
@@ -256,55 +224,3 @@ def test_what_no_script_can_hold_is_refused(change: dict[str, Any]) -> None:
 def test_settings_cannot_leave_their_line(key: str, value: str) -> None:
     with pytest.raises(ValueError, match=key):
         Slurm.model_validate({key: value})
-
-
-def test_lines_of_a_sweep(tmp_path: Path) -> None:
-    path = tmp_path / "sweep"
-    path.write_text("# all\n\ntrain.lr=1 'task.text=a # b'  # one\nrun=mine\n")
-    assert read_trials(path, Path("runs/x")) == (
-        ("train.lr=1", "task.text=a # b", "run=runs/x-0000"),
-        ("run=mine",),
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [("", "no run in it"), ("a=1\nb", ":2: found 'b', expected"), ("a='", ":1: no closing q"),
-     ("--resume=x", "expected key=value"), ("run=a\nrun=a", ":2: found run=a of line 1 again")],
-)  # fmt: skip
-def test_mistakes_in_a_sweep(text: str, told: str, tmp_path: Path) -> None:
-    path = tmp_path / "sweep"
-    path.write_text(text)
-    with pytest.raises(UserError, match=told):
-        read_trials(path, Path("x"))
-
-
-def sbatch(folder: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = folder / "sbatch"
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(0o755)
-    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
-
-
-def test_submitting_replaces_scripts_of_ours_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sbatch(tmp_path, 'echo "$HF_TOKEN $*" > "${0%/*}/seen"; echo "41;cluster"', monkeypatch)
-    path = tmp_path / "runs" / "rte.sbatch"
-    assert submit(render(PLAIN), path, {}) == "41"
-    assert submit(render(FULL), path, FULL.variables.secret) == "41"
-    assert path.read_text() == render(FULL)
-    assert (tmp_path / "seen").read_text() == f"hf_secret --parsable {path}\n"
-    path.write_text("#!/bin/sh\nmine\n")
-    with pytest.raises(UserError, match="was not made here"):
-        submit(render(PLAIN), path, {})
-    assert path.read_text() == "#!/bin/sh\nmine\n"
-
-
-def test_what_sbatch_says_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sbatch(tmp_path, "echo 'sbatch: error: invalid partition' >&2; exit 1", monkeypatch)
-    with pytest.raises(UserError, match="invalid partition"):
-        submit(render(PLAIN), tmp_path / "x.sbatch", {})
-    monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(UserError, match="not installed here"):
-        submit(render(PLAIN), tmp_path / "x.sbatch", {})

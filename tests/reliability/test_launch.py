@@ -104,9 +104,9 @@ def test_a_crash_that_repeats_ends_the_restarts(job: Job, tmp_path: Path) -> Non
         f"runpy.run_path({FAULTY!r}, run_name='__main__')\n"
     )
     code = (
-        "from ptv2_scale.launchers import node; real = node.deepspeed\n"
-        "node.deepspeed = lambda *a, **k: [w.replace('ptv2_scale', 'ptv2_scale_faulty')"
-        " if w == 'ptv2_scale' else w for w in real(*a, **k)]\n"
+        "from ptv2_scale.launchers.backends.deepspeed import DeepSpeed; real = DeepSpeed.render\n"
+        "DeepSpeed.render = lambda self, start: [w.replace('ptv2_scale', 'ptv2_scale_faulty')"
+        " if w == 'ptv2_scale' else w for w in real(self, start)]\n"
         "from ptv2_scale.cli import run; run()"
     )
     environment = ranks.no_place()

@@ -17,8 +17,8 @@ from ptv2_scale.launchers.doctor.network import (
 )
 from ptv2_scale.launchers.doctor.resources import check_gpus, check_limits, check_memory
 from ptv2_scale.launchers.doctor.software import check_packages, check_python
+from ptv2_scale.runtime.exit_codes import DONE, FAILED, INVALID_INPUT
 
-_DONE, _REFUSED, _FAILED = 0, 2, 3
 _CHECKS = (
     check_python,
     check_packages,
@@ -103,5 +103,5 @@ def exit_code(findings: Sequence[Finding]) -> int:
     """0: ranks can run; 2: something is to be fixed; 3: a host does not answer."""
     failed = [one for one in findings if one.level == "FAIL"]
     if not failed:
-        return _DONE
-    return _FAILED if any(one.lost for one in failed) else _REFUSED
+        return DONE
+    return FAILED if any(one.lost for one in failed) else INVALID_INPUT

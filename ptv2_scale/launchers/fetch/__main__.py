@@ -14,9 +14,8 @@ from pathlib import Path
 
 from ptv2_scale.hub import HubItem, cached_snapshot, download, pin_revision
 from ptv2_scale.launchers.fetch.protocol import Fetched, Message
-from ptv2_scale.launchers.node_agent import DONE
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.runtime.status import REFUSED
+from ptv2_scale.runtime.exit_codes import DONE, INVALID_INPUT
 
 
 def fetch_item(item: HubItem, commit: str | None) -> Fetched:
@@ -34,7 +33,7 @@ def _report_progress(done: int, total: int) -> None:
         Message(done, total).send()
     except OSError:  # nobody listens any more
         _drop_unfinished()
-        os._exit(REFUSED)
+        os._exit(INVALID_INPUT)
 
 
 def _drop_unfinished() -> None:
@@ -55,7 +54,7 @@ def main() -> int:
         fetched = fetch_item(HubItem(**asked["item"]), asked["commit"])
     except UserError as error:
         Message(reason=str(error)).send()
-        return REFUSED
+        return INVALID_INPUT
     Message(fetched=fetched).send()
     return DONE
 

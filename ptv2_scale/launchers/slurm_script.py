@@ -1,11 +1,9 @@
-"""`ptv2-scale launch --slurm`: a batch script, written from a recipe and handed to sbatch."""
+"""The batch script of a Slurm job, as a pure function of what it is to run."""
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,13 +14,11 @@ from ptv2_scale.config import Slurm
 from ptv2_scale.config.values import seconds
 from ptv2_scale.launchers import slurm_text as text
 from ptv2_scale.launchers.forwarded_env import Variables
-from ptv2_scale.runtime.atomic import replace_own
 from ptv2_scale.runtime.errors import UserError
 
 _BARE = re.compile(r"[A-Za-z0-9._/%@+:=,-]+", re.ASCII)
 _NO_DIRECTIVE = re.compile(r'[\x00-\x1f\x7f"\\]')
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_SUBMIT_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -182,38 +178,3 @@ def _start(job: SlurmJob) -> str:
         raise UserError("slurm.launcher: node starts one run; an array needs launcher: rank.")
     run = _word(str(job.folder / job.run))
     return text.nodes(job.settings.nodes, job.settings.ranks, options, python, run)
-
-
-def submit(script: str, path: Path, secret: Mapping[str, str]) -> str:
-    """Write a job's script and hand it to sbatch.
-
-    Args:
-        script: its text.
-        path: where it is kept; an older one of ours is replaced.
-        secret: variables that the script asks for by name.
-
-    Returns:
-        The job's number.
-
-    Raises:
-        UserError: something else lies there, sbatch is not installed, or it refuses the job.
-    """
-    replace_own(path, script, text.MADE_BY)
-    try:
-        made = subprocess.run(
-            ["sbatch", "--parsable", str(path)],
-            env={**os.environ, **secret},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_SUBMIT_S,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise UserError("sbatch: not installed here. Log in to a host of the cluster.") from None
-    except subprocess.TimeoutExpired:
-        raise UserError(f"sbatch: no answer in {_SUBMIT_S:g} s. Is the cluster up?") from None
-    if made.returncode != 0:
-        raise UserError(f"sbatch refused {path}:\n{made.stderr.strip()}")
-    return made.stdout.strip().partition(";")[0]

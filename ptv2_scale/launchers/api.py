@@ -1,0 +1,66 @@
+"""`ptv2_scale.launch`: what `ptv2-scale launch` does, as a function of Python."""
+
+from __future__ import annotations
+
+from ptv2_scale.config.locate import load_run, recipe_path
+from ptv2_scale.launchers.backends.base import LaunchRequest
+from ptv2_scale.launchers.backends.registry import host_backend, rank_backend
+from ptv2_scale.launchers.events import (
+    Control,
+    Finished,
+    OnEvent,
+    Rendered,
+    StopRequest,
+    ignore,
+)
+from ptv2_scale.launchers.options import LaunchOptions
+from ptv2_scale.launchers.result import LaunchResult
+from ptv2_scale.runtime.exit_codes import DONE
+
+
+def launch(
+    options: LaunchOptions, on_event: OnEvent | None = None, stop: StopRequest | None = None
+) -> LaunchResult:
+    """Train on the ranks of one host or many, restart after failures, and wait for the end.
+
+    Nothing is printed, no signal handler is set, and a process may launch any number of times:
+
+        >>> from ptv2_scale import LaunchOptions, launch
+        >>> short = ("train.epochs=null", "train.steps=3", "train.head_only_baseline=false")
+        >>> options = LaunchOptions("demo", (*short, "run=runs/three-steps"), nproc=2)
+        >>> result = launch(options)
+        >>> result.state, result.step
+        ('done', 3)
+
+    Args:
+        options: what to run, and where.
+        on_event: called with each event of `ptv2_scale.launchers.events`, in this thread; what it
+            raises ends the ranks, which save before.
+        stop: lets a signal handler or another thread ask the run to save and end.
+
+    Returns:
+        How the run ended. A run that failed, or whose input its ranks found wrong, raises nothing.
+
+    Raises:
+        UserError: options do not go together, or a file that they or the recipe name is wrong.
+    """
+    request, backend = open_request(options), host_backend(options)
+    control = Control(on_event or ignore, stop or StopRequest())
+    if options.dry_run:
+        control.emit(Rendered(backend.render(request)))
+        result = LaunchResult(DONE, "rendered", request.run)
+    else:
+        result = backend.run(request, control)
+    control.emit(Finished(result))
+    return result
+
+
+def open_request(options: LaunchOptions) -> LaunchRequest:
+    """Find what a launch names: its recipe, its run directory, the launcher of its ranks.
+
+    Raises:
+        UserError: there is no such launcher, or the recipe is wrong.
+    """
+    ranks = rank_backend(options.backend)
+    config, run = load_run(options.recipe, [*options.overrides, *options.slurm_overrides])
+    return LaunchRequest(options, config, recipe_path(options.recipe), run, ranks)
