@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ptv2_scale.data.collate import Example
-from ptv2_scale.distributed.ranks import RankContext, on_first_rank
+from ptv2_scale.distributed.leaders import on_first_rank
+from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine.evaluator import forward_all
 from ptv2_scale.model.setup import Setup, build_head
 from ptv2_scale.runtime.heartbeat import report_progress

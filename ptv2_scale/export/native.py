@@ -5,21 +5,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ptv2_scale.backbones.sizes import MAX_SIZE
+from ptv2_scale.backbones.weights import TensorFile
 from ptv2_scale.config import Prefix, RunConfig
+from ptv2_scale.export.tensors import PREFIX, TABLE, exported, write_tensors
 from ptv2_scale.methods.prefix.encoder import PrefixShape
 from ptv2_scale.methods.prefix.files import (
     PROMPT_FILE,
-    flat_prefix,
     read_flat_prefix,
     read_tensors,
     write_peft,
@@ -107,35 +108,32 @@ _CARD = TypeAdapter(Card)
 
 
 def write_export(
-    folder: Path, card: Card, values: Mapping[str, Tensor], *, replace_existing: bool = False
+    folder: Path, card: Card, trained: TensorFile, *, replace_existing: bool = False
 ) -> None:
     """Write an export.
 
     Args:
         folder: made here; must not exist unless `replace_existing`.
         card: about it.
-        values: trained tensors by their name in `PromptedModel`, whole, fp32.
+        trained: trained tensors by their name in `PromptedModel`, of any size.
         replace_existing: a run's own export/ is made anew when the run is finished again.
 
     Raises:
-        UserError: the folder exists.
+        UserError: the folder exists, or cannot be written.
     """
-    building = _begin(folder, replace_existing)
-    tensors = {name: value for name, value in values.items() if name.startswith("head.")}
-    flat = flat_prefix(values)
-    if flat is not None:
-        tensors["prefix"] = flat
-    save_file(
-        {name: value.detach().contiguous() for name, value in tensors.items()},
-        building / PROMPT_FILE,
-        metadata={"format": "pt"},
-    )
-    (building / CARD_FILE).write_text(json.dumps(asdict(card), indent=1) + "\n")
-    (building / "README.md").write_text(model_card(card))
-    _finish(building, folder)
+    with _published(folder, replace_existing) as building:
+        write_tensors(building / PROMPT_FILE, exported(trained))
+        (building / CARD_FILE).write_text(json.dumps(asdict(card), indent=1) + "\n")
+        (building / "README.md").write_text(model_card(card))
 
 
-def _begin(folder: Path, replace_existing: bool) -> Path:
+@contextmanager
+def _published(folder: Path, replace_existing: bool = False) -> Iterator[Path]:
+    """A folder to be filled, which takes the place of `folder` when the block ends without error.
+
+    Raises:
+        UserError: the folder exists, or cannot be written.
+    """
     # A link counts, wherever it leads to: what it names is not ours to replace.
     if os.path.islink(folder) or (os.path.lexists(folder) and not replace_existing):
         raise UserError(f"{folder}: exists already, and nothing is overwritten. Name another one.")
@@ -144,15 +142,13 @@ def _begin(folder: Path, replace_existing: bool) -> Path:
         if os.path.lexists(building):
             shutil.rmtree(building)  # raises for a link
         building.mkdir(parents=True)
+        yield building
+        if folder.exists():
+            shutil.rmtree(folder)
+        building.rename(folder)
     except OSError as error:
+        shutil.rmtree(building, ignore_errors=True)
         raise UserError(f"{folder}: cannot be written ({error.strerror or error}).") from None
-    return building
-
-
-def _finish(building: Path, folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
-    building.rename(folder)
 
 
 def read_card(folder: Path) -> Card:
@@ -200,9 +196,9 @@ def export_folder(folder: Path) -> Path:
 def read_values(folder: Path) -> dict[str, Tensor]:
     """Trained tensors of an export by their name in `PromptedModel`, the prefix as a table."""
     tensors = read_tensors(export_folder(folder) / PROMPT_FILE)
-    flat = tensors.pop("prefix", None)
+    flat = tensors.pop(PREFIX, None)
     if flat is not None:
-        tensors["prefix_encoder.embedding.weight"] = flat
+        tensors[TABLE] = flat
     return tensors
 
 
@@ -224,11 +220,10 @@ def export_peft(source: Path, folder: Path) -> None:
     assert shape is not None
     flat = read_flat_prefix(export_folder(source) / PROMPT_FILE, shape)
     values = read_values(source)
-    del values["prefix_encoder.embedding.weight"]
-    building = _begin(folder, replace_existing=False)
-    write_peft(building, flat, shape, _transformers_head(card, values), card.backbone)
-    (building / "README.md").write_text(model_card(card))
-    _finish(building, folder)
+    del values[TABLE]
+    with _published(folder) as building:
+        write_peft(building, flat, shape, _transformers_head(card, values), card.backbone)
+        (building / "README.md").write_text(model_card(card))
 
 
 def _transformers_head(card: Card, values: Mapping[str, Tensor]) -> dict[str, Tensor]:

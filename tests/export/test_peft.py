@@ -18,6 +18,7 @@ from ptv2_scale import load_prompted
 from ptv2_scale.backbones.load import Whole, materialise
 from ptv2_scale.config import load_recipe
 from ptv2_scale.export.native import Card, export_peft, write_export
+from ptv2_scale.export.tensors import NamedTensors
 from ptv2_scale.methods.prefix.files import read_flat_prefix
 from ptv2_scale.model.setup import Setup, build_model, first_values, model_filler, open_setup
 from ptv2_scale.runtime.errors import UserError
@@ -47,7 +48,7 @@ def write(setup: Setup, folder: Path) -> Path:
         name: torch.randn(value.shape, generator=generator)
         for name, value in first_values(setup).items()
     }
-    write_export(folder, Card.of(setup, {}), values)
+    write_export(folder, Card.of(setup, {}), NamedTensors(values))
     return folder
 
 
