@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-PIECE = 1 << 24  # elements at once: 64 MiB of fp32
+# Elements at once: 32 MiB of fp32, for the next piece is read while the last is still there.
+PIECE = 1 << 23
 
 
 def ranges(start: int, stop: int) -> Iterator[tuple[int, int]]:
