@@ -30,11 +30,12 @@ def measure(recipe: Path) -> dict[str, dict[str, float]]:
     """Bytes and seconds of each way, on this rank."""
     import torch.distributed
 
+    from ptv2_scale.checkpoint.file_systems import find_file_systems
     from ptv2_scale.checkpoint.store import TrainerState, save
     from ptv2_scale.config import load_recipe
     from ptv2_scale.engine import join
     from ptv2_scale.engine.build import build_engine
-    from ptv2_scale.engine.state import local_parts
+    from ptv2_scale.engine.state import local_shards
     from ptv2_scale.model.setup import open_setup
 
     setup = open_setup(load_recipe(recipe, ["backbone.dtype=bf16", "train.micro_batch=2"]))
@@ -42,9 +43,10 @@ def measure(recipe: Path) -> dict[str, dict[str, float]]:
     engine = build_engine(setup, ranks)
     target = recipe.parent / "saved"
     (target / "checkpoints").mkdir(parents=True, exist_ok=True)
+    groups = find_file_systems(target, ranks)
 
     def ours() -> None:
-        save(target, TrainerState(step=1), list(local_parts(engine)), ranks)
+        save(target, TrainerState(step=1), local_shards(engine), groups)
 
     def deepspeed(**options: Any) -> Callable[[], None]:
         return lambda: engine.save_checkpoint(str(target / "deepspeed"), tag="step1", **options)

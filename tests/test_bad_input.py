@@ -218,13 +218,14 @@ def test_predict_refuses(
 
 def write_untrained_export(job: Path) -> Path:
     """An export of first values: there is no need to train for a mistake."""
+    from ptv2_scale.backbones.tensor_files import NamedTensors
     from ptv2_scale.config import load_recipe
     from ptv2_scale.export.card import Card
     from ptv2_scale.export.native import write_export
     from ptv2_scale.model.setup import first_values, open_setup
 
     setup = open_setup(load_recipe(job / "recipe.yaml"))
-    write_export(job / "export", Card.of(setup, {}), first_values(setup))
+    write_export(job / "export", Card.of(setup, {}), NamedTensors(first_values(setup)))
     return job / "export"
 
 

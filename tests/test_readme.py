@@ -16,6 +16,7 @@ from glm_words import WORDS, words_tokenizer
 from ranks import CHECKOUT
 from tiny import save_backbone
 
+from ptv2_scale.backbones.tensor_files import NamedTensors
 from ptv2_scale.cli import parser
 from ptv2_scale.config import RunConfig, load_recipe
 from ptv2_scale.export.card import Card
@@ -114,7 +115,7 @@ def test_the_example_of_filling_blanks(
     words_tokenizer().save_pretrained("glm-10b")
     task = {"name": "demo", "head": "linear"}
     setup = open_setup(RunConfig.model_validate({"backbone": {"name": "./glm-10b"}, "task": task}))
-    write_export(Path("runs/mine"), Card.of(setup, {}), first_values(setup))
+    write_export(Path("runs/mine"), Card.of(setup, {}), NamedTensors(first_values(setup)))
     (example,) = blocks((CHECKOUT / "docs" / "runs.md").read_text(), "python")
     exec(compile(example, "runs.md", "exec"), {})  # noqa: S102 - the reader would run it
     ((piece,),) = ast.literal_eval(capsys.readouterr().out)

@@ -1,14 +1,7 @@
-"""Writing safetensors shards piece by piece; the library's own writer wants whole shards in memory.
-
-The format: the header's length in 8 bytes, a JSON header with every tensor's dtype, shape and
-place, then the tensors' bytes.
-"""
+"""A backbone's weights dealt to safetensors files, each written piece by piece."""
 
 from __future__ import annotations
 
-import json
-import math
-import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ptv2_scale.runtime.atomic import atomic_file
+from ptv2_scale.runtime.safetensors_writer import SafetensorsLayout, TensorEntry
 
 DTYPE_NAMES = {
     torch.bool: "BOOL",
@@ -28,7 +22,6 @@ DTYPE_NAMES = {
     torch.bfloat16: "BF16",
     torch.float32: "F32",
 }
-_PIECE = 1 << 24  # elements: 64 MiB of fp32
 
 
 @dataclass(frozen=True)
@@ -40,14 +33,14 @@ class Entry:
     shape: tuple[int, ...]
 
     @property
-    def numel(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
+    def stored(self) -> TensorEntry:
+        """The same by the format's own names."""
+        return TensorEntry(self.name, DTYPE_NAMES[self.dtype], self.shape)
 
     @property
     def nbytes(self) -> int:
         """Bytes in the new file."""
-        return self.numel * self.dtype.itemsize
+        return self.stored.nbytes
 
 
 @dataclass(frozen=True)
@@ -58,9 +51,14 @@ class Shard:
     entries: tuple[Entry, ...]
 
     @property
+    def layout(self) -> SafetensorsLayout:
+        """What the file is made of."""
+        return SafetensorsLayout(tuple(entry.stored for entry in self.entries))
+
+    @property
     def nbytes(self) -> int:
         """Size of the whole file."""
-        return len(_header(self.entries)) + sum(entry.nbytes for entry in self.entries)
+        return self.layout.nbytes
 
 
 def shards_of(entries: Iterable[Entry], limit: int) -> list[Shard]:
@@ -85,21 +83,6 @@ def _aligned(entries: Sequence[Entry]) -> tuple[Entry, ...]:
     return tuple(sorted(entries, key=lambda entry: -entry.dtype.itemsize))
 
 
-def _header(entries: Sequence[Entry]) -> bytes:
-    table: dict[str, object] = {"__metadata__": {"format": "pt"}}
-    at = 0
-    for entry in entries:
-        table[entry.name] = {
-            "dtype": DTYPE_NAMES[entry.dtype],
-            "shape": entry.shape,
-            "data_offsets": [at, at + entry.nbytes],
-        }
-        at += entry.nbytes
-    text = json.dumps(table, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text
-
-
 def write_shard(
     folder: Path, shard: Shard, read: Callable[[str, int, int], Tensor]
 ) -> Iterator[int]:
@@ -113,10 +96,12 @@ def write_shard(
     Yields:
         Bytes written with each piece.
     """
+    dtypes = {entry.name: entry.dtype for entry in shard.entries}
+
+    def read_bytes(name: str, start: int, stop: int) -> memoryview:
+        piece = read(name, start, stop).to(dtypes[name])
+        return piece.contiguous().view(torch.uint8).numpy().data
+
     with atomic_file(folder / shard.file, durable=True) as file:
-        yield file.write(_header(shard.entries))
-        for entry in shard.entries:
-            for start in range(0, entry.numel, _PIECE):
-                piece = read(entry.name, start, min(start + _PIECE, entry.numel))
-                content = piece.to(entry.dtype).contiguous().view(torch.uint8)
-                yield file.write(content.numpy().data)
+        for piece in shard.layout.pieces(read_bytes):
+            yield file.write(piece)

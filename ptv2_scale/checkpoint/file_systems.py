@@ -1,7 +1,7 @@
-"""Sites: ranks that see the same run directory. One host, or a shared file system, is one site.
+"""File system groups: ranks that see the same run directory, by one host or a shared file system.
 
-Where hosts have no file system in common each site keeps a run directory of its own, and its
-first rank does there what rank 0 does on a shared one.
+Where hosts have no file system in common each group keeps a run directory of its own, and its
+leader, the first rank, does there what rank 0 does on a shared one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import torch
 
+from ptv2_scale.distributed.leaders import run_on
 from ptv2_scale.distributed.ranks import RankContext, gather
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.launch_context import host_name
@@ -25,11 +26,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class FileSystemGroups:
-    """The sites of a run, from where this process stands.
+    """The groups of a run, from where this process stands.
 
     Attributes:
         ranks: where this process stands.
-        leader_of: for each rank, the first rank of its site.
+        leader_of: for each rank, the first rank of its group.
         hosts: name of each rank's host.
     """
 
@@ -39,22 +40,22 @@ class FileSystemGroups:
 
     @property
     def leader(self) -> int:
-        """First rank of this process's site."""
+        """First rank of this process's group."""
         return self.leader_of[self.ranks.rank]
 
     @property
     def is_leader(self) -> bool:
-        """Whether this process writes what its site has once."""
+        """Whether this process writes what its group has once."""
         return self.ranks.rank == self.leader
 
     @property
     def leaders(self) -> list[int]:
-        """First rank of each site."""
+        """First rank of each group."""
         return sorted(set(self.leader_of))
 
     @property
-    def number(self) -> int:
-        """This process's site, from 0."""
+    def index(self) -> int:
+        """This process's group, from 0."""
         return self.leaders.index(self.leader)
 
     @property
@@ -64,32 +65,24 @@ class FileSystemGroups:
 
     @property
     def names(self) -> list[str]:
-        """Each site by its first rank's host."""
+        """Each group by its leader's host."""
         return [self.hosts[leader] for leader in self.leaders]
 
     def on_leaders(self, action: Callable[[], T]) -> list[T]:
-        """Run `action` on each site's first rank; every rank calls it.
+        """Run `action` on each group's leader; every rank calls it.
 
         Returns:
-            The results in the order of sites, on every rank.
+            The results in the order of groups, on every rank.
 
         Raises:
-            UserError: on every rank, if it was raised on one; with several sites it names the host.
+            UserError: on every rank, if it was raised on one; with several groups it names the
+                host.
         """
-        outcome: tuple[T | None, str | None] = (None, None)
-        if self.is_leader:
-            try:
-                outcome = action(), None
-            except UserError as error:
-                outcome = (
-                    None,
-                    f"{self.hosts[self.leader]}: {error}" if self.several else f"{error}",
-                )
-        outcomes = gather(outcome, self.ranks)
-        problem = next((text for _, text in outcomes if text is not None), None)
-        if problem is not None:
-            raise UserError(problem)
-        return [outcomes[leader][0] for leader in self.leaders]  # type: ignore[misc]
+        results = run_on(action if self.is_leader else None, self.ranks, self._with_host)
+        return [results[leader] for leader in self.leaders]  # type: ignore[misc]
+
+    def _with_host(self, error: UserError) -> str:
+        return f"{self.hosts[self.leader]}: {error}" if self.several else f"{error}"
 
 
 def alone() -> FileSystemGroups:
@@ -112,7 +105,7 @@ def find_file_systems(run: Path, ranks: RankContext) -> FileSystemGroups:
     apart = FileSystemGroups(ranks, tuple(map(views.index, views)), hosts)
     if not apart.several:
         return apart
-    return FileSystemGroups(ranks, _group(apart, _look(run, apart)), hosts)
+    return FileSystemGroups(ranks, _group(apart, _sight(run, apart)), hosts)
 
 
 def _view() -> str:
@@ -128,7 +121,7 @@ def _group(apart: FileSystemGroups, seen: Sequence[tuple[bool, ...]]) -> tuple[i
     return tuple(first[leader] for leader in apart.leader_of)
 
 
-def _look(run: Path, apart: FileSystemGroups) -> list[tuple[bool, ...]]:
+def _sight(run: Path, apart: FileSystemGroups) -> list[tuple[bool, ...]]:
     """For each host, which hosts' marks it sees, in the order of hosts."""
     mark = nearest_folder(run) / new_probe_name()
     try:

@@ -1,15 +1,16 @@
-"""The checkpoints of a run in progress: written, thinned out, and put back into the engine."""
+"""The checkpoints of a run in progress: written, thinned out, and put back into what is trained."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ptv2_scale.checkpoint.file_systems import FileSystemGroups
 from ptv2_scale.checkpoint.recovery import newest
-from ptv2_scale.checkpoint.replication import bring_together
-from ptv2_scale.checkpoint.shards import Parts
+from ptv2_scale.checkpoint.replication import replicate_in_place
+from ptv2_scale.checkpoint.shards import CheckpointShards, LocalShard, Read
 from ptv2_scale.checkpoint.store import (
     TrainerState,
     prune,
@@ -18,38 +19,55 @@ from ptv2_scale.checkpoint.store import (
 )
 from ptv2_scale.checkpoint.transaction import CheckpointNotWrittenError
 from ptv2_scale.config import Checkpoint
-from ptv2_scale.engine.reporting import Reporter
-from ptv2_scale.engine.state import local_parts, restore
 from ptv2_scale.runtime.errors import UserError
 
-_KEPT_OF_GROUPS = ("lr", "weight_decay")
+
+class Trained(Protocol):
+    """What is trained, as far as this rank holds it."""
+
+    def shards(self) -> Iterable[LocalShard]:
+        """This rank's shard of every trained tensor; views of the storage in use."""
+        ...
+
+    def restore(self, read: Read, updates: int) -> None:
+        """Set all values and the optimizer's state, whoever wrote them.
+
+        Args:
+            read: gives any flat range of any trained tensor.
+            updates: optimizer steps that led to these values.
+        """
+        ...
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """lr and weight_decay of each of the optimizer's groups of parameters."""
+        ...
 
 
 class CheckpointManager:
-    """Keeps what an engine trains; every rank calls its methods.
+    """Writes and restores the checkpoints of what is trained; every rank calls its methods.
 
     Args:
-        engine: DeepSpeed's.
+        trained: what is trained.
         run: the run directory.
         policy: the recipe's section.
-        sites: where this process stands.
-        reporter: to tell of a checkpoint that could not be written.
+        groups: where this process stands.
+        say: reports a checkpoint that could not be written.
     """
 
     def __init__(
         self,
-        engine: Any,
+        trained: Trained,
         run: Path,
         policy: Checkpoint,
-        sites: FileSystemGroups,
-        reporter: Reporter,
+        groups: FileSystemGroups,
+        say: Callable[[str], None],
     ) -> None:
-        self._engine, self._run, self._policy = engine, run, policy
-        self._sites, self._reporter = sites, reporter
+        self._trained, self._run, self._policy = trained, run, policy
+        self._groups, self._say = groups, say
         self._kept: int | None = None
 
     def save(self, state: TrainerState) -> bool:
-        """Write a checkpoint, unless the engine's step has one or is none.
+        """Write a checkpoint, unless this step has one or is none.
 
         Returns:
             Whether the step can be had again; False only where the policy is to go on.
@@ -59,33 +77,30 @@ class CheckpointManager:
         """
         if state.step in (0, self._kept):
             return True
-        groups = [
-            {key: group[key] for key in _KEPT_OF_GROUPS}
-            for group in self._engine.optimizer.param_groups
-        ]
-        state = replace(state, parameter_groups=groups, hosts=self._sites.hosts)
+        groups = self._trained.parameter_groups()
+        state = replace(state, parameter_groups=groups, hosts=self._groups.hosts)
         try:
-            save(self._run, state, list(local_parts(self._engine)), self._sites)
+            save(self._run, state, self._trained.shards(), self._groups)
         except CheckpointNotWrittenError as error:
             if self._policy.on_error == "stop":
                 raise
-            self._reporter.say(f"warning: {error}")
+            self._say(f"warning: {error}")
             return False
         self._kept = state.step
-        if self._sites.is_leader:
+        if self._groups.is_leader:
             prune(self._run, self._policy.keep, state.best)
         return True
 
     def restore(self, path: Path) -> TrainerState:
-        """Put an undamaged checkpoint into the engine; returns where it stands.
+        """Put an undamaged checkpoint into what is trained; returns where it stands.
 
         Raises:
-            UserError: the sites do not have all of it.
+            UserError: the groups do not have all of it.
         """
-        if self._sites.several:
-            bring_together(path, self._sites)
+        if self._groups.several:
+            replicate_in_place(path, self._groups)
         state = read_state(path)
-        restore(self._engine, Parts(path).read, state.updates)
+        self._trained.restore(CheckpointShards(path).read, state.updates)
         self._kept = state.step
         return state
 
@@ -95,7 +110,7 @@ class CheckpointManager:
         Raises:
             UserError: there is none yet.
         """
-        found = newest(self._run, self._sites)
+        found = newest(self._run, self._groups)
         if found.path is None:
             raise UserError(
                 f"{self._run}: there is no checkpoint yet to go back to. Lower train.lr, or set"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +19,7 @@ TRAINER = "trainer.json"
 FORMAT = 1
 MISSING = "is missing"
 
-_LARGEST = 16 << 20  # bytes; ten thousand parts need two million
+_LARGEST = 16 << 20  # bytes; ten thousand shards need two million
 _STRICT = ConfigDict(strict=True, extra="forbid")
 
 
@@ -46,13 +46,17 @@ class Manifest:
 _MANIFEST: TypeAdapter[Manifest] = TypeAdapter(Manifest)
 
 
-def part_name(rank: int, world: int) -> str:
-    """File of one rank's part."""
+def shard_name(rank: int, world: int) -> str:
+    """File of one rank's shard."""
     return f"part-{rank:05d}-of-{world:05d}.safetensors"
 
 
-def write_synced(path: Path, content: bytes) -> Stamp:
+def write_synced(path: Path, pieces: Iterable[bytes | memoryview]) -> Stamp:
     """Write a new file and wait until it is on the disk.
+
+    Args:
+        path: the file.
+        pieces: its content, in the order of its bytes.
 
     Returns:
         Its stamp, made of what was to be written: what the disk makes of it shows later.
@@ -60,17 +64,20 @@ def write_synced(path: Path, content: bytes) -> Stamp:
     Raises:
         OSError: it could not be written.
     """
+    size, digest = 0, hashlib.sha256()
     with path.open("xb") as file:
-        file.write(content)
+        for piece in pieces:
+            size += file.write(piece)
+            digest.update(piece)
         file.flush()
         os.fsync(file.fileno())
-    return Stamp(len(content), hashlib.sha256(content).hexdigest())
+    return Stamp(size, digest.hexdigest())
 
 
 def write_manifest(folder: Path, files: dict[str, Stamp]) -> None:
     """Write what makes `folder` a checkpoint, once all its files are there."""
     manifest = Manifest(FORMAT, files)
-    write_synced(folder / MANIFEST, json.dumps(asdict(manifest), indent=1).encode())
+    write_synced(folder / MANIFEST, [json.dumps(asdict(manifest), indent=1).encode()])
 
 
 def damage(folder: Path) -> str | None:
@@ -122,7 +129,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def _is_complete(names: set[str]) -> bool:
     world = len(names) - 1
-    return names == {TRAINER, *(part_name(rank, world) for rank in range(world))} and world > 0
+    return names == {TRAINER, *(shard_name(rank, world) for rank in range(world))} and world > 0
 
 
 def _difference(path: Path, stamp: Stamp) -> str | None:

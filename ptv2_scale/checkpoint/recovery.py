@@ -1,4 +1,4 @@
-"""What the sites of a run have of a checkpoint, and whether they have all of it together."""
+"""What file system groups have of a checkpoint, and whether they have all of it together."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ptv2_scale.checkpoint.manifest import (
     TRAINER,
     Manifest,
     differences,
-    part_name,
+    shard_name,
     usable_manifest,
 )
 from ptv2_scale.checkpoint.store import Damaged, TrainerState, published, read_state
 
 
 @dataclass(frozen=True)
-class Copy:
-    """What one site has of a checkpoint.
+class GroupInventory:
+    """What one file system group has of a checkpoint.
 
     Attributes:
         manifest: what is to be there; None: nobody knows.
@@ -35,15 +35,19 @@ class Copy:
     state: TrainerState | None = None
 
 
+# What each group has, in the order of groups; None: nothing.
+Inventories = Sequence[GroupInventory | None]
+
+
 @dataclass(frozen=True)
-class Whole:
-    """A checkpoint that the sites have undamaged, taken together.
+class RecoveryPlan:
+    """How a checkpoint can be had that the groups have undamaged, taken together.
 
     Attributes:
         manifest: of all its files.
         state: of the trainer.
-        lacking: for each site, the files that it lacks.
-        senders: for each file that some site lacks, a site that has it.
+        lacking: for each group, the files that it lacks.
+        senders: for each file that some group lacks, a group that has it.
     """
 
     manifest: Manifest
@@ -59,22 +63,22 @@ class Found:
     Attributes:
         path: where it lies, or lay before it was copied; None: there is none.
         skipped: newer ones that cannot be used.
-        whole: what the sites have of it.
+        plan: how it can be had.
     """
 
     path: Path | None
     skipped: list[Damaged]
-    whole: Whole | None = None
+    plan: RecoveryPlan | None = None
 
 
-def newest(run: Path, sites: FileSystemGroups) -> Found:
-    """The newest checkpoint of a run that the sites have undamaged; every rank calls it."""
-    names = {name for site in sites.on_leaders(lambda: _names(run)) for name in site}
+def newest(run: Path, groups: FileSystemGroups) -> Found:
+    """The newest checkpoint of a run that the groups have undamaged; every rank calls it."""
+    names = {name for own in groups.on_leaders(lambda: _names(run)) for name in own}
     skipped: list[Damaged] = []
     for name in sorted(names, reverse=True):
         folder = run / "checkpoints" / name
-        found = look(folder, sites)
-        if isinstance(found, Whole):
+        found = find_plan(folder, groups)
+        if isinstance(found, RecoveryPlan):
             return Found(folder, skipped, found)
         skipped.append(Damaged(folder, found))
     return Found(None, skipped)
@@ -84,13 +88,14 @@ def _names(run: Path) -> list[str]:
     return [folder.name for folder in published(run)]
 
 
-def look(folder: Path, sites: FileSystemGroups) -> Whole | str:
-    """The checkpoint of a folder, or why it cannot be had; every rank calls it."""
-    return judge(sites.on_leaders(lambda: survey(folder)), sites.names, sites.hosts)
+def find_plan(folder: Path, groups: FileSystemGroups) -> RecoveryPlan | str:
+    """How the checkpoint of a folder can be had, or why it cannot; every rank calls it."""
+    inventories = groups.on_leaders(lambda: take_inventory(folder))
+    return plan_recovery(inventories, groups.names, groups.hosts)
 
 
-def survey(folder: Path) -> Copy | None:
-    """What this site has of a checkpoint; None: nothing.
+def take_inventory(folder: Path) -> GroupInventory | None:
+    """What this process's group has of a checkpoint; None: nothing.
 
     Raises:
         UserError: its trainer's state is none, though it is as it was written.
@@ -99,86 +104,88 @@ def survey(folder: Path) -> Copy | None:
         return None
     manifest = usable_manifest(folder)
     if isinstance(manifest, str):
-        return Copy(None, {MANIFEST: manifest})
+        return GroupInventory(None, {MANIFEST: manifest})
     wrong = dict(differences(folder, manifest))
-    return Copy(manifest, wrong, None if TRAINER in wrong else read_state(folder))
+    return GroupInventory(manifest, wrong, None if TRAINER in wrong else read_state(folder))
 
 
-def judge(copies: Sequence[Copy | None], names: Sequence[str], hosts: Sequence[str]) -> Whole | str:
-    """Whether the sites have a checkpoint together, and who sends what to whom.
+def plan_recovery(
+    inventories: Inventories, names: Sequence[str], hosts: Sequence[str]
+) -> RecoveryPlan | str:
+    """Whether the groups have a checkpoint together, and who sends what to whom.
 
     Args:
-        copies: what each site has.
-        names: of the sites.
-        hosts: of all ranks.
+        inventories: what each group has.
+        names: names of the groups.
+        hosts: host names of all ranks.
 
     Returns:
-        The first site's checkpoint that has every file undamaged somewhere; else what is wrong.
+        The first group's checkpoint that has every file undamaged somewhere; else what is wrong.
     """
     known: list[Manifest] = []
-    for copy in copies:
-        if copy is not None and copy.manifest is not None and copy.manifest not in known:
-            known.append(copy.manifest)
+    for one in inventories:
+        if one is not None and one.manifest is not None and one.manifest not in known:
+            known.append(one.manifest)
     for manifest in known:
-        owners = _owners(manifest, copies)
+        owners = _owners(manifest, inventories)
         if all(owners.values()):
-            return _whole(manifest, copies, owners)
+            return _plan(manifest, inventories, owners)
     if known:
-        return _why(known[0], copies, names, hosts)
+        return _why(known[0], inventories, names, hosts)
     reasons = [
-        (copy.wrong[MANIFEST], name)
-        for copy, name in zip(copies, names, strict=True)
-        if copy is not None
+        (one.wrong[MANIFEST], name)
+        for one, name in zip(inventories, names, strict=True)
+        if one is not None
     ]
     if not reasons:
         return "there is no such directory"
     return reasons[0][0] + (f" on {reasons[0][1]}" if len(names) > 1 else "")
 
 
-def _owners(manifest: Manifest, copies: Sequence[Copy | None]) -> dict[str, list[int]]:
-    """For each file, the sites that have it undamaged."""
-    holders = [(n, copy) for n, copy in enumerate(copies) if copy and copy.manifest == manifest]
+def _owners(manifest: Manifest, inventories: Inventories) -> dict[str, list[int]]:
+    """For each file, the groups that have it undamaged."""
+    holders = [(n, one) for n, one in enumerate(inventories) if one and one.manifest == manifest]
     return {
-        name: [number for number, copy in holders if name not in copy.wrong]
+        name: [number for number, one in holders if name not in one.wrong]
         for name in manifest.files
     }
 
 
-def _whole(
-    manifest: Manifest, copies: Sequence[Copy | None], owners: dict[str, list[int]]
-) -> Whole:
+def _plan(
+    manifest: Manifest, inventories: Inventories, owners: dict[str, list[int]]
+) -> RecoveryPlan:
     lacking = tuple(
-        frozenset(name for name, sites in owners.items() if number not in sites)
-        for number in range(len(copies))
+        frozenset(name for name, holders in owners.items() if number not in holders)
+        for number in range(len(inventories))
     )
     asked = frozenset[str]().union(*lacking)
-    state = copies[owners[TRAINER][0]].state  # type: ignore[union-attr]
+    state = inventories[owners[TRAINER][0]].state  # type: ignore[union-attr]
     assert state is not None
-    return Whole(manifest, state, lacking, {name: owners[name][0] for name in sorted(asked)})
+    return RecoveryPlan(manifest, state, lacking, {name: owners[name][0] for name in sorted(asked)})
 
 
 def _why(
-    manifest: Manifest, copies: Sequence[Copy | None], names: Sequence[str], hosts: Sequence[str]
+    manifest: Manifest, inventories: Inventories, names: Sequence[str], hosts: Sequence[str]
 ) -> str:
-    """Which file no site has, and who had it."""
-    name = next(name for name, sites in _owners(manifest, copies).items() if not sites)
+    """Which file no group has, and who had it."""
+    name = next(name for name, having in _owners(manifest, inventories).items() if not having)
     holders = [
-        (copy, site)
-        for copy, site in zip(copies, names, strict=True)
-        if copy is not None and copy.manifest == manifest
+        (one, group)
+        for one, group in zip(inventories, names, strict=True)
+        if one is not None and one.manifest == manifest
     ]
-    harm = [(copy.wrong[name], site) for copy, site in holders if copy.wrong[name] != MISSING]
-    if len(copies) == 1:
+    harm = [(one.wrong[name], group) for one, group in holders if one.wrong[name] != MISSING]
+    if len(inventories) == 1:
         text = f"{name} {holders[0][0].wrong[name]}"
     elif harm:
         text = f"{name} {harm[0][0]} on {harm[0][1]}, and no other host has it"
     else:
         text = f"{name} is on none of the hosts {', '.join(dict.fromkeys(hosts))}"
-    return text + _writer(name, [copy.state for copy, _ in holders if copy.state])
+    return text + _writer(name, [one.state for one, _ in holders if one.state])
 
 
 def _writer(name: str, states: Sequence[TrainerState]) -> str:
     wrote = states[0].hosts if states else ()
-    by_file = {part_name(rank, len(wrote)): host for rank, host in enumerate(wrote)}
+    by_file = {shard_name(rank, len(wrote)): host for rank, host in enumerate(wrote)}
     # On one host, or where it is not known, there is nothing to tell apart.
     return f"; {by_file[name]} wrote it" if len(set(wrote)) > 1 and name in by_file else ""

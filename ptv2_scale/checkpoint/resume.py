@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ptv2_scale.checkpoint.file_systems import FileSystemGroups
-from ptv2_scale.checkpoint.recovery import Found, Whole, look, newest
-from ptv2_scale.checkpoint.replication import bring
+from ptv2_scale.checkpoint.recovery import Found, RecoveryPlan, find_plan, newest
+from ptv2_scale.checkpoint.replication import replicate
 from ptv2_scale.checkpoint.store import (
     Damaged,
     TrainerState,
@@ -54,7 +54,7 @@ MAY_DIFFER = frozenset(
 
 
 def find_start(
-    path: Path, resume: Resume, config: RunConfig, fingerprint: str, sites: FileSystemGroups
+    path: Path, resume: Resume, config: RunConfig, fingerprint: str, groups: FileSystemGroups
 ) -> Found:
     """Find what a run is to begin from; writes nothing; every rank calls it.
 
@@ -64,40 +64,40 @@ def find_start(
             checkpoint, if any; else the path of a checkpoint.
         config: the recipe.
         fingerprint: of the backbone.
-        sites: where this process stands.
+        groups: where this process stands.
 
     Raises:
         UserError: nothing may be overwritten, the checkpoint that was named is damaged, or it is
             of another backbone or recipe.
     """
-    found = _find(path, resume, sites)
-    if found.path is not None and found.whole is not None:
-        check_resumable(found.whole.state, config, fingerprint, found.path)
+    found = _find(path, resume, groups)
+    if found.path is not None and found.plan is not None:
+        check_resumable(found.plan.state, config, fingerprint, found.path)
     return found
 
 
-def open_run(path: Path, found: Found, recipe: str, sites: FileSystemGroups) -> Found:
-    """Make or reopen a run directory, on every site; every rank calls it.
+def open_run(path: Path, found: Found, recipe: str, groups: FileSystemGroups) -> Found:
+    """Make or reopen a run directory, in every group; every rank calls it.
 
     Args:
         path: the run directory.
         found: what to begin from, of this run or another.
         recipe: the resolved recipe, written to `recipe.yaml`.
-        sites: where this process stands.
+        groups: where this process stands.
 
     Returns:
-        What to begin from, of this run, whole on every site.
+        What to begin from, of this run, whole in every group.
 
     Raises:
         UserError: nothing can be written.
     """
-    skipped = sites.on_leaders(lambda: _open_here(path, found.skipped, recipe))[0]
-    if found.path is None or found.whole is None:
+    skipped = groups.on_leaders(lambda: _open_here(path, found.skipped, recipe))[0]
+    if found.path is None or found.plan is None:
         return Found(None, skipped)
     own = path / "checkpoints" / found.path.name
-    bring(found.whole, found.path, own, sites)
-    _bring_best(found.whole.state, found.path.parent, path, sites)
-    return Found(own, skipped, found.whole)
+    replicate(found.plan, found.path, own, groups)
+    _replicate_best(found.plan.state, found.path.parent, path, groups)
+    return Found(own, skipped, found.plan)
 
 
 def _open_here(path: Path, skipped: list[Damaged], recipe: str) -> list[Damaged]:
@@ -158,28 +158,28 @@ def _lock(path: Path) -> None:
 
 
 def _aside(damaged: Damaged) -> Damaged:
-    if not os.path.lexists(damaged.path):  # another site has it
+    if not os.path.lexists(damaged.path):  # another group has it
         return damaged
     return Damaged(set_aside(damaged), damaged.reason)
 
 
-def _find(path: Path, resume: Resume, sites: FileSystemGroups) -> Found:
+def _find(path: Path, resume: Resume, groups: FileSystemGroups) -> Found:
     if resume == "never":
-        sites.on_leaders(lambda: _must_be_new(path, "--resume auto"))
+        groups.on_leaders(lambda: _must_be_new(path, "--resume auto"))
         return Found(None, [])
     if resume == "auto":
-        found = newest(path, sites)
+        found = newest(path, groups)
         if found.path is None and found.skipped:
             raise UserError(
                 "no checkpoint is left to resume from: " + "; ".join(map(str, found.skipped))
             )
         return found
     named = Path(resume)
-    whole = look(named, sites)
-    if isinstance(whole, str):
-        raise UserError(f"--resume {resume}: not a valid checkpoint: {whole}.")
-    sites.on_leaders(lambda: _must_be_own_or_new(path, named))
-    return Found(named, [], whole)
+    plan = find_plan(named, groups)
+    if isinstance(plan, str):
+        raise UserError(f"--resume {resume}: not a valid checkpoint: {plan}.")
+    groups.on_leaders(lambda: _must_be_own_or_new(path, named))
+    return Found(named, [], plan)
 
 
 def _must_be_own_or_new(path: Path, named: Path) -> None:
@@ -195,14 +195,16 @@ def _must_be_new(path: Path, way_on: str) -> None:
         )
 
 
-def _bring_best(state: TrainerState, checkpoints: Path, run: Path, sites: FileSystemGroups) -> None:
-    """Bring the best checkpoint too, where it can be had."""
+def _replicate_best(
+    state: TrainerState, checkpoints: Path, run: Path, groups: FileSystemGroups
+) -> None:
+    """Replicate the best checkpoint too, where it can be had."""
     if state.best is None or state.best.step == state.step:
         return
     target = checkpoint_path(run, state.best.step)
-    whole = look(checkpoints / target.name, sites)
-    if isinstance(whole, Whole):
-        bring(whole, checkpoints / target.name, target, sites)
+    plan = find_plan(checkpoints / target.name, groups)
+    if isinstance(plan, RecoveryPlan):
+        replicate(plan, checkpoints / target.name, target, groups)
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

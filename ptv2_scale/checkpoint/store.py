@@ -1,6 +1,6 @@
 """Checkpoints: safetensors and JSON, published whole or not at all.
 
-A checkpoint is `RUN/checkpoints/step-00000500/`: a part per rank with the fp32 master values and
+A checkpoint is `RUN/checkpoints/step-00000500/`: a shard per rank with the fp32 master values and
 AdamW's moments of what is trained, `trainer.json` with the position of the run, and
 `manifest.json` with every file's size and sha256. A directory with a valid manifest is a
 checkpoint; anything else is not. Nothing in it is ever unpickled.
@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,12 @@ from ptv2_scale.checkpoint.file_systems import FileSystemGroups
 from ptv2_scale.checkpoint.manifest import (
     TRAINER,
     Stamp,
-    part_name,
+    shard_name,
     write_manifest,
     write_synced,
 )
-from ptv2_scale.checkpoint.shards import LocalPart, part_bytes
-from ptv2_scale.checkpoint.transaction import Attempt, building_path
+from ptv2_scale.checkpoint.shards import LocalShard, ShardFile
+from ptv2_scale.checkpoint.transaction import CheckpointTransaction, building_path
 from ptv2_scale.distributed.ranks import gather
 from ptv2_scale.runtime.atomic import sync
 from ptv2_scale.runtime.errors import UserError
@@ -89,29 +89,33 @@ def checkpoint_path(run: Path, step: int) -> Path:
     return run / "checkpoints" / f"step-{step:08d}"
 
 
-def save(run: Path, state: TrainerState, parts: list[LocalPart], sites: FileSystemGroups) -> Path:
-    """Publish a checkpoint, on every site the parts of its ranks; every rank calls it.
+def save(
+    run: Path, state: TrainerState, shards: Iterable[LocalShard], groups: FileSystemGroups
+) -> Path:
+    """Publish a checkpoint, in every group the shards of its ranks; every rank calls it.
 
     Args:
         run: the run directory.
         state: where the run stands.
-        parts: this rank's parts of what is trained.
-        sites: where this process stands.
+        shards: this rank's shards of what is trained.
+        groups: where this process stands.
 
     Raises:
         CheckpointNotWrittenError: on every rank, if one could not write; older checkpoints are
             untouched.
     """
     final = checkpoint_path(run, state.step)
-    building, ranks = building_path(final), sites.ranks
-    content, name = part_bytes(parts), part_name(ranks.rank, ranks.world)
-    sizes = zip(gather(len(content), ranks), sites.leader_of, strict=True)
-    needed = sum(size for size, leader in sizes if leader == sites.leader) + _SLACK
-    attempt = Attempt(final, needed, sites)
-    attempt.on_leaders(lambda: _begin(building, needed))
-    stamps = attempt.on_all(lambda: write_synced(building / name, content))
-    files = {part_name(rank, ranks.world): stamp for rank, stamp in enumerate(stamps)}
-    attempt.publish(lambda: _complete(building, state, files), lambda: _publish(building, final))
+    building, ranks = building_path(final), groups.ranks
+    content, name = ShardFile(shards), shard_name(ranks.rank, ranks.world)
+    sizes = zip(gather(content.nbytes, ranks), groups.leader_of, strict=True)
+    needed = sum(size for size, leader in sizes if leader == groups.leader) + _SLACK
+    transaction = CheckpointTransaction(final, needed, groups)
+    transaction.on_leaders(lambda: _begin(building, needed))
+    stamps = transaction.on_all(lambda: write_synced(building / name, content.pieces()))
+    files = {shard_name(rank, ranks.world): stamp for rank, stamp in enumerate(stamps)}
+    transaction.publish(
+        lambda: _complete(building, state, files), lambda: _publish(building, final)
+    )
     return final
 
 
@@ -128,7 +132,7 @@ def _begin(building: Path, needed: int) -> None:
 
 def _complete(building: Path, state: TrainerState, files: dict[str, Stamp]) -> None:
     text = json.dumps(asdict(state), indent=1)
-    trainer = write_synced(building / TRAINER, text.encode())
+    trainer = write_synced(building / TRAINER, [text.encode()])
     write_manifest(building, {**files, TRAINER: trainer})
     sync(building)
 

@@ -1,16 +1,16 @@
-"""An attempt to write a checkpoint: whatever rank it fails on, all ranks raise the same."""
+"""Writing a checkpoint on all ranks or on none: whatever rank fails, all ranks raise the same."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from ptv2_scale.checkpoint.file_systems import FileSystemGroups
-from ptv2_scale.distributed.ranks import gather
+from ptv2_scale.distributed.leaders import Outcome, first_problem, share_outcomes
 from ptv2_scale.runtime.errors import UserError
 
 T = TypeVar("T")
@@ -26,35 +26,35 @@ def building_path(final: Path) -> Path:
 
 
 def _nothing() -> None:
-    """What the other ranks do meanwhile."""
+    """What there is to undo of an action that leaves nothing."""
 
 
 @dataclass(frozen=True)
-class Attempt:
+class CheckpointTransaction:
     """Writing one checkpoint; every rank calls its methods, which raise on all ranks alike.
 
     Attributes:
-        final: where it is to be.
-        needed: bytes it takes on this site.
-        sites: where this process stands.
+        final: where the checkpoint is to be.
+        needed: bytes that it takes in this group's file system.
+        groups: where this process stands.
     """
 
     final: Path
     needed: int
-    sites: FileSystemGroups
+    groups: FileSystemGroups
 
     def on_leaders(self, action: Callable[[], None], undo: Callable[[], object] = _nothing) -> None:
-        """Act on each site's first rank; undo it where only others failed.
+        """Act on each group's leader; undo it where only others failed.
 
         Raises:
             CheckpointNotWrittenError: the file system refused it somewhere.
         """
-        own = action if self.sites.is_leader else _nothing
-        problems = self._problems(own)[1]
-        if any(problems) and self.sites.is_leader and problems[self.sites.ranks.rank] is None:
+        leads, rank = self.groups.is_leader, self.groups.ranks.rank
+        outcomes = self._share(action if leads else None)
+        if first_problem(outcomes) and leads and outcomes[rank].problem is None:
             with suppress(OSError):
                 undo()
-        self._raise_any(problems)
+        self._raise_any(outcomes)
 
     def on_all(self, action: Callable[[], T]) -> list[T]:
         """Act on every rank; every rank gets all results.
@@ -62,12 +62,12 @@ class Attempt:
         Raises:
             CheckpointNotWrittenError: see `on_leaders`.
         """
-        results, problems = self._problems(action)
-        self._raise_any(problems)
-        return results
+        outcomes = self._share(action)
+        self._raise_any(outcomes)
+        return [outcome.value for outcome in outcomes]  # type: ignore[misc]
 
     def publish(self, complete: Callable[[], None], rename: Callable[[], None]) -> None:
-        """Publish on all sites or on none.
+        """Publish in all groups or in none.
 
         Args:
             complete: writes what is missing yet, under the temporary name.
@@ -81,39 +81,33 @@ class Attempt:
             complete()
             rename()
 
-        if self.sites.several:
-            # No site publishes before all could.
+        if self.groups.several:
+            # No group publishes before all could.
             self.on_leaders(complete)
             self.on_leaders(rename, lambda: self.final.rename(building_path(self.final)))
         else:
             self.on_leaders(both)
 
-    def _problems(self, action: Callable[[], T]) -> tuple[list[T], list[str | None]]:
-        outcome: tuple[T | None, str | None]
-        try:
-            outcome = action(), None
-        except OSError as error:
-            outcome = None, self._problem(error)
-        outcomes = gather(outcome, self.sites.ranks)
-        return [result for result, _ in outcomes], [text for _, text in outcomes]  # type: ignore[misc]
+    def _share(self, action: Callable[[], T] | None) -> list[Outcome[T]]:
+        return share_outcomes(action, self.groups.ranks, OSError, self._problem)
 
     def _problem(self, error: OSError) -> str:
-        rank = self.sites.ranks.rank
-        where = f"rank {rank}" + (f" on {self.sites.hosts[rank]}" if self.sites.several else "")
+        rank = self.groups.ranks.rank
+        where = f"rank {rank}" + (f" on {self.groups.hosts[rank]}" if self.groups.several else "")
         return (
             f"{error.strerror or error} ({where}). It needs"
             f" {_size(self.needed)}{_free_text(self.final.parent)}"
         )
 
-    def _raise_any(self, problems: list[str | None]) -> None:
-        found = next((text for text in problems if text), None)
+    def _raise_any(self, outcomes: Sequence[Outcome[T]]) -> None:
+        found = first_problem(outcomes)
         if found is None:
             return
-        if self.sites.is_leader:
+        if self.groups.is_leader:
             shutil.rmtree(building_path(self.final), ignore_errors=True)
         raise CheckpointNotWrittenError(
             f"{self.final}: the checkpoint could not be written: {found}. Older checkpoints are"
-            " untouched. Make room or mend the file system and go on with --resume auto; with"
+            " untouched. Make room or fix the file system and go on with --resume auto; with"
             " checkpoint.on_error: go_on a run goes on without this checkpoint."
         )
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 import torch.distributed
-
-from ptv2_scale.runtime.errors import UserError
 
 T = TypeVar("T")
 
@@ -41,25 +38,6 @@ class RankContext:
     def first(self) -> bool:
         """Whether this is the rank that speaks and writes."""
         return self.rank == 0
-
-
-def on_first_rank(ranks: RankContext, action: Callable[[], T]) -> T:
-    """Run `action` on rank 0 and give every rank its result, or raise its UserError everywhere.
-
-    For what touches files that all ranks share: without this, a rank that found no mistake would
-    wait for ever for one that did.
-    """
-    outcome: list[tuple[T | None, str | None]] = [(None, None)]
-    if ranks.first:
-        try:
-            outcome = [(action(), None)]
-        except UserError as error:
-            outcome = [(None, str(error))]
-    torch.distributed.broadcast_object_list(outcome, src=0)
-    value, message = outcome[0]
-    if message is not None:
-        raise UserError(message)
-    return value  # type: ignore[return-value]
 
 
 def gather(value: T, ranks: RankContext) -> list[T]:

@@ -9,6 +9,7 @@ import torch
 
 from ptv2_scale.backbones.attention import enable_checkpointing
 from ptv2_scale.backbones.load import materialise
+from ptv2_scale.backbones.tensor_files import NamedTensors
 from ptv2_scale.config.deepspeed import check_deepspeed, complete, load_deepspeed
 from ptv2_scale.data.order import accumulation
 from ptv2_scale.distributed.ranks import RankContext
@@ -56,7 +57,8 @@ def start_engine(
     train = setup.config.train
     if (settings["zero_optimization"].get("offload_param") or {}).get("device") == "nvme":
         prepare_extensions((NVME,))
-    materialise(model, model_filler(setup, model, first_values(setup)), shards_for(settings, ranks))
+    fill = model_filler(setup, model, NamedTensors(first_values(setup)))
+    materialise(model, fill, shards_for(settings, ranks))
     if train.gradient_checkpointing and setup.method.trains_through_backbone:
         enable_checkpointing(model.backbone)
     optimizer = torch.optim.AdamW(

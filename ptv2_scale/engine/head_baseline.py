@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ptv2_scale.data.collate import Example
-from ptv2_scale.distributed.ranks import RankContext, on_first_rank
+from ptv2_scale.distributed.leaders import on_first_rank
+from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.inference.forward import by_rows, forward_all
 from ptv2_scale.model.prompted import PromptedOutput
 from ptv2_scale.model.setup import EncodedSplit, Setup, build_head

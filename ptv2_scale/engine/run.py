@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from ptv2_scale.backbones.weights import TensorFile
 from ptv2_scale.checkpoint.file_systems import find_file_systems
 from ptv2_scale.checkpoint.manager import CheckpointManager
 from ptv2_scale.checkpoint.manifest import damage
@@ -22,13 +23,15 @@ from ptv2_scale.checkpoint.store import (
     checkpoint_path,
 )
 from ptv2_scale.config import RunConfig, dump_recipe
+from ptv2_scale.distributed.leaders import on_first_rank
 from ptv2_scale.distributed.memory import peak_memory
-from ptv2_scale.distributed.ranks import RankContext, gather, on_first_rank, sum_over_ranks
+from ptv2_scale.distributed.ranks import RankContext, gather, sum_over_ranks
 from ptv2_scale.engine.build import deepspeed_config, start_engine
 from ptv2_scale.engine.head_baseline import score_head_alone
 from ptv2_scale.engine.loss_spikes import LossSpikeDetector
 from ptv2_scale.engine.reporting import NOT_FINITE, Reporter
-from ptv2_scale.engine.state import full_values, set_values
+from ptv2_scale.engine.state import EngineState, set_values
+from ptv2_scale.engine.trained_values import read_on_first_rank
 from ptv2_scale.engine.trainer import StepOutcome, Trainer
 from ptv2_scale.export.card import Card
 from ptv2_scale.export.native import write_export
@@ -98,13 +101,13 @@ class Run:
         # A recipe that cannot work on these ranks leaves no run directory behind.
         model = build_model(self._setup)
         settings = deepspeed_config(self._setup, model, ranks)
-        self._sites = find_file_systems(path, ranks)
+        self._groups = find_file_systems(path, ranks)
         self._found = self._open(resume)
         watch.attach(path)
         self._reporter = Reporter(path, ranks.first, config.trackers)
-        if self._sites.several:
-            names = ", ".join(self._sites.names)
-            self._reporter.say(f"no shared run directory: each of {names} keeps its ranks' parts")
+        if self._groups.several:
+            names = ", ".join(self._groups.names)
+            self._reporter.say(f"no shared run directory: each of {names} keeps its ranks' shards")
         for damaged in self._found.skipped:
             self._reporter.say(f"set aside a damaged checkpoint: {damaged}")
         report_progress("loading the backbone")
@@ -118,8 +121,8 @@ class Run:
             ranks,
         )
         self._spikes = LossSpikeDetector(config.train.spike)
-        self._keeper = CheckpointManager(
-            self._engine, path, config.checkpoint, self._sites, self._reporter
+        self._checkpoints = CheckpointManager(
+            EngineState(self._engine), path, config.checkpoint, self._groups, self._reporter.say
         )
 
     def _open(self, resume: Resume) -> Found:
@@ -127,10 +130,10 @@ class Run:
         # torchrun tells of a restart only on the host where a rank has failed.
         if "auto" in gather(resume, self._ranks):
             resume = "auto"
-        found = find_start(self._path, resume, config, fingerprint, self._sites)
+        found = find_start(self._path, resume, config, fingerprint, self._groups)
         if found.path is None:
-            self._sites.on_leaders(lambda: self._setup.method.check_start(self._setup.tokenizer))
-        return open_run(self._path, found, dump_recipe(config), self._sites)
+            self._groups.on_leaders(lambda: self._setup.method.check_start(self._setup.tokenizer))
+        return open_run(self._path, found, dump_recipe(config), self._groups)
 
     def train(self) -> Result:
         """Train to the end, and keep the best.
@@ -165,7 +168,7 @@ class Run:
         )
 
     def _resume(self, path: Path) -> TrainerState:
-        state = self._keeper.restore(path)
+        state = self._checkpoints.restore(path)
         if state.best and damage(checkpoint_path(self._path, state.best.step)):
             # Its best evaluation cannot be had any more; the next one counts as the best again.
             state = replace(state, best=None, without_gain=0)
@@ -221,7 +224,7 @@ class Run:
         return replace(state, step=step)
 
     def _roll_back(self, state: TrainerState) -> TrainerState:
-        before = self._keeper.restore(self._keeper.newest())
+        before = self._checkpoints.restore(self._checkpoints.newest())
         self._reporter.say(f"back to step {before.step}; step {state.skipped[-1]} is left out")
         self._reporter.record({"event": "resumed", "step": before.step})
         return replace(before, skipped=state.skipped)
@@ -303,7 +306,7 @@ class Run:
     def _save(self, state: TrainerState) -> bool:
         """Keep this step; False: it could not be, and the run goes on."""
         report_progress("saving a checkpoint", state.step)
-        return self._keeper.save(state)
+        return self._checkpoints.save(state)
 
     def _finish(self, state: TrainerState) -> Result:
         if state.best is None:
@@ -315,17 +318,21 @@ class Run:
                 " nothing to export."
             )
         if best.step != state.step:
-            self._keeper.restore(checkpoint_path(self._path, best.step))
-        values = full_values(self._engine)
+            self._checkpoints.restore(checkpoint_path(self._path, best.step))
         head_only = self._head_only() if self._config.train.head_only_baseline else None
         result = self._result(state, best, head_only)
-        on_first_rank(self._ranks, lambda: self._write(result, values))
+        report_progress("writing the export")
+        read_on_first_rank(self._engine, self._ranks, lambda trained: self._write(result, trained))
         return result
 
-    def _write(self, result: Result, values: dict[str, torch.Tensor]) -> None:
+    def _write(self, result: Result, trained: TensorFile) -> None:
         card = Card.of(self._setup, result.to_json())
-        write_export(self._path / "export", card, values, replace_existing=True)
-        (self._path / "result.json").write_text(json.dumps(result.to_json(), indent=1) + "\n")
+        write_export(self._path / "export", card, trained, replace_existing=True)
+        path = self._path / "result.json"
+        try:
+            path.write_text(json.dumps(result.to_json(), indent=1) + "\n")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written ({error.strerror}).") from None
 
     def _head_only(self) -> float:
         self._reporter.say("training a head alone on the frozen backbone, to compare")

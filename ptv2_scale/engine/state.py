@@ -2,7 +2,8 @@
 
 A trained tensor has an fp32 master copy and AdamW's two moments, cut flat over the ranks; the
 copy that computes may be bf16. Stage 3 and stages 1 and 2 cut differently; both are told as
-(name, first element, values), which any other number of ranks can read.
+(name, first element, values), which any other number of ranks can read. Nothing is copied whole:
+what is trained may be as large as the backbone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ptv2_scale.checkpoint.shards import LocalPart, Read
+from ptv2_scale.checkpoint.shards import LocalShard, Read
+from ptv2_scale.runtime.heartbeat import report_progress
+from ptv2_scale.runtime.pieces import ranges
+
+_KEPT_OF_GROUPS = ("lr", "weight_decay")
 
 
 def _inner_optimizer(engine: Any) -> torch.optim.Optimizer:
@@ -39,15 +44,19 @@ def _masters(engine: Any) -> list[Tensor]:
     return list(zero.single_partition_of_fp32_groups if stage3 is None else stage3)
 
 
-def local_parts(engine: Any) -> Iterator[LocalPart]:
-    """This rank's part of every trained tensor; ranks without a part of one leave it out."""
+def local_shards(engine: Any) -> Iterator[LocalShard]:
+    """This rank's shard of every trained tensor; ranks without a shard of one leave it out."""
     make_optimizer_state(engine)
     for name, parameter in engine.module.trained().items():
         located = _locate(engine, parameter)
         if located is not None:
             start, values = located
-            shape = tuple(getattr(parameter, "ds_shape", parameter.shape))
-            yield LocalPart(name, shape, start, values)
+            yield LocalShard(name, shape_of(parameter), start, values)
+
+
+def shape_of(parameter: Any) -> tuple[int, ...]:
+    """Shape of a whole parameter, sharded or not."""
+    return tuple(getattr(parameter, "ds_shape", parameter.shape))
 
 
 def _locate(engine: Any, parameter: Any) -> tuple[int, dict[str, Tensor]] | None:
@@ -82,19 +91,43 @@ def _locate_replicated(engine: Any, parameter: Any) -> tuple[int, dict[str, Tens
     return mapping.lp_fragment_address.start, values
 
 
-def restore(engine: Any, read: Read, steps: int) -> None:
+class EngineState:
+    """What an engine trains, for the checkpoints' `Trained`.
+
+    Args:
+        engine: DeepSpeed's, with a `PromptedModel`.
+    """
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    def shards(self) -> Iterator[LocalShard]:
+        """See `Trained`."""
+        return local_shards(self._engine)
+
+    def restore(self, read: Read, updates: int) -> None:
+        """See `Trained`."""
+        restore(self._engine, read, updates)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """See `Trained`."""
+        groups = self._engine.optimizer.param_groups
+        return [{key: group[key] for key in _KEPT_OF_GROUPS} for group in groups]
+
+
+def restore(engine: Any, read: Read, updates: int) -> None:
     """Put trained values and optimizer state into an engine, whoever wrote them.
 
     Args:
         engine: DeepSpeed's, with a `PromptedModel`.
         read: gives any flat range of any trained tensor.
-        steps: optimizer steps that led to them.
+        updates: optimizer steps that led to them.
     """
-    for part in local_parts(engine):
-        for kind, target in part.values.items():
-            target.copy_(read(part.name, kind, part.start, part.start + target.numel()))
+    for shard in local_shards(engine):
+        for kind in shard.values:
+            _set_master(shard, kind, read)
     for flat in _masters(engine):
-        _inner_optimizer(engine).state[flat]["step"].fill_(float(steps))
+        _inner_optimizer(engine).state[flat]["step"].fill_(float(updates))
     for name, parameter in engine.module.trained().items():
         _set_computing_copy(name, parameter, read)
 
@@ -105,41 +138,32 @@ def set_values(engine: Any, values: Mapping[str, Tensor]) -> None:
     def read(name: str, kind: str, start: int, stop: int) -> Tensor:
         return values[name].reshape(-1)[start:stop]
 
-    for part in local_parts(engine):
-        if part.name in values:
-            target = part.values["fp32"]
-            target.copy_(read(part.name, "fp32", part.start, part.start + target.numel()))
+    for shard in local_shards(engine):
+        if shard.name in values:
+            _set_master(shard, "fp32", read)
     for name, parameter in engine.module.trained().items():
         if name in values:
             _set_computing_copy(name, parameter, read)
 
 
+def _set_master(shard: LocalShard, kind: str, read: Read) -> None:
+    target, start = shard.values[kind], shard.start
+    for low, high in ranges(0, target.numel()):
+        report_progress("restoring a checkpoint")
+        target[low:high].copy_(read(shard.name, kind, start + low, start + high))
+
+
 def _set_computing_copy(name: str, parameter: Any, read: Read) -> None:
     """Set the (bf16) tensor that computes from the fp32 values `read` gives."""
     if not hasattr(parameter, "ds_id"):
-        parameter.data.view(-1).copy_(read(name, "fp32", 0, parameter.numel()))
-        return
-    # A gathered copy would hide the new values until it is next released.
-    parameter.partition()
-    start = parameter.ds_tensor.ds_numel * parameter.ds_zero_partition_rank
-    stop = min(start + parameter.ds_tensor.ds_numel, parameter.ds_numel)
-    if start < stop:
-        parameter.ds_tensor[: stop - start].copy_(read(name, "fp32", start, stop))
-    # hpZ's second copy is made anew from the first at the next gather.
-    parameter.ds_secondary_tensor = None
-
-
-def full_values(engine: Any) -> dict[str, Tensor]:
-    """Whole fp32 master values of everything that is trained, on the CPU of every rank."""
-    parts = {part.name: part for part in local_parts(engine)}
-    values: dict[str, Tensor] = {}
-    for name, parameter in engine.module.trained().items():
-        shape = torch.Size(getattr(parameter, "ds_shape", parameter.shape))
-        whole = torch.zeros(shape.numel(), dtype=torch.float32, device=engine.device)
-        part = parts.get(name)
-        if part is not None:
-            own = part.values["fp32"]
-            whole[part.start : part.start + own.numel()].copy_(own)
-        torch.distributed.all_reduce(whole)
-        values[name] = whole.view(shape).cpu()
-    return values
+        flat, start, count = parameter.data.view(-1), 0, parameter.numel()
+    else:
+        # A gathered copy would hide the new values until it is next released.
+        parameter.partition()
+        flat = parameter.ds_tensor
+        start = flat.ds_numel * parameter.ds_zero_partition_rank
+        count = min(flat.ds_numel, parameter.ds_numel - start)
+        # hpZ's second copy is made anew from the first at the next gather.
+        parameter.ds_secondary_tensor = None
+    for low, high in ranges(0, count):
+        flat[low:high].copy_(read(name, "fp32", start + low, start + high))

@@ -9,11 +9,11 @@ from ptv2_scale.checkpoint.file_systems import alone
 from ptv2_scale.checkpoint.manifest import damage
 from ptv2_scale.checkpoint.recovery import newest
 from ptv2_scale.checkpoint.resume import check_resumable
-from ptv2_scale.checkpoint.shards import Parts
+from ptv2_scale.checkpoint.shards import CheckpointShards, StoredValues
 from ptv2_scale.checkpoint.store import Best, checkpoint_path, read_state
 from ptv2_scale.config import load_recipe
 from ptv2_scale.export.card import CARD_FILE, Card, read_card
-from ptv2_scale.export.native import read_values, write_export
+from ptv2_scale.export.native import trained_tensors, write_export
 from ptv2_scale.export.older import result_of
 from ptv2_scale.model.setup import open_setup
 from ptv2_scale.runtime.errors import UserError
@@ -33,15 +33,14 @@ def export_run(source: Path, target: Path) -> None:
         UserError: there is no valid checkpoint, or the backbone has changed.
     """
     if (source / CARD_FILE).is_file():
-        write_export(target, read_card(source), read_values(source))
+        write_export(target, read_card(source), trained_tensors(source))
         return
     last = _newest(source)
     state = read_state(last)
     setup = open_setup(load_recipe(source / "recipe.yaml", []))
     check_resumable(state, setup.config, setup.fingerprint, last)
-    parts = Parts(_best(source, state.best, last))
-    values = {name: parts.whole(name) for name in parts.shapes()}
-    write_export(target, Card.of(setup, _result(source / "result.json")), values)
+    trained = StoredValues(CheckpointShards(_best(source, state.best, last)))
+    write_export(target, Card.of(setup, _result(source / "result.json")), trained)
 
 
 def _newest(run: Path) -> Path:

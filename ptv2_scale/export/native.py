@@ -1,52 +1,84 @@
-"""What a user takes away: trained tensors as safetensors, a JSON card, a model card for people."""
+"""What a user takes away: trained tensors as safetensors, a JSON card, a model card for people.
+
+Tensors may be of any size: they are written and read in ranges.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from safetensors.torch import save_file
-from torch import Tensor
+import torch
 
-from ptv2_scale.backbones.tensor_files import read_tensors
+from ptv2_scale.backbones.tensor_files import Tensors
+from ptv2_scale.backbones.weights import SafetensorsFile, TensorFile
+from ptv2_scale.config import RunConfig
 from ptv2_scale.export.card import CARD_FILE, Card, export_folder, model_card, read_card
-from ptv2_scale.methods.base import PROMPT_FILE
+from ptv2_scale.methods.base import PROMPT_FILE, Method
 from ptv2_scale.methods.registry import method_type
 from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.safetensors_writer import SafetensorsLayout, TensorEntry
+
+_HEAD = "head."
 
 
 def write_export(
-    folder: Path, card: Card, values: Mapping[str, Tensor], *, replace_existing: bool = False
+    folder: Path, card: Card, trained: TensorFile, *, replace_existing: bool = False
 ) -> None:
     """Write an export.
 
     Args:
         folder: made here; must not exist unless `replace_existing`.
         card: about it.
-        values: trained tensors by their name in `PromptedModel`, whole, fp32.
+        trained: trained tensors by their name in `PromptedModel`, fp32.
         replace_existing: a run's own export/ is made anew when the run is finished again.
 
     Raises:
-        UserError: the folder exists.
+        UserError: the folder exists, or cannot be written.
     """
-    building = begin_folder(folder, replace_existing)
-    tensors = exported_tensors(card, values)
-    save_file(
-        {name: value.detach().contiguous() for name, value in tensors.items()},
-        building / PROMPT_FILE,
-        metadata={"format": "pt"},
-    )
-    (building / CARD_FILE).write_text(json.dumps(asdict(card), indent=1) + "\n")
-    (building / "README.md").write_text(model_card(card))
-    finish_folder(building, folder)
+    with published(folder, replace_existing) as building:
+        head, rest = _apart(trained)
+        tensors = head.beside(_method(card.config()).to_export(rest))
+        write_tensors(building / PROMPT_FILE, tensors)
+        (building / CARD_FILE).write_text(json.dumps(asdict(card), indent=1) + "\n")
+        (building / "README.md").write_text(model_card(card))
 
 
-def begin_folder(folder: Path, replace_existing: bool) -> Path:
-    """The folder beside `folder` in which an export is made; UserError if that exists."""
+def trained_tensors(folder: Path) -> TensorFile:
+    """Trained tensors of an export by their name in `PromptedModel`, an MLP folded in.
+
+    Raises:
+        UserError: there is no export, or its file of tensors cannot be read.
+    """
+    card = read_card(folder)
+    head, rest = _apart(SafetensorsFile(export_folder(folder) / PROMPT_FILE))
+    return head.beside(_method(card.config()).from_export(rest))
+
+
+def _method(config: RunConfig) -> type[Method]:
+    return method_type(config.prompt)
+
+
+def _apart(tensors: TensorFile) -> tuple[Tensors, Tensors]:
+    """Those of the head, and the rest."""
+    names = tensors.names()
+    head = [name for name in names if name.startswith(_HEAD)]
+    rest = [name for name in names if not name.startswith(_HEAD)]
+    return Tensors.of(tensors, head), Tensors.of(tensors, rest)
+
+
+@contextmanager
+def published(folder: Path, replace_existing: bool = False) -> Iterator[Path]:
+    """A folder to be filled, which takes the place of `folder` when the block ends without error.
+
+    Raises:
+        UserError: the folder exists, or cannot be written.
+    """
     # A link counts, wherever it leads to: what it names is not ours to replace.
     if os.path.islink(folder) or (os.path.lexists(folder) and not replace_existing):
         raise UserError(f"{folder}: exists already, and nothing is overwritten. Name another one.")
@@ -55,32 +87,31 @@ def begin_folder(folder: Path, replace_existing: bool) -> Path:
         if os.path.lexists(building):
             shutil.rmtree(building)  # raises for a link
         building.mkdir(parents=True)
+        yield building
+        if folder.exists():
+            shutil.rmtree(folder)
+        building.rename(folder)
     except OSError as error:
+        shutil.rmtree(building, ignore_errors=True)
         raise UserError(f"{folder}: cannot be written ({error.strerror or error}).") from None
-    return building
 
 
-def finish_folder(building: Path, folder: Path) -> None:
-    """Give a finished export its name."""
-    if folder.exists():
-        shutil.rmtree(folder)
-    building.rename(folder)
+def write_tensors(path: Path, tensors: TensorFile) -> None:
+    """Write a safetensors file of fp32 values, as safetensors' own writer would.
 
+    Args:
+        path: the file, which must not exist.
+        tensors: what is to be in it, of any size.
 
-def exported_tensors(card: Card, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors of an export, from trained ones by their name in `PromptedModel`."""
-    head, rest = _apart(values)
-    return {**head, **method_type(card.config().prompt).to_export(rest)}
+    Raises:
+        OSError: it cannot be written.
+    """
 
+    def read(name: str, start: int, stop: int) -> memoryview:
+        piece = tensors.read(name, start, stop).float().contiguous()
+        return piece.view(torch.uint8).numpy().data
 
-def read_values(folder: Path) -> dict[str, Tensor]:
-    """Trained tensors of an export by their name in `PromptedModel`, an MLP folded in."""
-    card = read_card(folder)
-    head, rest = _apart(read_tensors(export_folder(folder) / PROMPT_FILE))
-    return {**head, **method_type(card.config().prompt).from_export(rest)}
-
-
-def _apart(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Those of the head, and the rest."""
-    head = {name: value for name, value in tensors.items() if name.startswith("head.")}
-    return head, {name: value for name, value in tensors.items() if name not in head}
+    entries = (TensorEntry(name, "F32", tensors.shape(name)) for name in sorted(tensors.names()))
+    with path.open("xb") as file:
+        for piece in SafetensorsLayout(tuple(entries)).pieces(read):
+            file.write(piece)

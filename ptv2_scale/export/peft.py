@@ -8,8 +8,10 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ptv2_scale.backbones.tensor_files import read_whole
+from ptv2_scale.backbones.weights import TensorFile
 from ptv2_scale.export.card import Card, export_folder, model_card, read_card
-from ptv2_scale.export.native import begin_folder, finish_folder, read_values
+from ptv2_scale.export.native import published, trained_tensors
 from ptv2_scale.methods.base import PROMPT_FILE, PeftFiles
 from ptv2_scale.methods.registry import method_type
 from ptv2_scale.runtime.errors import UserError
@@ -28,11 +30,10 @@ def export_peft(source: Path, folder: Path) -> None:
     files = _files(card, export_folder(source) / PROMPT_FILE)
     if isinstance(files, str):
         raise UserError(f"{source}: PEFT's PREFIX_TUNING cannot express this export: {files}.")
-    head = _transformers_head(card, read_values(source))
-    building = begin_folder(folder, replace_existing=False)
-    _write(building, files, head, card)
-    (building / "README.md").write_text(model_card(card))
-    finish_folder(building, folder)
+    head = _transformers_head(card, trained_tensors(source))
+    with published(folder) as building:
+        _write(building, files, head, card)
+        (building / "README.md").write_text(model_card(card))
 
 
 def _files(card: Card, file: Path) -> PeftFiles | str:
@@ -55,11 +56,11 @@ def _refusal(card: Card, task_type: str | None) -> str | None:
     return None
 
 
-def _transformers_head(card: Card, values: dict[str, Tensor]) -> dict[str, Tensor]:
+def _transformers_head(card: Card, trained: TensorFile) -> dict[str, Tensor]:
     stem = _HEAD_STEMS[card.head]
     return {
-        stem + name.removeprefix("head."): value
-        for name, value in values.items()
+        stem + name.removeprefix("head."): read_whole(trained, name)
+        for name in trained.names()
         if name.startswith("head.")
     }
 

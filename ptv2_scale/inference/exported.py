@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
+from ptv2_scale.backbones.weights import TensorFile
 from ptv2_scale.config import override
 from ptv2_scale.export.card import Card, read_card
-from ptv2_scale.export.native import read_values
+from ptv2_scale.export.native import trained_tensors
 from ptv2_scale.model.setup import Setup, build_model, open_setup
 from ptv2_scale.runtime.errors import UserError
 
@@ -23,13 +22,13 @@ class Export:
         name: name of its folder.
         card: about it.
         setup: its recipe, with the backbone it is to run on.
-        values: its trained tensors by name in `PromptedModel`.
+        trained: its trained tensors by name in `PromptedModel`.
     """
 
     name: str
     card: Card
     setup: Setup
-    values: Mapping[str, Tensor]
+    trained: TensorFile
 
 
 def open_export(folder: Path, backbone: str | None = None, overrides: Sequence[str] = ()) -> Export:
@@ -54,15 +53,15 @@ def open_export(folder: Path, backbone: str | None = None, overrides: Sequence[s
             f"{folder}: was trained on another backbone (fingerprint {card.fingerprint[:12]};"
             f" '{config.backbone.name}' has {setup.fingerprint[:12]})."
         )
-    values = read_values(folder)
-    _check_values(folder, setup, values)
-    return Export(folder.resolve().name, card, setup, values)
+    trained = trained_tensors(folder)
+    _check_shapes(folder, setup, trained)
+    return Export(folder.resolve().name, card, setup, trained)
 
 
-def _check_values(folder: Path, setup: Setup, values: Mapping[str, Tensor]) -> None:
-    trained = build_model(setup).trained()
-    expected = {name: list(value.shape) for name, value in trained.items()}
-    found = {name: list(value.shape) for name, value in values.items()}
+def _check_shapes(folder: Path, setup: Setup, trained: TensorFile) -> None:
+    wanted = build_model(setup).trained()
+    expected = {name: list(value.shape) for name, value in wanted.items()}
+    found = {name: list(trained.shape(name)) for name in trained.names()}
     wrong = sorted(
         name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
     )

@@ -35,6 +35,6 @@ def load_prompted(
     name = backbone if loaded is None else loaded.config.name_or_path
     export = open_export(Path(source), None if not name else str(name))
     model = build_model(export.setup, loaded)
-    fill = model_filler(export.setup, model, dict(export.values))
+    fill = model_filler(export.setup, model, export.trained)
     materialise(model, fill, Unsharded(torch.device(device)))
     return model.to(device).requires_grad_(False).eval()

@@ -154,7 +154,7 @@ def _check_same_backbone(exports: Sequence[Export]) -> None:
 
 def _filler(models: Sequence[PromptedModel], exports: Sequence[Export]) -> Fill:
     fillers = [
-        model_filler(export.setup, model, dict(export.values))
+        model_filler(export.setup, model, export.trained)
         for model, export in zip(models, exports, strict=True)
     ]
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ptv2_scale.backbones.family import Config, Family
+from ptv2_scale.backbones.tensor_files import Tensors
 from ptv2_scale.methods.room import check_room
 
 PROMPT_FILE = "prompt.safetensors"  # the tensors of an export
@@ -172,14 +173,14 @@ class Method:
         return {}
 
     @classmethod
-    def to_export(cls, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def to_export(cls, trained: Tensors) -> Tensors:
         """Tensors of an export, from all that is trained but the head, by name in the model."""
-        return dict(values)
+        return trained
 
     @classmethod
-    def from_export(cls, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def from_export(cls, tensors: Tensors) -> Tensors:
         """What is trained but the head, by name in the model, from the tensors of an export."""
-        return dict(tensors)
+        return tensors
 
     @classmethod
     def to_peft(cls, section: Any, facts: Mapping[str, Any], file: Path) -> PeftFiles | str:

@@ -23,6 +23,7 @@ from ptv2_scale.backbones.load import (
 )
 from ptv2_scale.backbones.presets import is_preset, open_preset
 from ptv2_scale.backbones.tokenizers import load_tokenizer
+from ptv2_scale.backbones.weights import TensorFile
 from ptv2_scale.config import RunConfig
 from ptv2_scale.data.collate import Example, Padding
 from ptv2_scale.data.formats import Row
@@ -166,13 +167,14 @@ def first_values(setup: Setup) -> dict[str, Tensor]:
     return values
 
 
-def model_filler(setup: Setup, model: PromptedModel, trained: dict[str, Tensor]) -> Fill:
+def model_filler(setup: Setup, model: PromptedModel, trained: TensorFile) -> Fill:
     """All that `trained` names from there, the rest of the backbone from its files."""
     from_files = weight_filler(setup.files, model.backbone)
+    known = set(trained.names())
 
     def fill(names: Sequence[str], start: int, target: Tensor) -> None:
-        if names[0] in trained:
-            target.copy_(trained[names[0]].reshape(-1)[start : start + target.numel()])
+        if names[0] in known:
+            target.copy_(trained.read(names[0], start, start + target.numel()))
         else:
             from_files([names[0].removeprefix("backbone.")], start, target)
 

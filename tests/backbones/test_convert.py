@@ -19,11 +19,10 @@ from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
 from ptv2_scale.backbones import convert as convert_module
-from ptv2_scale.backbones import safetensors_writer
 from ptv2_scale.backbones.convert import Conversion, convert
 from ptv2_scale.backbones.load import load_backbone
 from ptv2_scale.cli import main
-from ptv2_scale.runtime import atomic
+from ptv2_scale.runtime import atomic, pieces
 from ptv2_scale.runtime.errors import UserError
 
 SMALL = 20_000  # bytes of a shard: several shards of a tiny backbone
@@ -156,7 +155,7 @@ def test_killed_again_and_again_it_ends_with_the_same_bytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed after every third piece, shards half written among them; finished ones are kept."""
-    monkeypatch.setattr(safetensors_writer, "_PIECE", 700)
+    monkeypatch.setattr(pieces, "PIECE", 700)
     folder = publish_bin("t5", tmp_path / "in", "old")
     conversion = Conversion(folder, shard_bytes=8_000)
     convert(conversion, tmp_path / "unbroken")
@@ -299,7 +298,7 @@ def test_memory_is_bounded(form: str, tmp_path: Path, monkeypatch: pytest.Monkey
     """A file of 192 MiB with a tensor of 128; the pieces are made smaller than they are in use."""
     (tmp_path / "config.json").write_text("{}")
     save_bin({"a": torch.ones(1 << 25), "b": torch.ones(1 << 24)}, tmp_path, form)
-    monkeypatch.setattr(safetensors_writer, "_PIECE", 1 << 20)
+    monkeypatch.setattr(pieces, "PIECE", 1 << 20)
     monkeypatch.setattr(convert_module, "_REOPEN_BYTES", 1 << 24)
     out = tmp_path / "out"
 

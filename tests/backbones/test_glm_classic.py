@@ -21,6 +21,7 @@ from ptv2_scale.backbones.families.glm_classic import GLM_CLASSIC
 from ptv2_scale.backbones.family import attention_modules
 from ptv2_scale.backbones.glm_classic.model import eager_attention
 from ptv2_scale.backbones.load import Unsharded, materialise
+from ptv2_scale.backbones.tensor_files import NamedTensors
 from ptv2_scale.config import Prefix as PrefixConfig
 from ptv2_scale.methods.prefix.encoder import check_room
 from ptv2_scale.model.setup import build_model, first_values, model_filler
@@ -208,7 +209,7 @@ def test_a_head_reads_cls_as_published(tmp_path: Path) -> None:
     folder = published_glm.save(tmp_path)
     setup = fake_setup(folder)
     model = build_model(setup)
-    materialise(model, model_filler(setup, model, first_values(setup)), Unsharded())
+    materialise(model, model_filler(setup, model, NamedTensors(first_values(setup))), Unsharded())
     input_ids, _ = texts()
     counted = torch.tensor([[*range(9)], [0] * 4 + [*range(5)], [*range(3)] + [0] * 6])
     positions = torch.stack((counted, torch.zeros_like(counted)), dim=1)

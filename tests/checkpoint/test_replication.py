@@ -1,4 +1,4 @@
-"""Hosts without a shared file system: each keeps its parts, and together they have all of them."""
+"""Hosts without a shared file system: each keeps its shards, and together they have all of them."""
 
 from __future__ import annotations
 
@@ -15,76 +15,77 @@ import ranks
 from private_hosts import Hosts
 from tiny import write_recipe
 
-from ptv2_scale.checkpoint.manifest import MISSING, TRAINER, Manifest, Stamp, part_name
-from ptv2_scale.checkpoint.recovery import Copy, Whole, judge
+from ptv2_scale.checkpoint.manifest import MISSING, TRAINER, Manifest, Stamp, shard_name
+from ptv2_scale.checkpoint.recovery import GroupInventory, RecoveryPlan, plan_recovery
 from ptv2_scale.checkpoint.store import TrainerState
 
-WORKER = Path(__file__).with_name("sites_worker.py")
+WORKER = Path(__file__).with_name("groups_worker.py")
 NAMES = ["node1", "node2", "node3"]
-PARTS = [part_name(rank, 3) for rank in range(3)]
+SHARDS = [shard_name(rank, 3) for rank in range(3)]
 STATE = TrainerState(step=8, world=3, hosts=tuple(NAMES))
 
 
 def manifest(content: str = "0") -> Manifest:
-    return Manifest(1, {name: Stamp(1, content * 64) for name in (*PARTS, TRAINER)})
+    return Manifest(1, {name: Stamp(1, content * 64) for name in (*SHARDS, TRAINER)})
 
 
-def copy(*held: int, content: str = "0", harmed: str | None = None) -> Copy:
-    """A site's copy with some of the parts; one of them is perhaps not as it was."""
-    wrong = {name: MISSING for rank, name in enumerate(PARTS) if rank not in held}
+def having(*held: int, content: str = "0", harmed: str | None = None) -> GroupInventory:
+    """What a group has, some of the shards; one of them is perhaps not as it was."""
+    wrong = {name: MISSING for rank, name in enumerate(SHARDS) if rank not in held}
     if harmed is not None:
         wrong[harmed] = "has 5 bytes instead of 9"
-    return Copy(manifest(content), wrong, STATE)
+    return GroupInventory(manifest(content), wrong, STATE)
 
 
-def test_each_site_sends_what_only_it_has() -> None:
-    whole = judge([copy(0), copy(1), copy(2)], NAMES, NAMES)
-    assert isinstance(whole, Whole)
-    assert whole.senders == {PARTS[0]: 0, PARTS[1]: 1, PARTS[2]: 2}
-    assert [sorted(names) for names in whole.lacking] == [PARTS[1:], PARTS[::2], PARTS[:2]]
+def test_each_group_sends_what_only_it_has() -> None:
+    plan = plan_recovery([having(0), having(1), having(2)], NAMES, NAMES)
+    assert isinstance(plan, RecoveryPlan)
+    assert plan.senders == {SHARDS[0]: 0, SHARDS[1]: 1, SHARDS[2]: 2}
+    assert [sorted(names) for names in plan.lacking] == [SHARDS[1:], SHARDS[::2], SHARDS[:2]]
 
 
 def test_what_all_have_is_not_sent() -> None:
-    whole = judge([copy(0, 1, 2), copy(0, 1, 2)], NAMES[:2], NAMES[:2])
-    assert isinstance(whole, Whole)
-    assert whole.senders == {}
+    plan = plan_recovery([having(0, 1, 2), having(0, 1, 2)], NAMES[:2], NAMES[:2])
+    assert isinstance(plan, RecoveryPlan)
+    assert plan.senders == {}
 
 
-def test_a_site_without_anything_gets_everything() -> None:
-    whole = judge([None, copy(0, 1), copy(1, 2)], NAMES, NAMES)
-    assert isinstance(whole, Whole)
-    assert whole.senders == {PARTS[0]: 1, PARTS[1]: 1, PARTS[2]: 2, TRAINER: 1}
-    assert whole.lacking[0] == {*PARTS, TRAINER}
+def test_a_group_without_anything_gets_everything() -> None:
+    plan = plan_recovery([None, having(0, 1), having(1, 2)], NAMES, NAMES)
+    assert isinstance(plan, RecoveryPlan)
+    assert plan.senders == {SHARDS[0]: 1, SHARDS[1]: 1, SHARDS[2]: 2, TRAINER: 1}
+    assert plan.lacking[0] == {*SHARDS, TRAINER}
 
 
-def test_a_damaged_part_comes_from_a_site_that_has_it_undamaged() -> None:
-    whole = judge([copy(0, 1, 2, harmed=PARTS[1]), copy(1)], NAMES[:2], NAMES[:2])
-    assert isinstance(whole, Whole)
-    assert whole.senders[PARTS[1]] == 1
-    assert PARTS[1] in whole.lacking[0]
+def test_a_damaged_shard_comes_from_a_group_that_has_it_undamaged() -> None:
+    plan = plan_recovery([having(0, 1, 2, harmed=SHARDS[1]), having(1)], NAMES[:2], NAMES[:2])
+    assert isinstance(plan, RecoveryPlan)
+    assert plan.senders[SHARDS[1]] == 1
+    assert SHARDS[1] in plan.lacking[0]
 
 
-def test_sites_with_another_checkpoint_of_the_step_get_this_one() -> None:
-    whole = judge([copy(0), copy(0, 1, 2, content="1"), copy(1)], NAMES, NAMES)
-    assert isinstance(whole, Whole)
-    assert whole.manifest == manifest("1")
-    assert whole.lacking[0] == whole.lacking[2] == {*PARTS, TRAINER}
+def test_groups_with_another_checkpoint_of_the_step_get_this_one() -> None:
+    plan = plan_recovery([having(0), having(0, 1, 2, content="1"), having(1)], NAMES, NAMES)
+    assert isinstance(plan, RecoveryPlan)
+    assert plan.manifest == manifest("1")
+    assert plan.lacking[0] == plan.lacking[2] == {*SHARDS, TRAINER}
 
 
 @pytest.mark.parametrize(
-    ("copies", "said"),
+    ("inventories", "said"),
     [
-        ([copy(0), None, copy(2)],
-         f"{PARTS[1]} is on none of the hosts node1, node2, node3; node2 wrote it"),
-        ([copy(0), copy(1, harmed=PARTS[1]), copy(2)],
-         f"{PARTS[1]} has 5 bytes instead of 9 on node2, and no other host has it; node2 wrote it"),
-        ([None, Copy(None, {"manifest.json": "manifest.json cannot be read (x)"}), None],
+        ([having(0), None, having(2)],
+         f"{SHARDS[1]} is on none of the hosts node1, node2, node3; node2 wrote it"),
+        ([having(0), having(1, harmed=SHARDS[1]), having(2)],
+         f"{SHARDS[1]} has 5 bytes instead of 9 on node2, and no other host has it;"
+         " node2 wrote it"),
+        ([None, GroupInventory(None, {"manifest.json": "manifest.json cannot be read (x)"}), None],
          "manifest.json cannot be read (x) on node2"),
         ([None, None, None], "there is no such directory"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_had_is_named(copies: list[Copy | None], said: str) -> None:
-    assert judge(copies, NAMES, NAMES) == said
+def test_what_cannot_be_had_is_named(inventories: list[GroupInventory | None], said: str) -> None:
+    assert plan_recovery(inventories, NAMES, NAMES) == said
 
 
 class Workers:
@@ -120,7 +121,7 @@ class Workers:
 
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
-    folder = tmp_path_factory.mktemp("sites")
+    folder = tmp_path_factory.mktemp("groups")
     hosts = Hosts(folder, 3)
     workers = Workers(hosts, write_recipe(folder))
     yield workers
@@ -131,7 +132,7 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
 
 @pytest.fixture
 def begun(workers: Workers) -> Workers:
-    """Steps 4 and 8 saved, each host with its own parts only."""
+    """Steps 4 and 8 saved, each host with its own shards only."""
     for number in (1, 2, 3):
         shutil.rmtree(workers.hosts.disk(number) / "run", ignore_errors=True)
     assert workers.all(resume="never")["value"]["path"] is None
@@ -145,7 +146,7 @@ ALL = [["00000", "00001", "00002", "00003"]] * 3
 EIGHT = "step-00000008"
 
 
-def test_each_host_keeps_its_parts_and_a_resume_brings_them_together(begun: Workers) -> None:
+def test_each_host_keeps_its_shards_and_a_resume_replicates_them(begun: Workers) -> None:
     assert begun.files(8) == OWN
     manifests = {(begun.hosts.checkpoint(n, 8) / "manifest.json").read_bytes() for n in (1, 2, 3)}
     assert len(manifests) == 1
@@ -169,7 +170,7 @@ def test_a_part_that_no_host_has_is_named_and_the_step_before_taken(begun: Worke
         assert begun.hosts.checkpoint(number, 8).with_name(f"{EIGHT}.damaged").is_dir()
 
 
-def test_a_lost_disk_ends_a_run_whose_parts_were_only_there(begun: Workers) -> None:
+def test_a_lost_disk_ends_a_run_whose_shards_were_only_there(begun: Workers) -> None:
     shutil.rmtree(begun.hosts.disk(3) / "run")
     said = begun.error(resume="auto")
     assert "no checkpoint is left to resume from" in said
@@ -189,7 +190,7 @@ def test_a_lost_disk_is_filled_again_by_the_others(begun: Workers) -> None:
     assert begun.files(8) == ALL
 
 
-def test_a_damaged_part_is_replaced(begun: Workers) -> None:
+def test_a_damaged_shard_is_replaced(begun: Workers) -> None:
     begun.all(resume="auto")
     path = begun.hosts.checkpoint(3, 8) / "part-00000-of-00004.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
@@ -260,15 +261,15 @@ def test_pruning_is_done_on_every_host(begun: Workers) -> None:
     assert begun.files(8) == OWN
 
 
-def test_hosts_that_see_the_same_directory_are_one_site(workers: Workers, tmp_path: Path) -> None:
+def test_hosts_that_see_the_same_directory_are_one_group(workers: Workers, tmp_path: Path) -> None:
     hosts = workers.hosts
-    assert workers.all(sites=str(tmp_path / "not" / "there" / "yet"))["value"] == [0, 0, 0, 0]
-    assert workers.all(sites=str(hosts.own / "any"))["value"] == [0, 0, 2, 3]
+    assert workers.all(groups=str(tmp_path / "not" / "there" / "yet"))["value"] == [0, 0, 0, 0]
+    assert workers.all(groups=str(hosts.own / "any"))["value"] == [0, 0, 2, 3]
     for number in (1, 2, 3):
         hosts.sh(number, "mkdir", str(hosts.own / "mixed"))
     for number in (2, 3):
         hosts.sh(number, "mount", "--bind", str(tmp_path), str(hosts.own / "mixed"))
-    assert workers.all(sites=str(hosts.own / "mixed" / "run"))["value"] == [0, 0, 2, 2]
+    assert workers.all(groups=str(hosts.own / "mixed" / "run"))["value"] == [0, 0, 2, 2]
     for number in (2, 3):
         hosts.sh(number, "umount", str(hosts.own / "mixed"))
     assert not list(tmp_path.iterdir()), "marks are taken away"
@@ -280,7 +281,7 @@ def test_a_host_where_nothing_can_be_written_is_named(workers: Workers) -> None:
     for number in (1, 2, 3):
         hosts.sh(number, "mkdir", str(place))
     hosts.sh(3, "mount", "-t", "tmpfs", "-o", "ro", "own", str(place))
-    said = workers.error(sites=str(place / "run"))
+    said = workers.error(groups=str(place / "run"))
     hosts.sh(3, "umount", str(place))
     assert said == f"node3: {place}: cannot be written (Read-only file system)."
     assert not list(hosts.disk(1).rglob(".ptv2-scale-*"))

@@ -16,16 +16,16 @@ from ptv2_scale.checkpoint.file_systems import alone
 from ptv2_scale.checkpoint.manifest import Stamp, damage, write_manifest
 from ptv2_scale.checkpoint.recovery import Found, newest
 from ptv2_scale.checkpoint.resume import open_run
-from ptv2_scale.checkpoint.shards import KINDS, LocalPart, Parts
+from ptv2_scale.checkpoint.shards import KINDS, CheckpointShards, LocalShard
 from ptv2_scale.checkpoint.store import Best, TrainerState
 from ptv2_scale.checkpoint.transaction import CheckpointNotWrittenError
 from ptv2_scale.runtime.errors import UserError
 
 
-def parts(seed: int = 0) -> list[LocalPart]:
+def shards(seed: int = 0) -> list[LocalShard]:
     generator = torch.Generator().manual_seed(seed)
     return [
-        LocalPart(name, shape, 0, {
+        LocalShard(name, shape, 0, {
             kind: torch.randn(torch.Size(shape).numel(), generator=generator) for kind in KINDS
         })
         for name, shape in (("prefix_encoder.table", (3, 8)), ("head.out_proj.bias", (3,)))
@@ -34,7 +34,7 @@ def parts(seed: int = 0) -> list[LocalPart]:
 
 def save(run: Path, step: int, best: Best | None = None) -> Path:
     (run / "checkpoints").mkdir(exist_ok=True)
-    return checkpoint.save(run, TrainerState(step=step, best=best), parts(step), alone())
+    return checkpoint.save(run, TrainerState(step=step, best=best), shards(step), alone())
 
 
 def test_what_was_saved_is_read_back(tmp_path: Path) -> None:
@@ -42,11 +42,11 @@ def test_what_was_saved_is_read_back(tmp_path: Path) -> None:
     assert folder == tmp_path / "checkpoints" / "step-00000500"
     assert damage(folder) is None
     assert checkpoint.read_state(folder) == TrainerState(step=500, best=Best(400, 0.75))
-    stored = Parts(folder)
-    for part in parts(500):
-        for kind, values in part.values.items():
-            assert torch.equal(stored.read(part.name, kind, 0, values.numel()), values)
-        assert torch.equal(stored.whole(part.name), part.values["fp32"].view(part.shape))
+    stored = CheckpointShards(folder)
+    for shard in shards(500):
+        for kind, values in shard.values.items():
+            assert torch.equal(stored.read(shard.name, kind, 0, values.numel()), values)
+        assert torch.equal(stored.whole(shard.name), shard.values["fp32"].view(shard.shape))
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [folder.name]
 
 
@@ -89,7 +89,7 @@ def test_a_file_in_the_way_is_a_message_and_older_checkpoints_stay(tmp_path: Pat
 
 
 def vouch_for(folder: Path) -> None:
-    """Write a manifest of parts that a test has made by itself."""
+    """Write a manifest of shards that a test has made by itself."""
     (folder / "trainer.json").write_text("{}")
     write_manifest(folder, {path.name: Stamp(0, "0" * 64) for path in folder.iterdir()})
 
@@ -110,7 +110,7 @@ def test_any_cut_over_ranks_is_read_as_the_whole(
     vouch_for(folder)
     low = data.draw(st.integers(0, numel))
     high = data.draw(st.integers(low, numel))
-    assert torch.equal(Parts(folder).read("x", "fp32", low, high), values[low:high])
+    assert torch.equal(CheckpointShards(folder).read("x", "fp32", low, high), values[low:high])
 
 
 def test_a_missing_piece_is_an_error(tmp_path: Path) -> None:
@@ -120,8 +120,8 @@ def test_a_missing_piece_is_an_error(tmp_path: Path) -> None:
     )
     save_file({}, tmp_path / "part-00001-of-00002.safetensors", {"parts": "{}"})
     vouch_for(tmp_path)
-    with pytest.raises(UserError, match="x has elements that no part holds"):
-        Parts(tmp_path).whole("x")
+    with pytest.raises(UserError, match="x has elements that no shard holds"):
+        CheckpointShards(tmp_path).whole("x")
 
 
 @pytest.mark.parametrize("name", ["recipe.yaml", "checkpoints", "metrics.jsonl"])

@@ -16,6 +16,7 @@ from fake_setup import fake_setup
 from tiny import batch_of
 
 from ptv2_scale.backbones.load import Unsharded, materialise
+from ptv2_scale.backbones.tensor_files import NamedTensors
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine.build import build_engine
 from ptv2_scale.engine.join import start, stop
@@ -43,7 +44,7 @@ def plain_gradients(setup: Setup) -> dict[str, torch.Tensor]:
     config = setup.config.model_copy(update={"backbone": section})
     whole = Setup(config, setup.files, None, setup.task, setup.method)
     model = build_model(whole)
-    materialise(model, model_filler(whole, model, first_values(whole)), Unsharded())
+    materialise(model, model_filler(whole, model, NamedTensors(first_values(whole))), Unsharded())
     model.train()
     loss_of(model, slice(None)).backward()
     return {name: p.grad for name, p in model.trained().items()}

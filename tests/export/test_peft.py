@@ -16,6 +16,7 @@ from transformers import AutoModelForSequenceClassification
 
 from ptv2_scale import load_prompted
 from ptv2_scale.backbones.load import Unsharded, materialise
+from ptv2_scale.backbones.tensor_files import NamedTensors
 from ptv2_scale.config import load_recipe
 from ptv2_scale.export.card import Card
 from ptv2_scale.export.native import write_export
@@ -50,7 +51,7 @@ def write(setup: Setup, folder: Path) -> Path:
         name: torch.randn(value.shape, generator=generator)
         for name, value in first_values(setup).items()
     }
-    write_export(folder, Card.of(setup, {}), values)
+    write_export(folder, Card.of(setup, {}), NamedTensors(values))
     return folder
 
 
@@ -120,7 +121,7 @@ def train_with_peft(base: Any, projection: bool, batch: dict[str, Tensor]) -> An
 def prompted(setup: Setup, values: dict[str, Tensor]) -> Any:
     """Our model with these trained values, without an export in between."""
     model = build_model(setup)
-    materialise(model, model_filler(setup, model, values), Unsharded())
+    materialise(model, model_filler(setup, model, NamedTensors(values)), Unsharded())
     return model.eval()
 
 

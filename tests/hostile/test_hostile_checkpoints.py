@@ -20,7 +20,7 @@ from strategies import damaged, json_bytes, mutated, trials
 from ptv2_scale.checkpoint.file_systems import alone
 from ptv2_scale.checkpoint.manifest import damage
 from ptv2_scale.checkpoint.recovery import newest
-from ptv2_scale.checkpoint.shards import Parts
+from ptv2_scale.checkpoint.shards import CheckpointShards
 from ptv2_scale.checkpoint.store import read_state
 
 PART = "part-00000-of-00001.safetensors"
@@ -67,10 +67,10 @@ def use(folder: Path) -> None:
         str(found.skipped[0])
         return
     read_state(found.path)
-    parts = Parts(found.path)
-    for name in parts.shapes():
-        assert parts.whole(name).shape == parts.shapes()[name]
-        parts.read(name, "exp_avg", 0, 1)
+    shards = CheckpointShards(found.path)
+    for name in shards.shapes():
+        assert shards.whole(name).shape == shards.shapes()[name]
+        shards.read(name, "exp_avg", 0, 1)
 
 
 TRAINER = json.dumps(STATE).encode()

@@ -17,10 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import damaged, file_names, json_bytes, junk, mutated, trials
 
-from ptv2_scale.config.recipe import Task
+from ptv2_scale.config import Classification
 from ptv2_scale.inference.files import check_output, read_input, write_predictions
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.tasks.base import Prediction
 from ptv2_scale.tasks.registry import build_task
 
 ROWS: list[Any] = [{"text": "one text", "label": "a"}, {"text": "another", "label": "b"}] * 2
@@ -30,7 +29,7 @@ MANY = 30_000
 def rows_of(path: Path, **keys: Any) -> None:
     """Read a file the way `train` does: the labels that are found, then every row's own."""
     task = build_task(
-        Task(name="classification", path=str(path.parent), train=path.name, text="text",
+        Classification(name="classification", path=str(path.parent), train=path.name, text="text",
              label="label", **keys)
     )  # fmt: skip
     task.rows("train")
@@ -146,7 +145,9 @@ def test_prediction_input(arena: Arena, data: st.DataObject) -> None:
     def predict() -> None:
         check_output(output)
         rows = read_input(path, ["text"])
-        write_predictions(output, rows, {"e": [Prediction("a", {"a": 1.0})] * len(rows)})
+        write_predictions(
+            output, rows, {"e": [{"label": "a", "probabilities": {"a": 1.0}}] * len(rows)}
+        )
         assert len(output.read_bytes().splitlines()) == len(rows)
 
     arena.attempt("prediction input", predict)
@@ -166,7 +167,7 @@ def test_names_of_files(arena: Arena, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(ways) | texts)
     folder = data.draw(st.sampled_from(["data", ".", "no/such"]) | texts)
 
-    task = Task(name="demo", path=folder, train=name)
+    task = Classification(name="demo", path=folder, train=name)
     assert arena.attempt("data path", lambda: build_task(task)) is not None
 
 
@@ -179,7 +180,7 @@ def test_names_of_outputs(arena: Arena, name: str) -> None:
         path = arena.inside / "new" / Path(name).name
         path.parent.mkdir(exist_ok=True)
         check_output(path)
-        write_predictions(path, rows, {"e": [Prediction("a", {"a": 1.0})]})
+        write_predictions(path, rows, {"e": [{"label": "a", "probabilities": {"a": 1.0}}]})
 
     arena.attempt("prediction output", write)
 

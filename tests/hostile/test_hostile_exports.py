@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from strategies import damaged, file_names, json_bytes, trials
 
+from ptv2_scale.backbones.tensor_files import read_whole
 from ptv2_scale.config import RunConfig
 from ptv2_scale.export.card import export_folder, model_card, read_card
-from ptv2_scale.export.native import read_values
+from ptv2_scale.export.native import trained_tensors
 from ptv2_scale.export.peft import export_peft
 
 RECIPE = RunConfig.model_validate(
@@ -56,7 +57,9 @@ def use(folder: Path, target: Path) -> None:
     config = card.config()
     assert isinstance(config, RunConfig)
     model_card(card)
-    read_values(folder)
+    trained = trained_tensors(folder)
+    for name in trained.names():
+        read_whole(trained, name)
     shutil.rmtree(target, ignore_errors=True)
     export_peft(folder, target)
 

@@ -126,12 +126,13 @@ def tear_writes(number: int) -> None:
 
     real, left = checkpoint.write_synced, [number]
 
-    def write_synced(path: Path, content: bytes) -> Any:
+    def write_synced(path: Path, pieces: Any) -> Any:
         left[0] -= 1
         if left[0] == 0:
+            content = b"".join(map(bytes, pieces))
             path.write_bytes(content[: len(content) // 2])
             strike()
-        return real(path, content)
+        return real(path, pieces)
 
     from ptv2_scale.checkpoint import manifest
 
@@ -217,8 +218,8 @@ def at_start(place: str) -> None:
     import deepspeed
     from torch.utils import file_baton
 
-    from ptv2_scale.checkpoint import manager, resume
-    from ptv2_scale.engine import build, join, run
+    from ptv2_scale.checkpoint import resume
+    from ptv2_scale.engine import build, join, run, state
     from ptv2_scale.methods.prefix import method
 
     owner, name, after = {
@@ -230,7 +231,7 @@ def at_start(place: str) -> None:
         "opening": (resume, "remove_unfinished", True),
         "loading": (build, "materialise", True),
         "initialising": (deepspeed, "initialize", True),
-        "restoring": (manager, "restore", True),
+        "restoring": (state, "restore", True),
         "guard": (method, "check_prefix", True),
     }[place]
     wrap(owner, name, always, after=after)

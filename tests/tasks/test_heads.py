@@ -13,6 +13,7 @@ from torch import nn
 from transformers import AutoModelForSequenceClassification
 
 from ptv2_scale.backbones.load import Unsharded, materialise
+from ptv2_scale.backbones.tensor_files import NamedTensors
 from ptv2_scale.model.setup import build_model, first_values, model_filler
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.heads import Head, HeadKind, build_head
@@ -115,7 +116,7 @@ def test_padding_changes_no_logits(model_type: str, padding: str, tmp_path: Path
     """Behind a prefix, a text in a batch has the logits that it has alone."""
     setup = fake_setup(save_backbone(model_type, tmp_path))
     model = build_model(setup)
-    materialise(model, model_filler(setup, model, first_values(setup)), Unsharded())
+    materialise(model, model_filler(setup, model, NamedTensors(first_values(setup))), Unsharded())
     batch = batch_of(padding)
     with torch.no_grad():
         together = model.eval()(**batch)

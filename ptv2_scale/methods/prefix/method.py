@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.backbones.sizes import MAX_SIZE
+from ptv2_scale.backbones.tensor_files import NamedTensors, Tensors, read_whole
 from ptv2_scale.config import Prefix
 from ptv2_scale.methods.base import Adapter, Inputs, Method, PeftFiles, RunModel
 from ptv2_scale.methods.prefix.encoder import (
@@ -139,19 +140,20 @@ class PrefixMethod(Method):
         return found
 
     @classmethod
-    def to_export(cls, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def to_export(cls, trained: Tensors) -> Tensors:
         """See `Method`: the flat prefix [length, row of `PrefixShape`], an MLP folded in."""
-        flat = flat_prefix(values)
+        table = f"{cls.ADAPTER}.{_TABLE}"
+        if trained.names() == [table]:
+            return trained.renamed({table: _EXPORTED})
+        # An MLP is small beside its table, which is made here as a whole.
+        flat = flat_prefix({name: read_whole(trained, name) for name in trained.names()})
         assert flat is not None
-        return {_EXPORTED: flat}
+        return Tensors.of(NamedTensors({_EXPORTED: flat}), [_EXPORTED])
 
     @classmethod
-    def from_export(cls, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def from_export(cls, tensors: Tensors) -> Tensors:
         """See `Method`."""
-        return {
-            f"{cls.ADAPTER}.{_TABLE}" if name == _EXPORTED else name: tensor
-            for name, tensor in tensors.items()
-        }
+        return tensors.renamed({_EXPORTED: f"{cls.ADAPTER}.{_TABLE}"})
 
     @classmethod
     def to_peft(cls, section: Prefix, facts: Mapping[str, Any], file: Path) -> PeftFiles | str:

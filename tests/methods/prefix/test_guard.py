@@ -14,6 +14,7 @@ from tiny import MODEL_TYPES, batch_of, save_backbone
 from ptv2_scale.backbones import attention
 from ptv2_scale.backbones.attention import enable_checkpointing
 from ptv2_scale.backbones.load import Unsharded, materialise
+from ptv2_scale.backbones.tensor_files import NamedTensors
 from ptv2_scale.methods.prefix.guard import PrefixUnusedError, check_prefix
 from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.model.setup import build_model, first_values, model_filler
@@ -22,7 +23,7 @@ from ptv2_scale.model.setup import build_model, first_values, model_filler
 def model_of(kind: str, folder: Path, **changes: Any) -> PromptedModel:
     setup = fake_setup(save_backbone(kind, folder), **changes)
     model = build_model(setup)
-    materialise(model, model_filler(setup, model, first_values(setup)), Unsharded())
+    materialise(model, model_filler(setup, model, NamedTensors(first_values(setup))), Unsharded())
     enable_checkpointing(model.backbone)
     return model
 

@@ -14,7 +14,7 @@ import torch.distributed
 from ptv2_scale.checkpoint.file_systems import find_file_systems
 from ptv2_scale.checkpoint.manifest import damage
 from ptv2_scale.checkpoint.resume import find_start, open_run
-from ptv2_scale.checkpoint.shards import KINDS, LocalPart, Parts
+from ptv2_scale.checkpoint.shards import KINDS, CheckpointShards, LocalShard
 from ptv2_scale.checkpoint.store import TrainerState, prune, save
 from ptv2_scale.config import dump_recipe, load_recipe
 from ptv2_scale.distributed.ranks import RankContext
@@ -32,21 +32,21 @@ def values(kind: str, step: int, world: int) -> torch.Tensor:
 def write(ranks: RankContext, step: int) -> Any:
     start = EACH * ranks.rank
     mine = {kind: values(kind, step, ranks.world)[start : start + EACH] for kind in KINDS}
-    part = LocalPart("x", (EACH * ranks.world,), start, mine)
-    sites = find_file_systems(RUN, ranks)
+    shard = LocalShard("x", (EACH * ranks.world,), start, mine)
+    groups = find_file_systems(RUN, ranks)
     state = TrainerState(
-        step=step, recipe=CONFIG.model_dump(mode="json"), world=ranks.world, hosts=sites.hosts
+        step=step, recipe=CONFIG.model_dump(mode="json"), world=ranks.world, hosts=groups.hosts
     )
-    return str(save(RUN, state, [part], sites))
+    return str(save(RUN, state, [shard], groups))
 
 
 def resume(ranks: RankContext, how: str) -> Any:
-    sites = find_file_systems(RUN, ranks)
-    found = open_run(RUN, find_start(RUN, how, CONFIG, "", sites), dump_recipe(CONFIG), sites)
+    groups = find_file_systems(RUN, ranks)
+    found = open_run(RUN, find_start(RUN, how, CONFIG, "", groups), dump_recipe(CONFIG), groups)
     skipped = [str(one) for one in found.skipped]
     if found.path is None:
-        return {"path": None, "skipped": skipped, "leaders": sites.leader_of}
-    stored, step = Parts(found.path), int(found.path.name[-8:])
+        return {"path": None, "skipped": skipped, "leaders": groups.leader_of}
+    stored, step = CheckpointShards(found.path), int(found.path.name[-8:])
     size = stored.shapes()["x"][0]
     same = all(
         torch.equal(stored.read("x", kind, 0, size), values(kind, step, size // EACH))
@@ -54,14 +54,14 @@ def resume(ranks: RankContext, how: str) -> Any:
     )
     assert damage(found.path) is None
     assert same
-    return {"path": found.path.name, "skipped": skipped, "leaders": sites.leader_of}
+    return {"path": found.path.name, "skipped": skipped, "leaders": groups.leader_of}
 
 
 def act(ranks: RankContext, order: dict[str, Any]) -> Any:
     if "save" in order:
         return write(ranks, order["save"])
-    if "sites" in order:
-        return find_file_systems(Path(order["sites"]), ranks).leader_of
+    if "groups" in order:
+        return find_file_systems(Path(order["groups"]), ranks).leader_of
     if "prune" in order:
         return prune(RUN, order["prune"], None)
     return resume(ranks, order["resume"])
