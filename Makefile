@@ -38,11 +38,13 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/codespell
 
-# All faults of tests/reliability and tests/hostile, about an hour on two cores; make test has a sample.
+# All of what make test has a sample of: faults, hosts, launchers, Slurm, hostile input. About an hour and
+# a half on two cores.
 SEEN := .venv/reliability
 reliability: setup
 	rm -rf $(SEEN) && mkdir $(SEEN)
-	PTV2_SCALE_EVERYTHING=1 $(BIN)/python -m pytest tests/reliability --seen $(SEEN)/seen.json
+	PTV2_SCALE_EVERYTHING=1 $(BIN)/python -m pytest tests/reliability tests/engine tests/launchers \
+		--seen $(SEEN)/seen.json
 	PTV2_SCALE_EXAMPLES=200 $(BIN)/python -m pytest tests/hostile --tally $(SEEN)/tally.json
 	$(BIN)/python benchmarks/checkpoints.py $(SEEN)/work > $(SEEN)/benchmark.md
 	$(BIN)/python tests/reliability/page.py $(SEEN)/seen.json $(SEEN)/tally.json \
