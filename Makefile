@@ -29,8 +29,9 @@ demo: setup
 		[ ! -e runs/demo ] || { mv runs/demo runs/demo.$$n && echo "runs/demo is now runs/demo.$$n"; }
 	$(BIN)/deepspeed --quiet --num_gpus $(RANKS) --master_port $(PORT) --module ptv2_scale train demo
 
+# By two processes: the tests of launchers wait more than they compute. tests/conftest.py deals.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 check: setup
 	$(BIN)/ruff check .

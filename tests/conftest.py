@@ -36,3 +36,23 @@ def material() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder of test material at {folder}")
     return folder
+
+
+def _share(path: str) -> str:
+    """The part of the tests that one process makes: they share what is dear to start.
+
+    Those of `hub` go with the launchers, which look for programs that both start.
+    """
+    if path.startswith(("tests/launchers/", "tests/hub/")):
+        return "launchers"
+    return "reliability" if path.startswith("tests/reliability/") else path
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deal the tests to the processes of pytest-xdist, the longest parts first."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    shares = {item: _share(item.path.relative_to(config.rootpath).as_posix()) for item in items}
+    for item, share in shares.items():
+        item.add_marker(pytest.mark.xdist_group(share))
+    items.sort(key=lambda item: shares[item] not in ("launchers", "reliability"))
