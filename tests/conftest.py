@@ -48,6 +48,7 @@ def _share(path: str) -> str:
     return "reliability" if path.startswith("tests/reliability/") else path
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deal the tests to the processes of pytest-xdist, the longest parts first."""
     if "PYTEST_XDIST_WORKER" not in os.environ:

@@ -107,18 +107,23 @@ def whole(recipe: Recipe) -> bytes:
 def interrupted(recipe: Recipe) -> dict[str, Submitted]:
     """Three jobs that run at the same time, each interrupted in its own way in mid-run."""
     tell = recipe.cluster.tell
+
+    def soon_minutes(number: str) -> int:
+        # At least 35 s from now: Slurm looks every 30 s, and must warn before it ends the job.
+        return (recipe.cluster.run_time(number) + 35) // 60 + 1
+
     ways: dict[str, Callable[[str], None]] = {
         "cancelled": lambda number: tell("scancel", number),
         "requeued": lambda number: tell("scontrol", "requeue", number),
-        "limited": lambda number: tell("scontrol", "update", f"JobId={number}", "TimeLimit=1"),
+        "limited": lambda number: recipe.cluster.limit(number, soon_minutes(number)),
     }
-    jobs = {name: recipe.submit(name, "slurm.warning=30s", slow=True) for name in ways}
+    jobs = {name: recipe.submit(name, "slurm.warning=60s", slow=True) for name in ways}
     for name, job in jobs.items():
         job.run.wait_for(SLOW_FROM)
         ways[name](job.number)
     # Before it starts again: the next time it gets to its end.
     recipe.cluster.wait_for_state(jobs["limited"].number, "PENDING")
-    tell("scontrol", "update", f"JobId={jobs['limited'].number}", "TimeLimit=10")
+    recipe.cluster.limit(jobs["limited"].number, minutes=10)
     return jobs
 
 
