@@ -119,7 +119,7 @@ def interrupted(recipe: Recipe) -> dict[str, Submitted]:
     }
     jobs = {name: recipe.submit(name, "slurm.warning=60s", slow=True) for name in ways}
     for name, job in jobs.items():
-        job.run.wait_for(SLOW_FROM)
+        job.run.wait_for(SLOW_FROM, timeout=240)
         ways[name](job.number)
     # Before it starts again: the next time it gets to its end.
     recipe.cluster.wait_for_state(jobs["limited"].number, "PENDING")
