@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -48,12 +49,20 @@ def _share(path: str) -> str:
     return "reliability" if path.startswith("tests/reliability/") else path
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deal the tests to the processes of pytest-xdist, the longest parts first."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return
-    shares = {item: _share(item.path.relative_to(config.rootpath).as_posix()) for item in items}
-    for item, share in shares.items():
-        item.add_marker(pytest.mark.xdist_group(share))
-    items.sort(key=lambda item: shares[item] not in ("launchers", "reliability"))
+    """Put the longest parts first where pytest-xdist deals."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        paths = {item: item.path.relative_to(config.rootpath).as_posix() for item in items}
+        items.sort(key=lambda item: _share(paths[item]) not in ("launchers", "reliability"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deal whole parts to the processes of pytest-xdist."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Parts(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _share(nodeid.partition("::")[0])
+
+    return Parts(config, log)
