@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+from cluster import Cluster, need_hosts
 from points import EXAMPLES
+from slurm_cluster import SlurmCluster, need_slurm
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -39,12 +43,42 @@ def material() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Cluster]]:
+    """`cluster(n, slots=1)`: n hosts, brought up once for all tests that want as many."""
+    need_hosts()
+    made: dict[tuple[int, int], Cluster] = {}
+    with ExitStack() as stack:
+
+        def up(count: int, slots: int = 1) -> Cluster:
+            if (count, slots) not in made:
+                hosts = Cluster(tmp_path_factory.mktemp("hosts"), count, slots)
+                stack.callback(hosts.down)
+                hosts.up()
+                made[count, slots] = hosts
+            return made[count, slots]
+
+        yield up
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+    """A real Slurm of two nodes."""
+    need_slurm()
+    cluster = SlurmCluster(tmp_path_factory.mktemp("slurm"))
+    try:
+        cluster.up()
+        yield cluster
+    finally:
+        cluster.down()
+
+
 def _share(path: str) -> str:
     """The part of the tests that one process makes: they share what is dear to start.
 
     Those of `hub` go with the launchers, which look for programs that both start.
     """
-    if path.startswith(("tests/launchers/", "tests/hub/")):
+    if path.startswith(("tests/launchers/", "tests/hub/", "tests/runtime/test_interfaces")):
         return "launchers"
     return "reliability" if path.startswith("tests/reliability/") else path
 
