@@ -29,8 +29,9 @@ demo: setup
 		[ ! -e runs/demo ] || { mv runs/demo runs/demo.$$n && echo "runs/demo is now runs/demo.$$n"; }
 	$(BIN)/deepspeed --quiet --num_gpus $(RANKS) --master_port $(PORT) --module ptv2_scale train demo
 
+# By two processes: the tests of launchers wait more than they compute. tests/conftest.py deals.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
 check: setup
 	$(BIN)/ruff check .
@@ -39,11 +40,13 @@ check: setup
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/codespell
 
-# All faults of tests/reliability and tests/hostile, about an hour on two cores; make test has a sample.
+# All of what make test has a sample of: faults, hosts, launchers, Slurm, hostile input. About an hour and
+# a half on two cores.
 SEEN := .venv/reliability
 reliability: setup
 	rm -rf $(SEEN) && mkdir $(SEEN)
-	PTV2_SCALE_EVERYTHING=1 $(BIN)/python -m pytest tests/reliability --seen $(SEEN)/seen.json
+	PTV2_SCALE_EVERYTHING=1 $(BIN)/python -m pytest tests/reliability tests/engine tests/launchers \
+		--seen $(SEEN)/seen.json
 	PTV2_SCALE_EXAMPLES=200 $(BIN)/python -m pytest tests/hostile --tally $(SEEN)/tally.json
 	$(BIN)/python benchmarks/checkpoints.py $(SEEN)/work > $(SEEN)/benchmark.md
 	$(BIN)/python tests/reliability/page.py $(SEEN)/seen.json $(SEEN)/tally.json \

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+from cluster import Cluster, need_hosts
+from points import EXAMPLES
+from slurm_cluster import SlurmCluster, need_slurm
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ["HF_HUB_OFFLINE"] = "1"
 torch.set_num_threads(1)
 # How long a test takes says nothing of the code: the first one may import a library.
-hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.register_profile("untimed", deadline=None, max_examples=EXAMPLES)
 hypothesis.settings.load_profile("untimed")
 
 
@@ -35,3 +41,62 @@ def material() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder of test material at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Cluster]]:
+    """`cluster(n, slots=1)`: n hosts, brought up once for all tests that want as many."""
+    need_hosts()
+    made: dict[tuple[int, int], Cluster] = {}
+    with ExitStack() as stack:
+
+        def up(count: int, slots: int = 1) -> Cluster:
+            if (count, slots) not in made:
+                hosts = Cluster(tmp_path_factory.mktemp("hosts"), count, slots)
+                stack.callback(hosts.down)
+                hosts.up()
+                made[count, slots] = hosts
+            return made[count, slots]
+
+        yield up
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+    """A real Slurm of two nodes."""
+    need_slurm()
+    cluster = SlurmCluster(tmp_path_factory.mktemp("slurm"))
+    try:
+        cluster.up()
+        yield cluster
+    finally:
+        cluster.down()
+
+
+def _share(path: str) -> str:
+    """The part of the tests that one process makes: they share what is dear to start.
+
+    Those of `hub` go with the launchers, which look for programs that both start.
+    """
+    if path.startswith(("tests/launchers/", "tests/hub/", "tests/runtime/test_interfaces")):
+        return "launchers"
+    return "reliability" if path.startswith("tests/reliability/") else path
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the longest parts first where pytest-xdist deals."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        paths = {item: item.path.relative_to(config.rootpath).as_posix() for item in items}
+        items.sort(key=lambda item: _share(paths[item]) not in ("launchers", "reliability"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Deal whole parts to the processes of pytest-xdist."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Parts(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _share(nodeid.partition("::")[0])
+
+    return Parts(config, log)

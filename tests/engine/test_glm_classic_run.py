@@ -14,7 +14,7 @@ from tiny import save_backbone
 
 from ptv2_scale.backbones.glm_classic import ClassicGlm, ClassicGlmConfig
 
-STEPS = 16
+STEPS = 8
 
 
 def write_backbone(material: Path, folder: Path) -> None:
@@ -64,7 +64,7 @@ def test_rte_on_two_ranks_and_after_kill_9(material: Path, tmp_path: Path) -> No
     ranks.cli(2, "train", str(recipe)).must_succeed()
     result = json.loads((tmp_path / "whole" / "result.json").read_text())
     assert result["ranks"] == 2
-    kill_after(recipe, tmp_path / "killed", 2, 6)
+    kill_after(recipe, tmp_path / "killed", 2, 5)
     arguments = (str(recipe), f"run={tmp_path / 'killed'}")
     ranks.cli(2, "train", *arguments, "--resume", "auto").must_succeed()
     assert sorted(losses(tmp_path / "whole")) == list(range(1, STEPS + 1))

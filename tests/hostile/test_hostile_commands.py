@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -46,22 +47,47 @@ def data_from_outside(folder: Path) -> list[str]:
     return ["train", "demo", "task.path=.", "task.train=../../../../../../etc/passwd"]
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [bad_yaml, code_in_an_override, deep_data, endless_layers, forged_card, data_from_outside],
-)
-def test_the_program(tally: Tally, spoil: Callable[[Path], list[str]], tmp_path: Path) -> None:
-    arguments = spoil(tmp_path)
-    before = sorted(tmp_path.rglob("*"))
-    done = subprocess.run(
-        [sys.executable, "-m", "ptv2_scale", *arguments],
-        cwd=tmp_path, env={**ranks.environment(0, 1, 1), "HF_TOKEN": SECRET},
-        capture_output=True, text=True, check=False, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert done.stderr.count("ptv2-scale: ") == 1
+SPOILT = [bad_yaml, code_in_an_override, deep_data, endless_layers, forged_card, data_from_outside]
+
+
+@dataclass
+class Program:
+    """The program with one input, in a folder of its own."""
+
+    folder: Path
+    before: list[Path]
+    process: subprocess.Popen[str]
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Program]]:
+    """All of them at the same time: each takes seconds to begin."""
+    made = {}
+    for spoil in SPOILT:
+        folder = tmp_path_factory.mktemp(spoil.__name__)
+        argv = [sys.executable, "-m", "ptv2_scale", *spoil(folder)]
+        before = sorted(folder.rglob("*"))
+        process = subprocess.Popen(
+            argv, cwd=folder, env={**ranks.environment(0, 1, 1), "HF_TOKEN": SECRET}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        made[spoil.__name__] = Program(folder, before, process)
+    yield made
+    for program in made.values():
+        program.process.kill()
+        program.process.communicate()
+
+
+@pytest.mark.parametrize("spoil", SPOILT)
+def test_the_program(
+    tally: Tally, spoil: Callable[[Path], list[str]], programs: dict[str, Program]
+) -> None:
+    program = programs[spoil.__name__]
+    stdout, stderr = program.process.communicate(timeout=120)
+    assert program.process.returncode == 2, stderr
+    assert stdout == ""
+    assert stderr.count("ptv2-scale: ") == 1
     for never in ("Traceback", SECRET, "\x1b", os.environ["PATH"]):
-        assert never not in done.stderr
-    assert sorted(tmp_path.rglob("*")) == before
+        assert never not in stderr
+    assert sorted(program.folder.rglob("*")) == program.before
     tally.add("command line", refused=True)

@@ -22,6 +22,8 @@ from ptv2_scale.inference.files import check_output, read_input, write_predictio
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.registry import build_task
 
+RECORD = {"label": "a", "probabilities": {"a": 1.0}}
+
 ROWS: list[Any] = [{"text": "one text", "label": "a"}, {"text": "another", "label": "b"}] * 2
 MANY = 30_000
 
@@ -180,7 +182,7 @@ def test_names_of_outputs(arena: Arena, name: str) -> None:
         path = arena.inside / "new" / Path(name).name
         path.parent.mkdir(exist_ok=True)
         check_output(path)
-        write_predictions(path, rows, {"e": [{"label": "a", "probabilities": {"a": 1.0}}]})
+        write_predictions(path, rows, {"e": [RECORD]})
 
     arena.attempt("prediction output", write)
 

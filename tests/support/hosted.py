@@ -16,8 +16,8 @@ import ranks
 from cluster import Cluster
 
 # The demo, six steps long. Interfaces are found, not given.
-DEMO = ("demo", "train.epochs=null", "train.steps=6", "train.head_only_baseline=false",
-        "evaluate.every=6", "checkpoint.every=2",
+DEMO = ("demo", "train.epochs=null", "train.steps=4", "train.head_only_baseline=false",
+        "evaluate.every=4", "checkpoint.every=2",
         # Two ranks divide these, and three.
         "train.global_batch=24", "train.micro_batch=4")  # fmt: skip
 

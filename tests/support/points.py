@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 EVERYTHING = bool(os.environ.get("PTV2_SCALE_EVERYTHING"))
+EXAMPLES = 100 if EVERYTHING else 30  # of a property, where hypothesis makes them
 at_length = pytest.mark.skipif(not EVERYTHING, reason="takes long: PTV2_SCALE_EVERYTHING=1")
 
 SAVE = [

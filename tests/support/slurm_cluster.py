@@ -146,6 +146,15 @@ class SlurmCluster:
         words = self.ask("scontrol", "--oneliner", "show", "job", number).split()
         return dict(word.partition("=")[::2] for word in words)
 
+    def run_time(self, number: str) -> int:
+        """Seconds since a job began."""
+        hours, minutes, seconds = map(int, self.job(number)["RunTime"].split(":"))
+        return 3600 * hours + 60 * minutes + seconds
+
+    def limit(self, number: str, minutes: int) -> None:
+        """Set a job's time limit."""
+        self.tell("scontrol", "update", f"JobId={number}", f"TimeLimit={minutes}")
+
     def wait_for_state(self, number: str, *states: str, timeout: float = 150) -> dict[str, str]:
         """Wait until a job is in one of some states, and say what Slurm says of it."""
         until = time.monotonic() + timeout

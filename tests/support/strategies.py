@@ -10,13 +10,14 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from points import EXAMPLES as USUAL
 
 _GIVEN = os.environ.get("PTV2_SCALE_EXAMPLES")
-EXAMPLES = int(_GIVEN or 100)
+EXAMPLES = int(_GIVEN or USUAL)
 
 
 def trials(share: float = 1.0) -> settings:
-    """How often a test is tried: `share` of PTV2_SCALE_EXAMPLES, or of 100."""
+    """How often a test is tried: `share` of PTV2_SCALE_EXAMPLES, or of what is usual."""
     return settings(
         max_examples=max(10, int(EXAMPLES * share)),
         database=None,

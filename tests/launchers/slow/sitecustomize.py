@@ -5,7 +5,7 @@ import sys
 import threading
 import time
 
-FROM, SECONDS = 20, 1.0
+FROM, SECONDS = 8, 3.0  # longer in all than Slurm takes to notice a time limit
 
 
 def slow_down() -> None:
