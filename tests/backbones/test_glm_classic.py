@@ -23,7 +23,7 @@ from ptv2_scale.backbones.glm_classic.model import eager_attention
 from ptv2_scale.backbones.load import Unsharded, materialise
 from ptv2_scale.backbones.tensor_files import NamedTensors
 from ptv2_scale.config import Prefix as PrefixConfig
-from ptv2_scale.methods.prefix.encoder import check_room
+from ptv2_scale.methods.registry import build_method
 from ptv2_scale.model.setup import build_model, first_values, model_filler
 from ptv2_scale.runtime.errors import UserError
 
@@ -184,9 +184,9 @@ def test_prefix_and_text_may_exceed_the_table_that_the_text_fills(tmp_path: Path
     """A text as long as the table, behind a prefix five times as long, against matmuls."""
     config = published_glm.config(num_layers=1)
     model = load_backbone(str(published_glm.save(tmp_path, num_layers=1)))
-    check_room(PrefixConfig(length=100), GLM_CLASSIC, model.config, 20)
+    build_method(PrefixConfig(length=100), GLM_CLASSIC, model.config).check_length(20)
     with pytest.raises(UserError, match="room for 20. Lower task.max_length to 20"):
-        check_room(PrefixConfig(length=1), GLM_CLASSIC, model.config, 21)
+        build_method(PrefixConfig(length=1), GLM_CLASSIC, model.config).check_length(21)
     with pytest.raises(UserError, match="21 tokens are longer than this model's 20 positions"):
         model(torch.ones(1, 21, dtype=torch.long))
     input_ids = torch.arange(20)[None]

@@ -109,7 +109,7 @@ def test_killed_and_resumed_it_ends_with_the_same_bytes(
 ) -> None:
     job = killed.copied_to(make_hosts(2))
     text = job.train("--resume", "auto").must_succeed().text
-    assert "no shared run directory: each of node1, node2 keeps its ranks' parts" in text
+    assert "no shared run directory: each of node1, node2 keeps its ranks' shards" in text
     assert "step-00000008, written by 2 ranks" in text
     assert job.result() == truth
     kept = [
