@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from ptv2_scale.export.tensors import NamedTensors, exported, read_whole, write_tensors
 from safetensors.torch import save
 
 from ptv2_scale.checkpoint.shards import KINDS, LocalShard, ShardFile
-from ptv2_scale.export.tensors import NamedTensors, exported, read_whole, write_tensors
 from ptv2_scale.methods.prefix.files import flat_prefix
 from ptv2_scale.runtime import pieces
 
