@@ -29,7 +29,7 @@ def test_no_phase_takes_more_than_pieces(
     count: int, numel: int, name: str, piece: int, limit: int, tmp_path: Path
 ) -> None:
     worker = ranks.worker(WORKER, tmp_path, count, numel, name, piece)
-    for output in ranks.run(2, *worker).must_succeed().outputs:
+    for output in ranks.run(2, *worker, timeout=550).must_succeed().outputs:
         line = next(line for line in output.splitlines() if line.startswith("FOUND"))
         found = json.loads(line.removeprefix("FOUND"))
         print(found["growth"])
