@@ -16,10 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import deepspeed
 import torch
+import toys  # noqa: F401 - registers a method
+from fake_setup import fake_setup
 from safetensors import safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from ptv2_scale.checkpoint import replication
 from ptv2_scale.checkpoint.file_systems import FileSystemGroups, find_file_systems
@@ -30,12 +31,14 @@ from ptv2_scale.checkpoint.replication import replicate_in_place
 from ptv2_scale.checkpoint.shards import KINDS, CheckpointShards, StoredValues
 from ptv2_scale.checkpoint.store import TrainerState, checkpoint_path
 from ptv2_scale.config import Checkpoint
-from ptv2_scale.config.deepspeed import complete, load_deepspeed
 from ptv2_scale.distributed.ranks import RankContext
+from ptv2_scale.engine.build import build_engine
 from ptv2_scale.engine.join import start, stop
 from ptv2_scale.engine.state import EngineState, local_shards
 from ptv2_scale.engine.trained_values import read_on_first_rank
-from ptv2_scale.export.native import Card, write_export
+from ptv2_scale.export.card import Card
+from ptv2_scale.export.native import write_export
+from ptv2_scale.model.setup import Setup
 from ptv2_scale.runtime import pieces
 from ptv2_scale.runtime.errors import UserError
 
@@ -43,21 +46,10 @@ STEP = 5
 CHECKED = 1 << 20  # elements compared at once
 
 
-class Tables(nn.Module):
-    """Trained tables beside a frozen backbone of a few numbers."""
-
-    def __init__(self, count: int, numel: int) -> None:
-        super().__init__()
-        self.backbone = nn.Linear(4, 4).requires_grad_(False)
-        self.head = nn.ParameterList([nn.Parameter(torch.zeros(numel)) for _ in range(count)])
-
-    def trained(self) -> dict[str, nn.Parameter]:
-        return {name: p for name, p in self.named_parameters() if p.requires_grad}
-
-
 def value(name: str, kind: str, start: int, stop: int) -> Tensor:
     """What an element is, by its place."""
-    offset = 1009 * int(name.rpartition(".")[2]) + 31 * KINDS.index(kind)
+    last = name.rpartition(".")[2]
+    offset = 1009 * (int(last) if last.isdigit() else len(name)) + 31 * KINDS.index(kind)
     return (torch.arange(start, stop, dtype=torch.int32) % 100_003 + offset).float()
 
 
@@ -65,14 +57,10 @@ def zero(name: str, kind: str, start: int, stop: int) -> Tensor:
     return torch.zeros(stop - start)
 
 
-def make_engine(count: int, numel: int, name: str, ranks: RankContext) -> Any:
-    settings = complete(
-        load_deepspeed(name), world=ranks.world, micro_batch=1, accumulation=1, clip=1.0,
-        dtype="fp32", trained=count * numel, ranks_per_host=ranks.per_host,
-    )  # fmt: skip
-    model = Tables(count, numel)
-    optimizer = torch.optim.AdamW(model.trained().values())
-    return deepspeed.initialize(model=model, optimizer=optimizer, config=settings)[0]
+def toy_setup(folder: Path, count: int, numel: int, name: str) -> Setup:
+    """The method of another package that trains tables of some size."""
+    method = {"method": "input_bias", "idle_tables": count, "table_size": numel}
+    return fake_setup(folder / "backbone", prompt=method, deepspeed=name)
 
 
 def anonymous() -> int:
@@ -125,9 +113,11 @@ def check(values: Tensor, expected: Callable[[int, int], Tensor]) -> None:
 
 
 def check_export(folder: Path, count: int, numel: int) -> None:
+    names = [f"input_bias.idle.{number}" for number in range(count)]
     with safe_open(folder / "prompt.safetensors", framework="pt") as file:
-        assert sorted(file.keys()) == sorted(f"head.{number}" for number in range(count))
-        for name in file.keys():  # noqa: SIM118 - no mapping
+        small = {"input_bias.bias", "head.out_proj.weight", "head.out_proj.bias"}
+        assert {*file.keys()} == {*names, *small}
+        for name in names:
             stored = file.get_slice(name)
             assert stored.get_shape() == [numel]
             for low in range(0, numel, CHECKED):
@@ -135,7 +125,9 @@ def check_export(folder: Path, count: int, numel: int) -> None:
                 assert torch.equal(stored[low:high], value(name, "fp32", low, high))
 
 
-CARD = Card("none", "none", "", {"task": {"name": "none"}}, (), "linear", None, (), 1, 1, False, {})
+def card_of(setup: Setup) -> Card:
+    recipe = setup.config.model_dump(mode="json")
+    return Card("none", "none", "", recipe, "linear", {}, (), {})
 
 
 def said(action: Callable[[], Any]) -> str:
@@ -147,14 +139,14 @@ def said(action: Callable[[], Any]) -> str:
     raise AssertionError("no error")
 
 
-def refuse_exports(folder: Path, engine: Any, ranks: RankContext) -> list[str]:
+def refuse_exports(folder: Path, card: Card, engine: Any, ranks: RankContext) -> list[str]:
     """What every rank says where rank 0 cannot write: at once, or after some pieces were sent."""
 
     def existing(trained: Any) -> None:
-        write_export(folder / "export", CARD, trained)
+        write_export(folder / "export", card, trained)
 
     def interrupted(trained: Any) -> None:
-        trained.read("head.0", 0, 3)
+        trained.read("input_bias.idle.0", 0, 3)
         raise UserError("planted by the test")
 
     def refused(action: Callable[[Any], None]) -> str:
@@ -166,7 +158,8 @@ def refuse_exports(folder: Path, engine: Any, ranks: RankContext) -> list[str]:
 def main(folder: Path, count: int, numel: int, name: str, piece: int) -> None:
     pieces.PIECE, replication._PIECE = piece, min(replication._PIECE, 4 * piece)
     ranks = start(1)
-    engine = make_engine(count, numel, name, ranks)
+    setup = toy_setup(folder, count, numel, name)
+    engine, card = build_engine(setup, ranks), card_of(setup)
     trained, groups = EngineState(engine), find_file_systems(folder, ranks)
     growth: dict[str, int] = {}
     (folder / "checkpoints").mkdir(exist_ok=True)
@@ -180,16 +173,16 @@ def main(folder: Path, count: int, numel: int, name: str, piece: int) -> None:
     check_engine(engine)
     with measured(growth, "export"):
         read_on_first_rank(
-            engine, ranks, lambda values: write_export(folder / "export", CARD, values)
+            engine, ranks, lambda values: write_export(folder / "export", card, values)
         )
     stored = StoredValues(CheckpointShards(checkpoint_path(folder, STEP)))
     with measured(growth, "export from shards"):
         if ranks.first:
-            write_export(folder / "from-shards", CARD, stored)
+            write_export(folder / "from-shards", card, stored)
     if ranks.first:
         check_export(folder / "export", count, numel)
         check_export(folder / "from-shards", count, numel)
-    refused = refuse_exports(folder, engine, ranks)
+    refused = refuse_exports(folder, card, engine, ranks)
     with measured(growth, "replicate"):
         replicate_apart(folder, ranks)
     print("FOUND", json.dumps({"growth": growth, "refused": refused}), flush=True)

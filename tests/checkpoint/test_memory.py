@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import ranks
 from points import at_length
+from tiny import save_backbone
 
 from ptv2_scale.runtime.pieces import PIECE
 
@@ -28,6 +29,7 @@ MIB = 1 << 18  # elements of fp32
 def test_no_phase_takes_more_than_pieces(
     count: int, numel: int, name: str, piece: int, limit: int, tmp_path: Path
 ) -> None:
+    save_backbone("llama", tmp_path / "backbone")
     worker = ranks.worker(WORKER, tmp_path, count, numel, name, piece)
     for output in ranks.run(2, *worker, timeout=550).must_succeed().outputs:
         line = next(line for line in output.splitlines() if line.startswith("FOUND"))

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from ptv2_scale.export.tensors import NamedTensors, exported, read_whole, write_tensors
 from safetensors.torch import save
 
+from ptv2_scale.backbones.tensor_files import NamedTensors, Tensors, read_whole
 from ptv2_scale.checkpoint.shards import KINDS, LocalShard, ShardFile
+from ptv2_scale.export.native import write_tensors
 from ptv2_scale.methods.prefix.files import flat_prefix
+from ptv2_scale.methods.prefix.method import PrefixMethod
 from ptv2_scale.runtime import pieces
 
 
@@ -51,21 +53,19 @@ def test_a_rank_without_shards_has_an_empty_file() -> None:
 def test_an_export_is_the_file_that_the_library_writes(mlp: bool, tmp_path: Path) -> None:
     trained = {
         "prefix_encoder.embedding.weight": numbers(5, 6),
-        "head.out_proj.weight": numbers(2, 8),
-        "head.bias": numbers(2),
-        "head.scale": numbers(),
-        "backbone.embedding": numbers(3),
     }
     if mlp:
         trained["prefix_encoder.trans.0.weight"] = numbers(4, 6)
         trained["prefix_encoder.trans.0.bias"] = numbers(4)
         trained["prefix_encoder.trans.2.weight"] = numbers(12, 4)
         trained["prefix_encoder.trans.2.bias"] = numbers(12)
-    kept = exported(NamedTensors(trained))
+    head = {"head.out_proj.weight": numbers(2, 8), "head.bias": numbers(2), "head.s": numbers()}
+    kept = Tensors.of(NamedTensors(head), head).beside(
+        PrefixMethod.to_export(Tensors.of(NamedTensors(trained), trained))
+    )
     write_tensors(tmp_path / "prompt.safetensors", kept)
     flat = flat_prefix(trained)
     assert flat is not None
-    old = {name: value for name, value in trained.items() if name.startswith("head.")}
-    expected = save({**old, "prefix": flat.contiguous()}, metadata={"format": "pt"})
+    expected = save({**head, "prefix": flat.contiguous()}, metadata={"format": "pt"})
     assert (tmp_path / "prompt.safetensors").read_bytes() == expected
     assert torch.equal(read_whole(kept, "prefix"), flat)

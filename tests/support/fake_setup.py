@@ -12,6 +12,8 @@ from ptv2_scale.methods.registry import build_method
 from ptv2_scale.model.setup import Setup
 from ptv2_scale.tasks.heads import LinearHead
 
+PREFIX = {"length": 7, "dropout": 0.0, "init_scale": 0.5}
+
 
 class ThreeLabels:
     """As much of a task as building a model needs."""
@@ -22,10 +24,11 @@ class ThreeLabels:
 
 def fake_setup(folder: Path, dtype: str = "fp32", **changes: Any) -> Setup:
     """Open a backbone's folder with a recipe made of `changes` to its sections."""
+    prompt = changes.pop("prompt", {})
     config = RunConfig.model_validate(
         {
             "backbone": {"name": str(folder), "dtype": dtype, "dropout": 0.0},
-            "prompt": {"length": 7, "dropout": 0.0, "init_scale": 0.5, **changes.pop("prompt", {})},
+            "prompt": prompt if "method" in prompt else {**PREFIX, **prompt},
             "task": {"name": "demo", "head": "linear", "max_length": 20},
             "train": {"global_batch": 4, "micro_batch": 2, **changes.pop("train", {})},
             **changes,
