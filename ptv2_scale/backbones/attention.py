@@ -148,6 +148,11 @@ def prefix_attention(
     """
     bound = _bound.get()
     slot = None if bound is None else bound.slots.get(module)
+    if position_bias is not None and position_bias.is_leaf:
+        # Of a frozen table, to which transformers' T5 gives a gradient all the same: it would be
+        # wasted, and its order of summation under checkpointing would change the last bits of the
+        # prefix's gradient. That of a trained table has a history, and keeps it.
+        position_bias = position_bias.detach()
     if slot is not None and isinstance(bound, Recorder):
         bound.keys_values[slot] = (key, value)
     elif slot is not None and isinstance(bound, BoundPrefix):
