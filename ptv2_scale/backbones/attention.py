@@ -25,6 +25,7 @@ from transformers.masking_utils import sdpa_mask
 # "sdpa" in the name keeps the refusals that transformers makes for its own sdpa; a name with
 # "flash" in it would make transformers fetch a kernel.
 IMPLEMENTATION = "ptv2_sdpa"
+_TRAINED_BIAS = "ptv2_trained_position_bias"  # of an attention module
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,13 @@ def enable_checkpointing(backbone: Any) -> None:
     backbone.disable_input_require_grads()
 
 
+def train_position_bias(backbone: nn.Module) -> None:
+    """Let gradients through to T5's table of relative positions, where it is trained."""
+    for module in backbone.modules():
+        if hasattr(module, "has_relative_attention_bias"):
+            setattr(module, _TRAINED_BIAS, True)
+
+
 def _pad_left(mask: Tensor, columns: int, value: float | bool) -> Tensor:
     return functional.pad(mask, (columns, 0), value=value)
 
@@ -148,10 +156,9 @@ def prefix_attention(
     """
     bound = _bound.get()
     slot = None if bound is None else bound.slots.get(module)
-    if position_bias is not None and position_bias.is_leaf:
-        # Of a frozen table, to which transformers' T5 gives a gradient all the same: it would be
-        # wasted, and its order of summation under checkpointing would change the last bits of the
-        # prefix's gradient. That of a trained table has a history, and keeps it.
+    if position_bias is not None and not getattr(module, _TRAINED_BIAS, False):
+        # transformers' T5 gives it a gradient under checkpointing, frozen or not: that would be
+        # wasted, and its order of summation would change the last bits of the prefix's gradient.
         position_bias = position_bias.detach()
     if slot is not None and isinstance(bound, Recorder):
         bound.keys_values[slot] = (key, value)

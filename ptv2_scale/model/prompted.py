@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ptv2_scale.backbones.attention import train_position_bias
 from ptv2_scale.backbones.family import Family
 from ptv2_scale.methods.base import Adapter, Entry, Method, Wrapped
 from ptv2_scale.tasks.heads import Head
@@ -48,9 +49,11 @@ class PromptedModel(nn.Module):
         if adapter is not None:
             self.add_module(method.ADAPTER, adapter)
         self.head = head
-        for name, parameter in backbone.named_parameters():
-            if method.trains(name):
-                parameter.requires_grad_(True)
+        trained = {n: p for n, p in backbone.named_parameters() if method.trains(n)}
+        for parameter in trained.values():
+            parameter.requires_grad_(True)
+        if any("relative_attention_bias" in name for name in trained):
+            train_position_bias(backbone)
 
     @property
     def adapter(self) -> Adapter | None:
