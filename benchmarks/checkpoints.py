@@ -81,10 +81,14 @@ def run_ranks(recipe: Path, world: int) -> dict[str, dict[str, float]]:
     port, output = str(free_port()), recipe.parent / "measured.json"
     processes = []
     for rank in range(world):
-        told = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
-        told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "LOCAL_WORLD_SIZE": str(world)}
+        env = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
+        env |= {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": port,
+            "LOCAL_WORLD_SIZE": str(world),
+        }
         command = [sys.executable, __file__, str(recipe.parent), "--rank"]
-        processes.append(subprocess.Popen(command, env={**os.environ, **told}, stdout=sys.stderr))
+        processes.append(subprocess.Popen(command, env={**os.environ, **env}, stdout=sys.stderr))
     codes = [process.wait() for process in processes]
     if any(codes):
         raise SystemExit("a rank failed")

@@ -86,8 +86,8 @@ def used(installed: Path, folder: Path, run: Path) -> None:
     source, out = folder / "data" / "validation.jsonl", folder / "out.jsonl"
     exported = folder / "exported"
     ranks.cli(1, "export", str(run), str(exported)).must_succeed()
-    told = ("--input", str(source), "--output", str(out))
-    ranks.cli(2, "predict", str(exported), *told).must_succeed()
+    reported = ("--input", str(source), "--output", str(out))
+    ranks.cli(2, "predict", str(exported), *reported).must_succeed()
     records = [json.loads(line) for line in out.read_text().splitlines()]
     assert all(len(one["tags"]) == len(one["text"].split()) for one in records)
     code = (

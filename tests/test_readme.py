@@ -95,13 +95,13 @@ def test_the_demo_and_the_example_in_python(
               "backbone_parameters", "seconds", "peak_memory_bytes"}  # fmt: skip
     assert wanted <= result.keys()
     assert result["ranks"] == 2
-    for told in (
+    for reported in (
         "the most frequent class alone scores",
         "a head alone",
         "runs/demo/export",
         "next:",
     ):
-        assert told in output
+        assert reported in output
     (example,) = blocks(README, "python")
     exec(compile(example, "README.md", "exec"), {})  # noqa: S102 - the reader would run it
     assert "tensor([[" in capsys.readouterr().out

@@ -74,11 +74,11 @@ def detect_config(
 
 def _is_classic(path: Path, content: dict[str, Any], names: list[str]) -> bool:
     fitting = [
-        marks
-        for marks, other in ((_CLASSIC, _GLM4), (_GLM4, _CLASSIC))
-        if content.keys() >= set(marks.keys)
+        signs
+        for signs, other in ((_CLASSIC, _GLM4), (_GLM4, _CLASSIC))
+        if content.keys() >= set(signs.keys)
         and not content.keys() >= set(other.keys)
-        and any(name.endswith(marks.weight) for name in names)
+        and any(name.endswith(signs.weight) for name in names)
     ]
     if not fitting:
         raise _neither(path, content, names)

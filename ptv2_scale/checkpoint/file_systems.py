@@ -125,9 +125,9 @@ def _sight(run: Path, apart: FileSystemGroups) -> list[tuple[bool, ...]]:
     """For each host, which hosts' marks it sees, in the order of hosts."""
     mark = nearest_folder(run) / new_probe_name()
     try:
-        marks = apart.on_leaders(lambda: _set(mark))
+        probes = apart.on_leaders(lambda: _set(mark))
         # Not Path.exists, which raises where a folder may not be read.
-        seen = apart.on_leaders(lambda: tuple(map(os.path.exists, marks)))
+        seen = apart.on_leaders(lambda: tuple(map(os.path.exists, probes)))
     finally:
         if apart.is_leader:
             with suppress(OSError):

@@ -207,10 +207,10 @@ def _remove(folder: Path, doomed: Path) -> None:
 
 def remove_unfinished(run: Path) -> None:
     """Delete what a process that was killed had begun to write or to delete."""
-    for folder in _unfinished(run / "checkpoints"):
+    for folder in _leftovers(run / "checkpoints"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _unfinished(folder: Path) -> Iterator[Path]:
+def _leftovers(folder: Path) -> Iterator[Path]:
     for kind in ("building", "deleting"):
         yield from folder.glob(f".step-????????.{kind}")

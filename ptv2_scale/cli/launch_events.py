@@ -62,7 +62,7 @@ class LaunchPrinter:
             print(event.text.removesuffix("\n"))
         elif isinstance(event, JobSubmitted):
             print(_job(event))
-        elif text := _told(event):
+        elif text := _reported(event):
             sys.stderr.write(f"ptv2-scale launch: {text.strip()}\n")
             sys.stderr.flush()
 
@@ -82,7 +82,7 @@ def _job(event: JobSubmitted) -> str:
     )
 
 
-def _told(event: Event) -> str:
+def _reported(event: Event) -> str:
     """What is said of an event in the launch's own name; nothing of some."""
     if isinstance(event, HostWarning):
         return f"{event.host}: {event.text}"

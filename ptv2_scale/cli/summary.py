@@ -37,9 +37,9 @@ def summary(result: Result, run: Path) -> str:
         f"{result.task}, {result.split}: " + _verdict_of(result),
     ]
     if result.head_only is not None:
-        told = f"a head alone on the same frozen backbone scores {result.head_only:.4f}"
+        reported = f"a head alone on the same frozen backbone scores {result.head_only:.4f}"
         worse = result.value <= result.head_only
-        lines.append(told + (": the method brings NO GAIN over that" if worse else ""))
+        lines.append(reported + (": the method brings NO GAIN over that" if worse else ""))
     lines += [
         f"trained {result.trained_parameters:,} of"
         f" {result.trained_parameters + result.backbone_parameters:,} parameters ({share:.2%})"

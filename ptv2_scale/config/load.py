@@ -60,16 +60,16 @@ class _Draft:
     def __init__(self, name: str) -> None:
         self.values: dict[str, Any] = {}
         self.source = Source(name)
-        self.told: list[tuple[list[Place | None], str]] = []
+        self.reported: list[tuple[list[Place | None], str]] = []
 
-    def tell(self, places: Sequence[Place | None], text: str) -> None:
-        self.told.append((list(places), text))
+    def add(self, places: Sequence[Place | None], text: str) -> None:
+        self.reported.append((list(places), text))
 
     def error(self) -> UserError:
         """All that was told, in the order of the file."""
-        told = sorted(self.told, key=lambda one: order(one[0]))
-        lines = [f"{self.source.where(places)}: {text}" for places, text in told[:_SHOWN]]
-        more = [f"... and {len(told) - _SHOWN} more."] if len(told) > _SHOWN else []
+        reported = sorted(self.reported, key=lambda one: order(one[0]))
+        lines = [f"{self.source.where(places)}: {text}" for places, text in reported[:_SHOWN]]
+        more = [f"... and {len(reported) - _SHOWN} more."] if len(reported) > _SHOWN else []
         return UserError("\n".join([*lines, *more]))
 
 
@@ -89,13 +89,13 @@ def _load(text: str, name: str, overrides: Sequence[str], *, lines: bool = True)
         for problem in problems(draft.values, found):
             _tell(draft, problem)
         raise draft.error() from None
-    if draft.told:
+    if draft.reported:
         raise draft.error()
     return config
 
 
 def _tell(draft: _Draft, problem: Problem) -> None:
-    draft.tell([draft.source.place(path) for path in problem.paths], problem.text)
+    draft.add([draft.source.place(path) for path in problem.paths], problem.text)
 
 
 def _sections() -> list[str]:
@@ -118,7 +118,7 @@ def _read_file(draft: _Draft, text: str, *, lines: bool) -> None:
     if lines:
         draft.source.places.update(document.lines)
     for path, first, second in document.repeated:
-        draft.tell([first, second], repeated(path))
+        draft.add([first, second], repeated(path))
 
 
 def _override(draft: _Draft, text: str) -> None:
@@ -126,15 +126,15 @@ def _override(draft: _Draft, text: str) -> None:
     place = f"override '{printable(text)}'"
     path: KeyPath = tuple(key.split("."))
     if not equals or not all(path) or key.startswith("-") or not key.isprintable():
-        draft.tell([place], "expected section.key=value, such as train.lr=5e-3.")
+        draft.add([place], "expected section.key=value, such as train.lr=5e-3.")
         return
     try:
         document = yaml_text.parse(value)
     except UnreadableError as error:
-        draft.tell([place], f"the value cannot be read as YAML: {error.reason}.")
+        draft.add([place], f"the value cannot be read as YAML: {error.reason}.")
         return
     for inner, *_ in document.repeated:
-        draft.tell([place], repeated((*path, *inner)))
+        draft.add([place], repeated((*path, *inner)))
     _set(draft, path, document.value, place)
 
 
@@ -146,7 +146,7 @@ def _set(draft: _Draft, path: KeyPath, value: Any, place: str) -> None:
         target = target[str(step)]
         if not isinstance(target, dict):
             name = ".".join(map(str, path[:end]))
-            draft.tell(
+            draft.add(
                 [place],
                 f"{name} is {show_value(value_at(draft.values, path[:end]))}, which has no keys.",
             )

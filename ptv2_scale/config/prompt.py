@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from ptv2_scale.config.rules import Conflict, Partner, Partners
 from ptv2_scale.config.section import Section, Variants
-from ptv2_scale.config.values import Count, Share, Text, unique
+from ptv2_scale.config.values import Count, Fraction, Text, unique
 from ptv2_scale.runtime.errors import UserError
 
 METHODS = Variants("prompt", "method", default="prefix")
@@ -71,7 +71,7 @@ class Prefix(MethodSection):
     slots: Literal["all"] | SlotList = Field(
         default="all", description="Prompted kinds of attention of an encoder-decoder."
     )
-    dropout: Share = Field(default=0.1, description="Dropout on the prefix's keys and values.")
+    dropout: Fraction = Field(default=0.1, description="Dropout on the prefix's keys and values.")
     init: Literal["random", "zero", "text", "saved"] = Field(
         default="random", description="First values of the prefix."
     )

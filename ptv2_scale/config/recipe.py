@@ -12,7 +12,7 @@ from ptv2_scale.config.rules import Conflict, Partner, Partners
 from ptv2_scale.config.section import Section, Variants
 from ptv2_scale.config.slurm import Slurm
 from ptv2_scale.config.task import TASKS, TaskSection
-from ptv2_scale.config.values import Batch, Count, Duration, Share, Text, unique
+from ptv2_scale.config.values import Batch, Count, Duration, Fraction, Text, unique
 
 _DEFAULT_EPOCHS = 10
 
@@ -30,7 +30,7 @@ class Backbone(Section):
     dtype: Literal["bf16", "fp32"] = Field(
         default="bf16", description="Number format of backbone and computation."
     )
-    dropout: Share | None = Field(
+    dropout: Fraction | None = Field(
         default=None, description="Dropout inside the backbone; null: its config's own."
     )
     weights: Literal["any", "safetensors"] = Field(
@@ -58,14 +58,14 @@ class Train(Section):
     micro_batch: Batch = Field(default=8, description="Examples of a rank's forward pass.")
     lr: Annotated[float, Field(gt=0)] = Field(default=5e-3, description="Peak learning rate.")
     weight_decay: Annotated[float, Field(ge=0)] = Field(default=0.0, description="AdamW's.")
-    betas: Annotated[tuple[Share, Share], Field(strict=False)] = Field(
+    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = Field(
         default=(0.9, 0.999), description="AdamW's decay rates of both moments."
     )
     eps: Annotated[float, Field(gt=0)] = Field(default=1e-8, description="AdamW's.")
     schedule: Literal["linear", "cosine", "constant", "exponential"] = Field(
         default="linear", description="Of the learning rate after the warmup."
     )
-    warmup: Share | Count = Field(
+    warmup: Fraction | Count = Field(
         default=0.0, description="Below 1: share of all steps; from 1 on: steps."
     )
     decay: Annotated[float, Field(gt=0, le=1)] = Field(

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from ptv2_scale.config.values import SETTINGS, Count, Duration, seconds
 
 # These end up in #SBATCH lines, where a blank, a quote or a newline would begin something else.
-Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/+@,=-]{0,199}$", examples=["gpu"])]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/+@,=-]{0,199}$", examples=["gpu"])]
 Constraint = Annotated[str, Field(pattern=r"^[A-Za-z0-9\[(][A-Za-z0-9._:+@,&|*()\[\]-]{0,199}$")]
 Memory = Annotated[str, Field(pattern=r"^[0-9]{1,9}[KMGT]?$", examples=["200G"])]
 Limit = Annotated[
@@ -42,9 +42,9 @@ class Slurm(BaseModel):
     gpus_per_node: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         default=None, description="GPUs of a node; null: none are asked for."
     )
-    partition: Word | None = Field(default=None, description="Partition; null: the default one.")
-    account: Word | None = Field(default=None, description="Account; null: the user's default.")
-    qos: Word | None = Field(default=None, description="Quality of service; null: the default.")
+    partition: Name | None = Field(default=None, description="Partition; null: the default one.")
+    account: Name | None = Field(default=None, description="Account; null: the user's default.")
+    qos: Name | None = Field(default=None, description="Quality of service; null: the default.")
     time: Limit | Count | None = Field(
         default=None, description="Time limit, as sbatch has it; null: the partition's."
     )

@@ -33,7 +33,7 @@ Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
 Count = Annotated[int, Field(ge=1), AfterValidator(_countable)]
 # A step's examples are dealt out one by one, in memory.
 Batch = Annotated[int, Field(ge=1, le=2**20)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 Duration = Annotated[str, Field(pattern=r"^[0-9]{1,6}(\.[0-9]{1,3})?[smhd]$", examples=["30m"])]
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

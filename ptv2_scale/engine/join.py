@@ -34,7 +34,7 @@ def start(cpu_threads: int, timeout: float = 1800.0) -> RankContext:
     place = rank_env(os.environ) or only_rank()
     os.environ.update(place.variables())
     prepare_extensions()
-    os.environ.update(interfaces.choose(os.environ, place.world > place.per_host))
+    os.environ.update(interfaces.interface_env(os.environ, place.world > place.per_host))
     with redirect_stdout(StringIO()):  # DeepSpeed prints a line on every rank
         deepspeed.init_distributed(
             verbose=False, timeout=timedelta(seconds=timeout), init_method=init_method()

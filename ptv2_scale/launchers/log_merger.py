@@ -36,7 +36,7 @@ class LogMerger:
         self._waiting: deque[_Said] = deque()
         self._shown: deque[tuple[str, float]] = deque(maxlen=_MOST)
 
-    def hear(self, line: str, now: float) -> Iterator[str]:
+    def add(self, line: str, now: float) -> Iterator[str]:
         """Take a line in; gives what can be shown.
 
         Args:

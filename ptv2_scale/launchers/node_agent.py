@@ -121,7 +121,7 @@ class NodeAgent:
 
     def _forward(self, runner: subprocess.Popen[bytes]) -> None:
         """Pass signals on until the runner ends; a rank that is not there yet gets them later."""
-        told: dict[int, int] = {}
+        reported: dict[int, int] = {}
         ending = threading.Timer(_GRACE_S, runner.terminate)
         ending.daemon = True
         while runner.poll() is None:
@@ -130,9 +130,9 @@ class NodeAgent:
                 # torchrun starts ranks again whatever they ended with.
                 ending.start()
             for process in self.launch.registered():
-                for number in self._heard[told.get(process.pid, 0) :]:
+                for number in self._heard[reported.get(process.pid, 0) :]:
                     process.signal(number)
-                told[process.pid] = len(self._heard)
+                reported[process.pid] = len(self._heard)
             time.sleep(_LOOK_S)
 
     def _over(self) -> bool:

@@ -108,12 +108,12 @@ class Start:
                     self._reports[report.node] = report
 
     def _listen(self, processes: Sequence[subprocess.Popen[str]]) -> None:
-        told, until = 0, float("inf")
+        reported, until = 0, float("inf")
         while any(process.poll() is None for process in processes):
             self._show(time.monotonic() + _POLL_S)
-            for number in self.control.stop.signals[told:]:
+            for number in self.control.stop.signals[reported:]:
                 self._pass_on(number, processes)
-                told += 1
+                reported += 1
             until = min(until, time.monotonic() + self._left(processes))
             if time.monotonic() > until:
                 return
@@ -148,7 +148,7 @@ class Start:
         if isinstance(heard, HostWarning):
             self.control.emit(heard)
         else:
-            lines = self._mergers[heard.stream].hear(heard.text, time.monotonic())
+            lines = self._mergers[heard.stream].add(heard.text, time.monotonic())
             self._emit(heard.stream, lines)
 
     def _emit(self, stream: Stream, lines: Iterable[str]) -> None:
@@ -172,8 +172,8 @@ class Start:
 
 
 def _lost(channel: Channel, code: int) -> str:
-    reached = ", ".join(channel.hosts)
-    return f"{reached}: {channel.argv[0]} ended with {code}, without a word of the ranks"
+    hosts = ", ".join(channel.hosts)
+    return f"{hosts}: {channel.argv[0]} ended with {code}, without a word of the ranks"
 
 
 def _close(process: subprocess.Popen[str]) -> None:

@@ -100,7 +100,7 @@ def is_own(address: str) -> bool:
     return found.loopback or found.address in {str(one[4][0]).partition("%")[0] for one in known}
 
 
-def choose(environ: Mapping[str, str], several_hosts: bool) -> dict[str, str]:
+def interface_env(environ: Mapping[str, str], several_hosts: bool) -> dict[str, str]:
     """The variables that tell gloo and NCCL their interface, as far as the user has not.
 
     Args:

@@ -121,7 +121,7 @@ class Terminal:
             done.wait(_DRAIN_S)
 
 
-def relay(control: socket.socket, streams: dict[int, int], tag: str) -> None:
+def forward(control: socket.socket, streams: dict[int, int], tag: str) -> None:
     """Pass on until all streams have ended, or the rank has gone and is silent.
 
     Args:
@@ -165,5 +165,5 @@ if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     control, out, err = map(int, sys.argv[1:4])
-    relay(socket.socket(fileno=control), {out: 1, err: 2}, sys.argv[4])
+    forward(socket.socket(fileno=control), {out: 1, err: 2}, sys.argv[4])
     os._exit(0)

@@ -15,7 +15,7 @@ class Progress:
 
     def __init__(self) -> None:
         self._bar: tqdm[None] | None = None
-        self._began = self._told = time.monotonic()
+        self._began = self._reported = time.monotonic()
         self._first = -1
 
     def __call__(self, done: int, total: int) -> None:
@@ -24,8 +24,8 @@ class Progress:
             self._first = done
         if sys.stderr.isatty():
             self._draw(done, total)
-        elif time.monotonic() - self._told >= _EVERY or done == total:
-            self._told = time.monotonic()
+        elif time.monotonic() - self._reported >= _EVERY or done == total:
+            self._reported = time.monotonic()
             tqdm.write(self._line(done, total), file=sys.stderr)
 
     def _draw(self, done: int, total: int) -> None:
@@ -41,9 +41,9 @@ class Progress:
             self._bar.close()
 
     def _line(self, done: int, total: int) -> str:
-        told = f"{done / 1e9:.2f} of {total / 1e9:.2f} GB"
+        reported = f"{done / 1e9:.2f} of {total / 1e9:.2f} GB"
         made = done - self._first
         if not made or done == total:
-            return told
+            return reported
         left = (time.monotonic() - self._began) * (total - done) / made
-        return f"{told}, about {left:.0f} s left"
+        return f"{reported}, about {left:.0f} s left"

@@ -40,7 +40,7 @@ class _Relay:
     width: int | None
 
 
-_relay: _Relay | None = None
+_running: _Relay | None = None
 
 
 def redirect(rank: int) -> None:
@@ -49,7 +49,7 @@ def redirect(rank: int) -> None:
     Args:
         rank: this process's rank; lines of all but the first rank carry host and rank in front.
     """
-    global _relay
+    global _running
     tag = f"[{host_name()} rank {rank}] " if rank else ""
     width = os.get_terminal_size(2).columns if os.isatty(2) else None
     control, theirs = socket.socketpair()
@@ -69,7 +69,7 @@ def redirect(rank: int) -> None:
         os.close(write)
         os.close(read)
     theirs.close()
-    _relay = _Relay(control, originals, rank, width)
+    _running = _Relay(control, originals, rank, width)
 
 
 def open_log(folder: Path) -> None:
@@ -78,16 +78,16 @@ def open_log(folder: Path) -> None:
     Args:
         folder: `RUN/logs`; made if it is not there; where it cannot be, there is no log.
     """
-    if _relay is None:
+    if _running is None:
         return
     with contextlib.suppress(OSError):  # the relay warns of it
         folder.mkdir(exist_ok=True)
-    path = (folder / log_name(_relay.rank)).absolute()
+    path = (folder / log_name(_running.rank)).absolute()
     now = time.strftime("%Y-%m-%d %H:%M:%S %z")
     world = world_from_environment()
-    heading = f"=== {now}, {host_name()}, process {os.getpid()}, rank {_relay.rank} of {world}"
+    heading = f"=== {now}, {host_name()}, process {os.getpid()}, rank {_running.rank} of {world}"
     with contextlib.suppress(OSError):
-        _relay.control.sendall(json.dumps([str(path), heading]).encode() + b"\n")
+        _running.control.sendall(json.dumps([str(path), heading]).encode() + b"\n")
 
 
 def log_name(rank: int) -> str:
@@ -97,26 +97,26 @@ def log_name(rank: int) -> str:
 
 def terminal_width() -> int | None:
     """Columns of the terminal that standard error ends at; None: it ends at none."""
-    if _relay is not None:
-        return _relay.width
+    if _running is not None:
+        return _running.width
     return os.get_terminal_size(2).columns if sys.stderr.isatty() else None
 
 
 def restore() -> None:
     """Put the originals back, once all that was written has arrived."""
-    global _relay
-    relay, _relay = _relay, None
-    if relay is None:
+    global _running
+    running, _running = _running, None
+    if running is None:
         return
     _flush()
-    for target, original in zip((1, 2), relay.originals, strict=True):
+    for target, original in zip((1, 2), running.originals, strict=True):
         os.dup2(original, target)
         os.close(original)
     # Not until the relay ends: libraries keep duplicates of standard error for themselves.
-    with relay.control, contextlib.suppress(OSError):
-        relay.control.settimeout(_DRAIN_S)
-        relay.control.shutdown(socket.SHUT_WR)
-        relay.control.recv(1)
+    with running.control, contextlib.suppress(OSError):
+        running.control.settimeout(_DRAIN_S)
+        running.control.shutdown(socket.SHUT_WR)
+        running.control.recv(1)
 
 
 def _flush() -> None:

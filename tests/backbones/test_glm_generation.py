@@ -186,14 +186,14 @@ def test_likelihood_of_pieces_is_what_generation_sees(model: PromptedModel) -> N
         logs = model.backbone(**batch).logits[..., :VOCABULARY]
     for row, text in enumerate(texts):
         read = tokenizer(text)["input_ids"]
-        told = [tokenizer(piece, add_special_tokens=False)["input_ids"] for piece in pieces[row]]
+        before = [tokenizer(piece, add_special_tokens=False)["input_ids"] for piece in pieces[row]]
         expected = [
-            read_again(model, read, [*told[:number], piece[:count]], prefix)
-            for number, piece in enumerate(told)
+            read_again(model, read, [*before[:number], piece[:count]], prefix)
+            for number, piece in enumerate(before)
             for count in range(len(piece) + 1)
         ]
         assert labels[row][labels[row] >= 0].tolist() == [
-            t for piece in told for t in (*piece, END)
+            t for piece in before for t in (*piece, END)
         ]
         found = logs[row][labels[row] >= 0]
         torch.testing.assert_close(found, torch.stack(expected), rtol=0, atol=2e-5)

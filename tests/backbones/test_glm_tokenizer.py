@@ -44,11 +44,11 @@ SPECIAL: dict[str, dict[str, int]] = {
     },
 }  # fmt: skip
 KINDS = tuple(FILES)
-Published = Callable[[str], Path]
+FolderOf = Callable[[str], Path]
 
 
 @pytest.fixture
-def published(material: Path, tmp_path: Path) -> Published:
+def published(material: Path, tmp_path: Path) -> FolderOf:
     """Makes a folder as published, whose own code must never run."""
 
     def make(kind: str) -> Path:
@@ -66,7 +66,7 @@ def published(material: Path, tmp_path: Path) -> Published:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_special_tokens_are_at_the_published_ids(kind: str, published: Published) -> None:
+def test_special_tokens_are_at_the_published_ids(kind: str, published: FolderOf) -> None:
     tokenizer = load_tokenizer(published(kind), trust_remote_code=True)
     expected = SPECIAL[kind]
     found = {token: tokenizer.convert_tokens_to_ids(token) for token in expected}
@@ -80,7 +80,7 @@ def test_special_tokens_are_at_the_published_ids(kind: str, published: Published
 
 
 @pytest.mark.parametrize("kind", HELLO)
-def test_text_is_split_as_the_vocabulary_is_known_to(kind: str, published: Published) -> None:
+def test_text_is_split_as_the_vocabulary_is_known_to(kind: str, published: FolderOf) -> None:
     tokenizer = load_tokenizer(published(kind), trust_remote_code=False)
     encoded = tokenizer("Hello world")
     assert dict(encoded) == {"input_ids": HELLO[kind], "attention_mask": [1] * 4}
@@ -88,7 +88,7 @@ def test_text_is_split_as_the_vocabulary_is_known_to(kind: str, published: Publi
 
 
 def test_chinese_is_the_sentencepiece_model_between_special_tokens(
-    published: Published,
+    published: FolderOf,
 ) -> None:
     folder = published("GLMChineseTokenizer")
     pieces = SentencePieceProcessor(model_file=str(folder / "cog-pretrain.model"))
@@ -110,7 +110,7 @@ def test_chinese_is_the_sentencepiece_model_between_special_tokens(
     ],
 )
 def test_pairs_and_what_is_too_long(
-    kind: str, cls: int, between: list[int], end: int, published: Published
+    kind: str, cls: int, between: list[int], end: int, published: FolderOf
 ) -> None:
     tokenizer = load_tokenizer(published(kind), trust_remote_code=False)
 
@@ -125,7 +125,7 @@ def test_pairs_and_what_is_too_long(
 
 
 @pytest.mark.parametrize("kind", ["GLMGPT2Tokenizer", "GLMRobertaTokenizer"])
-def test_a_bpe_mask_takes_the_space_on_its_left_only(kind: str, published: Published) -> None:
+def test_a_bpe_mask_takes_the_space_on_its_left_only(kind: str, published: FolderOf) -> None:
     tokenizer = load_tokenizer(published(kind), trust_remote_code=False)
     before, after = (tokenizer.encode(text, add_special_tokens=False) for text in ("one", " two"))
     for place, mask in PieceTokens.of(tokenizer).masks.items():
@@ -134,7 +134,7 @@ def test_a_bpe_mask_takes_the_space_on_its_left_only(kind: str, published: Publi
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_saved_tokenizer_is_the_same(kind: str, published: Published, tmp_path: Path) -> None:
+def test_a_saved_tokenizer_is_the_same(kind: str, published: FolderOf, tmp_path: Path) -> None:
     tokenizer = load_tokenizer(published(kind), trust_remote_code=False)
     tokenizer.save_pretrained(tmp_path / "saved")
     again = load_tokenizer(tmp_path / "saved", trust_remote_code=False)
@@ -144,7 +144,7 @@ def test_a_saved_tokenizer_is_the_same(kind: str, published: Published, tmp_path
     assert PieceTokens.of(again) == PieceTokens.of(tokenizer)
 
 
-def test_the_folders_ids_and_names_are_taken(published: Published) -> None:
+def test_the_folders_ids_and_names_are_taken(published: FolderOf) -> None:
     folder = published("GLMBertTokenizer")
     settings = json.loads((folder / "tokenizer_config.json").read_text())
     settings |= {"do_lower_case": False, "truncation_side": "right", "padding_side": "left"}
@@ -163,7 +163,7 @@ def test_the_folders_ids_and_names_are_taken(published: Published) -> None:
 
 
 @pytest.mark.parametrize("kind", ["GLMGPT2Tokenizer", "GLMChineseTokenizer"])
-def test_other_spellings_of_special_tokens(kind: str, published: Published) -> None:
+def test_other_spellings_of_special_tokens(kind: str, published: FolderOf) -> None:
     folder = published(kind)
     tokenizer = load_tokenizer(folder, trust_remote_code=False)
     pair = tokenizer("one", "two")["input_ids"]
@@ -182,7 +182,7 @@ def test_other_spellings_of_special_tokens(kind: str, published: Published) -> N
 
 
 @pytest.mark.parametrize("kind", ["GLMBertTokenizer", "GLMChineseTokenizer"])
-def test_ids_that_do_not_fit_the_vocabulary_are_refused(kind: str, published: Published) -> None:
+def test_ids_that_do_not_fit_the_vocabulary_are_refused(kind: str, published: FolderOf) -> None:
     folder = published(kind)
     added = load_tokenizer(folder, trust_remote_code=False).get_added_vocab()
     (folder / "added_tokens.json").write_text(json.dumps({**added, "[NEW]": 60000}))
@@ -190,7 +190,7 @@ def test_ids_that_do_not_fit_the_vocabulary_are_refused(kind: str, published: Pu
         load_tokenizer(folder, trust_remote_code=False)
 
 
-def test_what_is_missing_is_named(published: Published, tmp_path: Path) -> None:
+def test_what_is_missing_is_named(published: FolderOf, tmp_path: Path) -> None:
     folder = published("GLMGPT2Tokenizer")
     (folder / "merges.txt").unlink()
     with pytest.raises(UserError, match=r"GLMGPT2Tokenizer needs the file 'merges\.txt'"):

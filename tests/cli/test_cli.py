@@ -306,7 +306,7 @@ def test_all_slots_of_t5_start_from_a_text(tmp_path: Path) -> None:
 # Export, inspect and schema start no ranks, so they run in this process.
 
 
-def unfinished(job: Job, folder: Path) -> Path:
+def not_finished(job: Job, folder: Path) -> Path:
     """The run as a kill would have left it."""
     hidden = shutil.ignore_patterns("export", "result.json")
     shutil.copytree(job.run, folder, ignore=hidden)
@@ -314,7 +314,7 @@ def unfinished(job: Job, folder: Path) -> Path:
 
 
 def test_export_of_an_unfinished_run(job: Job, tmp_path: Path, capsys: Any) -> None:
-    run, target = unfinished(job, tmp_path / "run"), tmp_path / "out"
+    run, target = not_finished(job, tmp_path / "run"), tmp_path / "out"
     assert main(["evaluate", str(run)]) == 2
     assert f"ptv2-scale export {run} OUT" in capsys.readouterr().err
     assert main(["export", str(run), str(target)]) == 0
@@ -327,7 +327,7 @@ def test_export_of_an_unfinished_run(job: Job, tmp_path: Path, capsys: Any) -> N
 def test_export_takes_the_newest_where_the_best_is_damaged(
     job: Job, tmp_path: Path, caplog: Any
 ) -> None:
-    run = unfinished(job, tmp_path / "run")
+    run = not_finished(job, tmp_path / "run")
     state = json.loads((run / "checkpoints/step-00000006/trainer.json").read_text())
     best = run / f"checkpoints/step-{state['best']['step']:08d}"
     (best / "manifest.json").unlink()
@@ -416,8 +416,8 @@ def test_inspect_counts_what_is_there(
     }
     shares = [float(line.split("%")[0].split()[-1]) for line in lines if "%" in line]
     assert sum(shares) == pytest.approx(100, abs=1e-3)
-    told = f"prefix: {length} tokens x {sum(slots.values())} slots ("
-    assert any(line.startswith(told) for line in lines) == bool(slots)
+    reported = f"prefix: {length} tokens x {sum(slots.values())} slots ("
+    assert any(line.startswith(reported) for line in lines) == bool(slots)
     for slot, count in slots.items():
         assert f"{count} {slot}" in lines[-1]
 

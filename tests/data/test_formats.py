@@ -68,7 +68,7 @@ def test_a_csv_field_may_be_longer_than_pythons_default(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "reported"),
     [
         ("a.jsonl", '{"text": "x"}\n{"text": \n', "a.jsonl:2: not JSON"),
         ("a.jsonl", '\n["x"]\n', 'a.jsonl:2: found ["x"], expected one JSON object'),
@@ -85,10 +85,10 @@ def test_a_csv_field_may_be_longer_than_pythons_default(tmp_path: Path) -> None:
         ("a.jsonl.gz", "x", "the kind '.gz' is not known; allowed: .jsonl, .csv, .tsv, .parquet"),
     ],
 )
-def test_broken_files(tmp_path: Path, name: str, content: str | bytes, told: str) -> None:
+def test_broken_files(tmp_path: Path, name: str, content: str | bytes, reported: str) -> None:
     with pytest.raises(UserError) as error:
         read_rows(written(tmp_path, name, content))
-    assert told in str(error.value)
+    assert reported in str(error.value)
 
 
 def test_too_long_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,10 +105,10 @@ def test_accumulation(steps: int, micro: int, world: int) -> None:
 def test_accumulation_lists_what_divides() -> None:
     with pytest.raises(UserError) as error:
         accumulation(24, 8, 2)
-    told = str(error.value)
-    assert "train.global_batch=24" in told
-    assert "With 2 ranks, train.micro_batch can be: 1, 2, 3, 4, 6, 12." in told
-    assert "With train.micro_batch=8, the number of ranks can be: 1, 3." in told
+    reported = str(error.value)
+    assert "train.global_batch=24" in reported
+    assert "With 2 ranks, train.micro_batch can be: 1, 2, 3, 4, 6, 12." in reported
+    assert "With train.micro_batch=8, the number of ranks can be: 1, 3." in reported
     with pytest.raises(UserError, match="With 5 ranks, train.micro_batch can be: none"):
         accumulation(24, 8, 5)
 

@@ -63,7 +63,7 @@ def test_comments_and_blank_lines(arena: Arena) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reported"),
     [
         (b"", "hostfile: no host in it"),
         (b"# only this\n\n", "hostfile: no host in it"),
@@ -81,10 +81,10 @@ def test_comments_and_blank_lines(arena: Arena) -> None:
         (b"#" * (1 << 20) + b"\na slots=1", "hostfile: larger than 1024 KiB"),
     ],
 )
-def test_what_is_wrong_is_told(arena: Arena, content: bytes, told: str) -> None:
+def test_what_is_wrong_is_told(arena: Arena, content: bytes, reported: str) -> None:
     path = written(arena, content)
     error = arena.attempt("hostfile", lambda: read_hostfile(path))
-    assert told in str(error)
+    assert reported in str(error)
 
 
 @pytest.mark.timeout(20)

@@ -59,11 +59,13 @@ class Host:
     ) -> subprocess.Popen[bytes]:
         question = self.home.with_name(f"{self.home.name}.json")
         question.write_bytes(FetchRequest(item, commit, {}).to_json())
-        told = {**os.environ, "HF_HOME": str(self.home), "HF_ENDPOINT": self.hub.url}
-        told |= {"HF_HUB_OFFLINE": "0", **env}
+        whole = {**os.environ, "HF_HOME": str(self.home), "HF_ENDPOINT": self.hub.url}
+        whole |= {"HF_HUB_OFFLINE": "0", **env}
         argv = [*before, sys.executable, "-m", "ptv2_scale.launchers.fetch"]
         with question.open("rb") as stdin:
-            return subprocess.Popen(argv, cwd=CHECKOUT, env=told, stdin=stdin, stdout=-1, stderr=-1)
+            return subprocess.Popen(
+                argv, cwd=CHECKOUT, env=whole, stdin=stdin, stdout=-1, stderr=-1
+            )
 
     def fetch(
         self, item: HubItem, commit: str | None = None, *before: str, **env: str

@@ -20,12 +20,12 @@ def test_lines_of_a_sweep(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [("", "no run in it"), ("a=1\nb", ":2: found 'b', expected"), ("a='", ":1: no closing q"),
      ("--resume=x", "expected key=value"), ("run=a\nrun=a", ":2: found run=a of line 1 again")],
 )  # fmt: skip
-def test_mistakes_in_a_sweep(text: str, told: str, tmp_path: Path) -> None:
+def test_mistakes_in_a_sweep(text: str, reported: str, tmp_path: Path) -> None:
     path = tmp_path / "sweep"
     path.write_text(text)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=reported):
         read_trials(path, Path("x"))

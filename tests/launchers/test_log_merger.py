@@ -13,7 +13,7 @@ from ptv2_scale.launchers.log_merger import GATHER_S, REPEAT_S, LogMerger
 def shown(*lines: tuple[float, str], end: float = 100.0) -> list[str]:
     merger, out = LogMerger(), []
     for now, line in lines:
-        out += [*merger.tick(now), *merger.hear(line, now)]
+        out += [*merger.tick(now), *merger.add(line, now)]
     return [*out, *merger.tick(end), *merger.finish()]
 
 
@@ -31,7 +31,7 @@ def test_what_several_others_say_is_shown_once_with_their_names() -> None:
 
 def test_it_is_shown_after_a_moment_and_not_before() -> None:
     merger = LogMerger()
-    assert list(merger.hear("[a rank 1] x\n", 0.0)) == []
+    assert list(merger.add("[a rank 1] x\n", 0.0)) == []
     assert list(merger.tick(GATHER_S / 2)) == []
     assert list(merger.tick(GATHER_S * 1.1)) == ["[a rank 1] x\n"]
 
@@ -65,5 +65,5 @@ def test_what_all_say_is_always_told(said: list[tuple[int, str, float]]) -> None
     for rank, text, pause in said:
         now += pause
         lines.append((now, f"[h rank {rank}] {text}\n" if rank else f"{text}\n"))
-    told = {line.rpartition("] ")[2] for line in shown(*lines, end=now + 1)}
-    assert told == {f"{text}\n" for _, text, _ in said}
+    reported = {line.rpartition("] ")[2] for line in shown(*lines, end=now + 1)}
+    assert reported == {f"{text}\n" for _, text, _ in said}

@@ -71,12 +71,12 @@ def test_a_cut_link_ends_the_run_and_the_same_command_goes_on(
     run.wait_for(6)
     found = [process for process in psutil.process_iter() if process.is_running()]
     assert not [one for one in found if "hf_verysecret" in " ".join(cmdline(one))]
-    told = [
+    reported = [
         one
         for one in found
         if "--local_rank=0" in cmdline(one) and f"run={run.path}" in cmdline(one)
     ]
-    assert [one.environ()["HF_TOKEN"] for one in told] == ["hf_verysecret"] * 2
+    assert [one.environ()["HF_TOKEN"] for one in reported] == ["hf_verysecret"] * 2
     hosts.cut(2)
     try:
         assert launched.code(90) == 3, launched.text()

@@ -141,13 +141,13 @@ def test_a_launcher_on_each_node_gets_words_as_they_are(fakes: Fakes) -> None:
     environment = {"SLURM_JOB_ID": "25001", "SLURM_NODEID": "1", "MASTER_ADDR": "node7",
                    "MASTER_PORT": "21001", "PATH": os.environ["PATH"]}  # fmt: skip
     made = subprocess.run(argv[argv.index("bash") :], env=environment, capture_output=True)
-    told = made.stdout.decode().split("\0")[:-1]
-    assert told[:7] == [
+    reported = made.stdout.decode().split("\0")[:-1]
+    assert reported[:7] == [
         *("-m", "ptv2_scale.launchers.node_agent", "run", "slurm-25001-0", "1"),
         *("--run", "/home/me/work/it's $(id)"),
     ]
-    assert "--node_rank=1" in told
-    assert told[told.index("ptv2_scale") + 1 :] == ["train", *words, "--resume", "never"]
+    assert "--node_rank=1" in reported
+    assert reported[reported.index("ptv2_scale") + 1 :] == ["train", *words, "--resume", "never"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from cluster import Cluster
 
 from ptv2_scale.runtime import interfaces
-from ptv2_scale.runtime.interfaces import Interface, choose, toward
+from ptv2_scale.runtime.interfaces import Interface, interface_env, toward
 
 LO = Interface("lo", "127.0.0.1")
 ETH = Interface("eth1", "10.0.0.7")
@@ -42,33 +42,35 @@ def test_an_address_that_is_none_has_no_interface(address: str) -> None:
 
 def test_the_way_to_the_first_host_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     routes(monkeypatch, first=ETH, elsewhere=Interface("eth0", "192.168.0.7"))
-    told = choose({"MASTER_ADDR": "first"}, several_hosts=True)
-    assert told == {"GLOO_SOCKET_IFNAME": "eth1", "NCCL_SOCKET_IFNAME": "=eth1"}
+    reported = interface_env({"MASTER_ADDR": "first"}, several_hosts=True)
+    assert reported == {"GLOO_SOCKET_IFNAME": "eth1", "NCCL_SOCKET_IFNAME": "=eth1"}
 
 
 def test_where_the_first_host_calls_itself_loopback_the_default_route_decides(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     routes(monkeypatch, first=Interface("lo", "127.0.1.1"), elsewhere=ETH)
-    assert choose({"MASTER_ADDR": "first"}, several_hosts=True)["GLOO_SOCKET_IFNAME"] == "eth1"
+    assert (
+        interface_env({"MASTER_ADDR": "first"}, several_hosts=True)["GLOO_SOCKET_IFNAME"] == "eth1"
+    )
 
 
 def test_without_any_way_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     routes(monkeypatch, first=LO)
-    assert choose({"MASTER_ADDR": "first"}, several_hosts=True) == {}
-    assert choose({"MASTER_ADDR": "unknown"}, several_hosts=True) == {}
+    assert interface_env({"MASTER_ADDR": "first"}, several_hosts=True) == {}
+    assert interface_env({"MASTER_ADDR": "unknown"}, several_hosts=True) == {}
 
 
 def test_on_one_host_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     routes(monkeypatch, first=ETH)
-    assert choose({"MASTER_ADDR": "first"}, several_hosts=False) == {}
+    assert interface_env({"MASTER_ADDR": "first"}, several_hosts=False) == {}
 
 
 def test_what_the_user_has_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     routes(monkeypatch, first=ETH)
     mine = {"MASTER_ADDR": "first", "NCCL_SOCKET_IFNAME": "ib0"}
-    assert choose(mine, several_hosts=True) == {"GLOO_SOCKET_IFNAME": "eth1"}
-    assert choose({**mine, "GLOO_SOCKET_IFNAME": "ib0"}, several_hosts=True) == {}
+    assert interface_env(mine, several_hosts=True) == {"GLOO_SOCKET_IFNAME": "eth1"}
+    assert interface_env({**mine, "GLOO_SOCKET_IFNAME": "ib0"}, several_hosts=True) == {}
 
 
 ASK = """

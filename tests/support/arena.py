@@ -86,12 +86,12 @@ class Watch:
 _watching: list[Watch] = []
 
 
-def _hear(event: str, arguments: tuple[Any, ...]) -> None:
+def _take(event: str, arguments: tuple[Any, ...]) -> None:
     if _watching:
         _watching[0].note(event, arguments)
 
 
-sys.addaudithook(_hear)  # once: a hook cannot be taken away again
+sys.addaudithook(_take)  # once: a hook cannot be taken away again
 
 
 class Arena:

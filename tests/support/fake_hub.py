@@ -178,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         commit, files = found
         entries = [
-            {"type": "file", "path": path, "size": self._told(content), "oid": etag_of(content)}
+            {"type": "file", "path": path, "size": self._reported(content), "oid": etag_of(content)}
             for path, content in files.items()
         ]
         folders = {path.rpartition("/")[0] for path in files if "/" in path}
@@ -192,13 +192,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._json([one for one in entries if one["path"] in wanted])
         else:
             siblings = [
-                {"rfilename": path, "size": self._told(content), "blobId": etag_of(content)}
+                {"rfilename": path, "size": self._reported(content), "blobId": etag_of(content)}
                 for path, content in files.items()
             ]
             short = name.partition("/")[2]
             self._json({"id": short, "_id": short, "sha": commit, "siblings": siblings})
 
-    def _told(self, content: bytes) -> int:
+    def _reported(self, content: bytes) -> int:
         return 0 if self.served.understates else len(content)
 
     def _json(self, value: object) -> None:

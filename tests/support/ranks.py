@@ -54,8 +54,15 @@ def environment(rank: int, world: int, port: int) -> dict[str, str]:
 
 def no_place() -> dict[str, str]:
     """The environment of a launcher that gives ranks their places."""
-    told = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-    return {key: value for key, value in environment(0, 1, 0).items() if key not in told}
+    place = (
+        "RANK",
+        "LOCAL_RANK",
+        "WORLD_SIZE",
+        "LOCAL_WORLD_SIZE",
+        "MASTER_ADDR",
+        "MASTER_PORT",
+    )
+    return {key: value for key, value in environment(0, 1, 0).items() if key not in place}
 
 
 def free_port() -> int:

@@ -37,12 +37,12 @@ OWN = frozenset(
 class Rank:
     """A process, with what the tests use of `subprocess.Popen`; output is kept in a file."""
 
-    def __init__(self, server: Server, pid: int, output: IO[str]) -> None:
+    def __init__(self, server: ForkServer, pid: int, output: IO[str]) -> None:
         self.pid, self._server, self._output = pid, server, output
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
-        self._server.hear(0)
+        self._server.receive(0)
         if self.returncode is None:
             self.returncode = self._server.codes.get(self.pid)
         return self.returncode
@@ -53,7 +53,7 @@ class Rank:
             left = until - time.monotonic()
             if left <= 0:
                 raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
-            self._server.hear(min(left, 1.0))
+            self._server.receive(min(left, 1.0))
         assert self.returncode is not None
         return self.returncode
 
@@ -70,7 +70,7 @@ class Rank:
         self.send_signal(signal.SIGKILL)
 
 
-class Server:
+class ForkServer:
     """The process that all are forks of; it begins with the first of them."""
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class Server:
         socket.send_fds(self._socket, [json.dumps(order).encode()], [output.fileno()])
         self._started = None
         while self._started is None:
-            self.hear(60)
+            self.receive(60)
         return Rank(self, self._started, output)
 
     def _begin(self, env: Mapping[str, str]) -> socket.socket:
@@ -117,7 +117,7 @@ class Server:
             )  # fmt: skip
         return ours
 
-    def hear(self, seconds: float) -> None:
+    def receive(self, seconds: float) -> None:
         """Take in what has ended or begun; wait for that if nothing has."""
         assert self._socket is not None
         with selectors.DefaultSelector() as selector:
@@ -125,11 +125,11 @@ class Server:
             while selector.select(seconds):
                 content = self._socket.recv(MESSAGE)
                 assert content, "the process that ranks are forks of has ended"
-                told = json.loads(content)
-                if "started" in told:
-                    self._started = told["started"]
+                reported = json.loads(content)
+                if "started" in reported:
+                    self._started = reported["started"]
                 else:
-                    self.codes[told["ended"]] = told["code"]
+                    self.codes[reported["ended"]] = reported["code"]
                 seconds = 0
 
 
@@ -137,7 +137,7 @@ def common(env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in env.items() if name not in OWN}
 
 
-SERVER = Server()
+SERVER = ForkServer()
 
 
 def load() -> None:
@@ -174,8 +174,8 @@ def serve(orders: socket.socket) -> None:
 def tell_ended(orders: socket.socket) -> None:
     with contextlib.suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            told = {"ended": ended[0], "code": os.waitstatus_to_exitcode(ended[1])}
-            orders.send(json.dumps(told).encode())
+            reported = {"ended": ended[0], "code": os.waitstatus_to_exitcode(ended[1])}
+            orders.send(json.dumps(reported).encode())
 
 
 def start(orders: socket.socket, order: dict[str, Any], output: int) -> None:
@@ -189,7 +189,7 @@ def start(orders: socket.socket, order: dict[str, Any], output: int) -> None:
         return
     code = 1
     try:
-        become(order, output)
+        take_over(order, output)
         orders.close()
         code = run(order["argv"])
         sys.stdout.flush()
@@ -198,7 +198,7 @@ def start(orders: socket.socket, order: dict[str, Any], output: int) -> None:
         os._exit(code)
 
 
-def become(order: dict[str, Any], output: int) -> None:
+def take_over(order: dict[str, Any], output: int) -> None:
     """Make this fork a process like any other."""
     import random
 

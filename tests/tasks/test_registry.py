@@ -79,7 +79,7 @@ def test_demo(task_of: TaskOf, words: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "told"),
+    ("keys", "reported"),
     [
         ({"name": "superglue/bolq"}, "allowed: superglue/boolq, superglue/cb"),
         ({"name": "superglue/bolq"}, "Did you mean 'superglue/boolq'?"),
@@ -92,14 +92,14 @@ def test_demo(task_of: TaskOf, words: Any) -> None:
         ),
     ],
 )
-def test_contradictions(task_of: TaskOf, keys: dict[str, Any], told: str) -> None:
+def test_contradictions(task_of: TaskOf, keys: dict[str, Any], reported: str) -> None:
     with pytest.raises(UserError) as error:
         task_of(**keys)
-    assert told in str(error.value)
+    assert reported in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("changes", "content", "told"),
+    ("changes", "content", "reported"),
     [
         ({"path": "/no/such"}, "", "task.path: found '/no/such', which is not a folder"),
         ({"train": "no.csv"}, "", "no.csv: there is no such file"),
@@ -116,12 +116,12 @@ def test_contradictions(task_of: TaskOf, keys: dict[str, Any], told: str) -> Non
     ],
 )
 def test_mistakes_in_own_data(
-    task_of: TaskOf, own: dict[str, Any], changes: dict[str, Any], content: str, told: str
+    task_of: TaskOf, own: dict[str, Any], changes: dict[str, Any], content: str, reported: str
 ) -> None:
     (Path(own["path"]) / "data.csv").write_text(content)
     with pytest.raises(UserError) as error:
         task_of(**{**own, "train": "data.csv", **changes}).rows("train")
-    assert told in str(error.value)
+    assert reported in str(error.value)
 
 
 def test_rows_to_be_predicted(task_of: TaskOf, own: dict[str, Any], words: Any) -> None:

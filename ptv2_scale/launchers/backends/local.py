@@ -123,8 +123,8 @@ def _rendezvous(master: str) -> Rendezvous:
 
 
 def _check(options: LaunchOptions, nodes: int) -> None:
-    told = "is for a hostfile's hosts. Add --hostfile, or leave it out."
-    refuse(options, ("transport", "ssh_config"), told)
+    reported = "is for a hostfile's hosts. Add --hostfile, or leave it out."
+    refuse(options, ("transport", "ssh_config"), reported)
     if nodes == 1 and options.master is not None:
         raise UserError("--master: ranks of one host meet there. Add --nodes N, or leave it out.")
     if nodes > 1 and (options.master is None or ":" not in options.master):

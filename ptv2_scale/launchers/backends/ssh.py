@@ -43,8 +43,8 @@ class SshHosts(SupervisedBackend):
 
 
 def _hostfile(options: LaunchOptions, ranks: RankBackend) -> Path:
-    told = "not with --hostfile, whose lines say it (NAME slots=N)."
-    refuse(options, ("nproc", "nodes", "node_rank"), told)
+    reported = "not with --hostfile, whose lines say it (NAME slots=N)."
+    refuse(options, ("nproc", "nodes", "node_rank"), reported)
     if not ranks.over_hostfile:
         raise UserError(
             f"--backend {ranks.name}: not with --hostfile. Give the command on each node"

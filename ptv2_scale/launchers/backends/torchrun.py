@@ -33,7 +33,7 @@ class Torchrun(RankBackend):
 
 def _place(start: NodeStart) -> list[str]:
     if start.rendezvous is not None:
-        return _meet(start.group, start.rendezvous)
+        return _rendezvous_options(start.group, start.rendezvous)
     group = start.group
     return [
         *(f"--node-rank={start.node}", f"--master-addr={group.master}"),
@@ -41,7 +41,7 @@ def _place(start: NodeStart) -> list[str]:
     ]
 
 
-def _meet(group: RankGroup, meeting: Rendezvous) -> list[str]:
+def _rendezvous_options(group: RankGroup, meeting: Rendezvous) -> list[str]:
     own = [] if meeting.address is None else [f"--local-addr={meeting.address}"]
     return [
         *("--rdzv-backend=c10d", f"--rdzv-endpoint={group.master}:{group.port}"),

@@ -42,10 +42,13 @@ def run_checks(survey: SurveyResult) -> list[Finding]:
     Args:
         survey: what is known of the hosts; none is asked here.
     """
-    return [*_reached(survey), *(one for check in _CHECKS for one in check(survey) if survey.facts)]
+    return [
+        *_unreached(survey),
+        *(one for check in _CHECKS for one in check(survey) if survey.facts),
+    ]
 
 
-def _reached(survey: SurveyResult) -> Iterator[Finding]:
+def _unreached(survey: SurveyResult) -> Iterator[Finding]:
     yield from survey.silent.values()
     if survey.facts:
         count = len(survey.facts)

@@ -55,10 +55,10 @@ def test_one_rank_an_accelerator_unless_the_user_says_so() -> None:
 
 
 def test_ranks_do_not_ask_the_hub_unless_the_user_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def told(*words: str) -> str | None:
+    def reported(*words: str) -> str | None:
         return spec(*words).variables.shown.get("HF_HUB_OFFLINE")
 
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    assert (told(*NODES), told()) == ("1", None)
+    assert (reported(*NODES), reported()) == ("1", None)
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-    assert told(*NODES) == "0"
+    assert reported(*NODES) == "0"

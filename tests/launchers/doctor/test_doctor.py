@@ -103,7 +103,7 @@ def faulty(cluster: Hosts) -> Cluster:
 
 
 @pytest.fixture(scope="module")
-def told(faulty: Cluster) -> Told:
+def reported(faulty: Cluster) -> Told:
     hostfile = faulty.folder / "with-nobody"
     hostfile.write_text(f"{faulty.hostfile.read_text()}{faulty.address(NOBODY)} slots=1\n")
     variables = {
@@ -129,44 +129,44 @@ def told(faulty: Cluster) -> Told:
     ],
 )
 def test_a_planted_fault_is_found_and_named(
-    host: int, words: str, fix: str, told: Told, faulty: Cluster
+    host: int, words: str, fix: str, reported: Told, faulty: Cluster
 ) -> None:
-    lines = told.lines("FAIL", faulty.address(host), words)
-    assert lines, told.text
-    assert fix in told.fix(lines[0])
+    lines = reported.lines("FAIL", faulty.address(host), words)
+    assert lines, reported.text
+    assert fix in reported.fix(lines[0])
 
 
-def test_nothing_else_is_found(told: Told, faulty: Cluster) -> None:
-    assert told.code == 3
-    assert not told.lines("FAIL", f" {faulty.address(1)}: ")
-    assert {line.split()[1] for line in told.lines("warn")} == {"disk"}  # hosts' own are small
-    assert f"{FAULTS + 1} hosts, 8 to be fixed first" in told.text
+def test_nothing_else_is_found(reported: Told, faulty: Cluster) -> None:
+    assert reported.code == 3
+    assert not reported.lines("FAIL", f" {faulty.address(1)}: ")
+    assert {line.split()[1] for line in reported.lines("warn")} == {"disk"}  # hosts' own are small
+    assert f"{FAULTS + 1} hosts, 8 to be fixed first" in reported.text
 
 
 def test_well_hosts_are_well(cluster: Hosts) -> None:
     hosts = cluster(2)
     furnish(hosts)
-    told = ask(hosts, *job(hosts))
-    print(told.text)
-    assert told.code == 0, told.text
-    assert not told.lines("FAIL")
-    (line,) = told.lines("note", "run directory")
+    reported = ask(hosts, *job(hosts))
+    print(reported.text)
+    assert reported.code == 0, reported.text
+    assert not reported.lines("FAIL")
+    (line,) = reported.lines("note", "run directory")
     assert f"not shared ({hosts.address(1)} | {hosts.address(2)})" in line
-    (line,) = told.lines("training data")
+    (line,) = reported.lines("training data")
     assert "each host reads its own copy" in line
-    (line,) = told.lines("recipe")
+    (line,) = reported.lines("recipe")
     assert line.startswith("ok")
     assert str(RECIPE) in line
-    assert told.lines("ok", "all 2 between 2 hosts")
-    assert told.lines("ok", "bandwidth")
+    assert reported.lines("ok", "all 2 between 2 hosts")
+    assert reported.lines("ok", "bandwidth")
     for number in (1, 2):
         on(hosts, number, f"! ls -A {hosts.own} | grep ptv2", f"rm -r {hosts.own}/task")
 
 
 def test_a_shared_run_directory(cluster: Hosts, tmp_path: Path) -> None:
-    told = ask(cluster(2), "demo", f"run={tmp_path}/run")
-    assert told.code == 0
-    assert told.lines("ok", "run directory", "all hosts see the same")
+    reported = ask(cluster(2), "demo", f"run={tmp_path}/run")
+    assert reported.code == 0
+    assert reported.lines("ok", "run directory", "all hosts see the same")
     assert not list(tmp_path.iterdir())
 
 

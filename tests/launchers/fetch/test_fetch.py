@@ -108,10 +108,10 @@ def on(hosts: Cluster, *more: str) -> list[str]:
 
 
 def start(recipe: Path, options: list[str]) -> subprocess.Popen[str]:
-    told = {**no_place(), "HF_HUB_OFFLINE": "0", "HF_TOKEN": TOKEN}
+    reported = {**no_place(), "HF_HUB_OFFLINE": "0", "HF_TOKEN": TOKEN}
     return subprocess.Popen(
         [sys.executable, "-m", "ptv2_scale", "fetch", str(recipe), *options],
-        env=told, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=reported, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
 
 
@@ -256,11 +256,11 @@ def test_nodes_of_an_allocation_that_share_a_cache(
 ) -> None:
     with Hub().serving("127.0.0.1") as hub:
         commit = hub.add(MODEL, model)
-        told = {**no_place(), **slurm.environment, "HF_HUB_OFFLINE": "0"}
-        told |= {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.url}
+        reported = {**no_place(), **slurm.environment, "HF_HUB_OFFLINE": "0"}
+        reported |= {"HF_HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.url}
         argv = ["salloc", "--quiet", "--nodes=2", sys.executable, "-m", "ptv2_scale", "fetch"]
         made = subprocess.run(
-            [*argv, str(recipe), "task.name=demo", "--slurm"], env=told, check=False,
+            [*argv, str(recipe), "task.name=demo", "--slurm"], env=reported, check=False,
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
