@@ -18,7 +18,7 @@ OWN_WORDS = frozenset(
         *("Keeper", "Attempt", "bring", "bring_together", "Whole", "judge", "Sites", "take_away"),
         *("whereabouts", "reached", "First", "Other", "Roll", "blame", "together", "Server"),
         *("Ranks", "SpikeAlarm", "hear", "Share", "become", "travelling", "stay", "relay", "door"),
-        *("meet", "visit", "grants", "mend", "reported", "telling", "Word", "Held", "Published"),
+        *("meet", "visit", "grants", "mend", "told", "telling", "Word", "Held", "Published"),
         *("unfinished", "recognise", "LocalPart", "Parts", "PromptSettings", "marks"),
     }
 )
@@ -68,6 +68,6 @@ def test_words_are_found(tmp_path: Path) -> None:
     path = ranks.CHECKOUT / "tests" / "test_words.py"
     tree = ast.parse("class Keeper:\n    def blame(self, told): self._stay = travelling(mend=1)\n")
     assert {name.strip("_") for name in names(tree)} & OWN_WORDS == {
-        *("Keeper", "blame", "reported", "stay", "mend")
+        *("Keeper", "blame", "told", "stay", "mend")
     }
     assert own_words(path) == set()
