@@ -5,8 +5,10 @@ The contracts read the source; here Python itself says what it has imported.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,10 +23,12 @@ for found in pkgutil.walk_packages(room.__path__, f"{room.__name__}."):
 """
 
 
-def loaded(*words: str) -> set[str]:
+def loaded(*words: str, folder: Path | None = None) -> set[str]:
     """Heavy packages that a Python process has imported at its end."""
     argv = [sys.executable, "-X", "importtime", *words]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(
+        argv, cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
     lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(lines) > 20
@@ -50,6 +54,16 @@ def test_a_prompted_model_needs_no_deepspeed() -> None:
 @pytest.mark.parametrize("command", ["export", "inspect", "predict", "train", "launch", "doctor"])
 def test_help_loads_none_of_them(command: str) -> None:
     assert not loaded("-m", "ptv2_scale", command, "--help")
+
+
+def test_export_and_inspect_run_to_their_end_without_deepspeed(tmp_path: Path) -> None:
+    folder = tmp_path / "old"
+    shutil.copytree(Path(__file__).with_name("fixtures") / "run-0.1.0", folder)
+    for command in (("inspect", "recipe.yaml"), ("export", "run", "out")):
+        assert "deepspeed" not in loaded("-m", "ptv2_scale", *command, folder=folder)
+    assert (folder / "out" / "card.json").is_file()
+    code = "from ptv2_scale import load_prompted; load_prompted('out')"
+    assert "deepspeed" not in loaded("-c", code, folder=folder)
 
 
 @pytest.mark.parametrize("room", ["runtime", "config", "hub", "launchers"])

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from ptv2_scale.checkpoint.file_systems import FileSystemGroups
 from ptv2_scale.checkpoint.recovery import Found, RecoveryPlan, find_plan, newest
 from ptv2_scale.checkpoint.replication import replicate
@@ -215,6 +217,14 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _completed(recipe: dict[str, Any]) -> dict[str, Any]:
+    """A recipe with the defaults of keys that are newer than it."""
+    try:
+        return RunConfig.model_validate(recipe).model_dump(mode="json")
+    except ValidationError:
+        return recipe
+
+
 def _may_differ(key: str) -> bool:
     return key in MAY_DIFFER or key.partition(".")[0] in MAY_DIFFER
 
@@ -230,7 +240,7 @@ def check_resumable(state: TrainerState, config: RunConfig, fingerprint: str, pa
             f"{path}: was trained on another backbone (fingerprint {state.fingerprint[:12]};"
             f" '{config.backbone.name}' has {fingerprint[:12]})."
         )
-    before, now = _flat(state.recipe), _flat(config.model_dump(mode="json"))
+    before, now = _flat(_completed(state.recipe)), _flat(config.model_dump(mode="json"))
     changed = [
         f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())

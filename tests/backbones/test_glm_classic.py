@@ -23,6 +23,7 @@ from ptv2_scale.backbones.glm_classic.model import eager_attention
 from ptv2_scale.backbones.load import Unsharded, materialise
 from ptv2_scale.backbones.tensor_files import NamedTensors
 from ptv2_scale.config import Prefix as PrefixConfig
+from ptv2_scale.methods.base import Entry
 from ptv2_scale.methods.registry import build_method
 from ptv2_scale.model.setup import build_model, first_values, model_filler
 from ptv2_scale.runtime.errors import UserError
@@ -283,6 +284,6 @@ def test_a_head_does_not_pay_for_the_vocabulary(tmp_path: Path) -> None:
     assert model(texts()[0]).logits is not None
     prompted = build_model(fake_setup(tmp_path, prompt={"length": 5}))
     batch = batch_of("right", vocab=91)
-    inputs = prompted.backbone_inputs(None, batch)
+    inputs = prompted.backbone_inputs(Entry(), batch).inputs
     assert inputs["position_ids"].shape == (3, 2, 9)
     assert model(**inputs).logits is None

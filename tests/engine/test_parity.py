@@ -8,7 +8,7 @@ import pytest
 import ranks
 from tiny import MODEL_TYPES, save_backbone
 
-WORKER = Path(__file__).with_name("parity_worker.py")
+WORKER = Path(__file__).parents[1] / "support" / "parity_worker.py"
 
 
 def differences(output: str) -> dict[tuple[str, str], float]:

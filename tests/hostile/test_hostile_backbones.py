@@ -58,7 +58,7 @@ def inspect(folder: Path) -> None:
 
 
 def encode(folder: Path) -> None:
-    open_setup(recipe(folder)).examples("validation")
+    open_setup(recipe(folder)).split("validation")
 
 
 def first(folder: Path) -> None:
