@@ -104,7 +104,9 @@ def test_the_demo_and_the_example_in_python(
         assert reported in output
     (example,) = blocks(README, "python")
     exec(compile(example, "README.md", "exec"), {})  # noqa: S102 - the reader would run it
-    assert "tensor([[" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "tensor([[" in printed
+    assert printed.startswith("[{'label': ")
 
 
 def test_the_example_of_filling_blanks(

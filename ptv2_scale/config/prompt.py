@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
@@ -21,6 +22,10 @@ class MethodSection(Section):
     SECTION: ClassVar[str] = "prompt"
 
     method: str = Field(description="What is trained.")
+
+    def files(self) -> dict[str, Path]:
+        """Files and folders that ranks read, by what they are: every host must have them."""
+        return {}
 
     def as_exported(self) -> MethodSection:
         """The section that describes an export of it: what an export folds away is left out."""
@@ -109,6 +114,10 @@ class Prefix(MethodSection):
                 f" Allowed: all, or layers from 1 to {total}."
             )
         return tuple(number - 1 for number in numbers)
+
+    def files(self) -> dict[str, Path]:
+        """See `MethodSection`."""
+        return {} if self.init_from is None else {"saved prefix": Path(self.init_from)}
 
     def as_exported(self) -> Prefix:
         """An export holds the table that an MLP made."""

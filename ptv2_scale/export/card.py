@@ -118,15 +118,13 @@ def export_folder(folder: Path) -> Path:
 
 def model_card(card: Card) -> str:
     """A README for the export, with the metadata block that model hubs read."""
-    method = card.recipe["prompt"]["method"]
     lines = [
         "---",
         "library_name: ptv2_scale",
         f"base_model: {json.dumps(card.backbone)}",
         "tags: [p-tuning-v2, prefix-tuning]",
         "---",
-        f"# {'Head' if method == 'none' else f'{method} and head'.capitalize()} for"
-        f" {card.recipe['task']['name']}",
+        f"# {card.recipe['task']['name']}, method: {card.recipe['prompt']['method']}",
         "",
         f"Trained with ptv2_scale on the frozen {card.family} backbone `{card.backbone}`"
         f" (fingerprint `{card.fingerprint[:16]}`).",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ptv2_scale.backbones.naming import named_folder
-from ptv2_scale.config import Prefix, RunConfig
+from ptv2_scale.config import RunConfig
 from ptv2_scale.config.deepspeed import load_deepspeed, shipped_configs
 from ptv2_scale.data.splits import HubSplits, LocalSplits, Splits
 from ptv2_scale.hub import HubItem
@@ -69,9 +69,7 @@ def _data(splits: Splits) -> Iterator[tuple[str, Path]]:
 def _named(config: RunConfig) -> Iterator[tuple[str, Path]]:
     if config.deepspeed not in shipped_configs():
         yield "DeepSpeed's JSON", Path(config.deepspeed)
-    prompt = config.prompt
-    if isinstance(prompt, Prefix) and prompt.init_from is not None:
-        yield "saved prefix", Path(prompt.init_from)
+    yield from config.prompt.files().items()
 
 
 def _gathered(config: RunConfig) -> bool:

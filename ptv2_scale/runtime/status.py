@@ -11,10 +11,10 @@ from typing import Literal
 
 from ptv2_scale.runtime.atomic import write_atomically
 from ptv2_scale.runtime.errors import printable
+from ptv2_scale.runtime.exit_codes import INVALID_INPUT
 from ptv2_scale.runtime.rank_output import log_name
 
 MOST_DETAIL = 8000  # characters
-REFUSED = 2
 _TOLD = 10  # lines
 
 State = Literal["running", "done", "stopped", "failed"]
@@ -64,7 +64,7 @@ def last_words(status: Status, run: Path) -> str:
         status: of the run.
         run: the run directory, for the log of a rank that left nothing else.
     """
-    if status.state != "failed" or status.exit_code == REFUSED:
+    if status.state != "failed" or status.exit_code == INVALID_INPUT:
         return ""
     lines = [status.reason, *status.detail.splitlines()[-_TOLD:]]
     if status.rank is not None:

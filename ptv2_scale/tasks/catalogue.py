@@ -13,6 +13,7 @@ from ptv2_scale.tasks.benchmarks import glue, superglue
 from ptv2_scale.tasks.benchmarks.spec import BenchmarkSpec
 
 BENCHMARKS = {spec.name: spec for spec in (*superglue.TASKS, *glue.TASKS)}
+_KINDS = {spec.kind for spec in BENCHMARKS.values()}  # those of other packages have none
 CUSTOM = "classification"
 DEMO = "demo"
 TASK_NAMES = (*BENCHMARKS, DEMO, CUSTOM)
@@ -27,7 +28,7 @@ def splits_of(config: TaskSection) -> Splits:
     Raises:
         UserError: the task's name is not known, or its files have no folder.
     """
-    if config.name == CUSTOM:
+    if config.name == CUSTOM or config.kind not in _KINDS:
         return _custom_splits(config)
     if config.name == DEMO:
         return _demo_splits(config)
@@ -63,8 +64,8 @@ def _demo_splits(config: TaskSection) -> Splits:
 def _custom_splits(config: TaskSection) -> Splits:
     if config.path is None:
         raise UserError(
-            f"task.path: missing, but task.name: {CUSTOM} reads local files. Set task.path=FOLDER, "
-            "and task.train=FILE and task.validation=FILE inside it"
+            f"task.path: missing, but task.name: {config.name} reads local files. Set"
+            " task.path=FOLDER, and task.train=FILE and task.validation=FILE inside it"
         )
     return LocalSplits(Path(config.path), _named_files(config))
 

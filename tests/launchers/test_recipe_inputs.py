@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ptv2_scale.config import load_recipe
+from ptv2_scale.config import TaskSection, load_recipe
 from ptv2_scale.demo import BACKBONE, RECIPE
 from ptv2_scale.hub import HubItem
 from ptv2_scale.launchers.recipe_inputs import Inputs, inputs_of
@@ -46,6 +46,18 @@ def test_files_need_not_be_here() -> None:
         "training data": Path("/data/mine/a.csv"),
         "validation data": Path("/data/mine/b.csv"),
     }
+
+
+def test_a_kind_of_another_package_reads_files_of_its_own() -> None:
+    class Other(TaskSection):
+        kind: str = "other"
+
+    files = {"train": "a.txt", "validation": "b.txt"}
+    section = Other.model_validate({"name": "mine", "path": "/data", **files})
+    config = load_recipe(RECIPE).model_copy(update={"task": section})
+    found = inputs_of(config, RECIPE).paths
+    assert found["training data"] == Path("/data/a.txt")
+    assert found["validation data"] == Path("/data/b.txt")
 
 
 def test_what_is_on_the_hub() -> None:

@@ -1,4 +1,4 @@
-"""What there is to say of a published classification task."""
+"""What there is to say of a published benchmark."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ptv2_scale.data.splits import Split
 
 @dataclass(frozen=True)
 class BenchmarkSpec:
-    """A published task, declared as data.
+    """A published benchmark, declared as data.
 
     Attributes:
         name: the name in a recipe.
@@ -18,6 +18,7 @@ class BenchmarkSpec:
         files: file names of the published folder.
         columns: the columns that are read.
         labels: the classes, as the published files write them.
+        kind: kind of task, as in a recipe.
         metric: the published metric.
         also: metrics reported beside it.
         template: joins the columns to one text.
@@ -32,6 +33,7 @@ class BenchmarkSpec:
     files: Mapping[Split, str]
     columns: tuple[str, ...]
     labels: tuple[str, ...]
+    kind: str = "classification"
     metric: str = "accuracy"
     also: tuple[str, ...] = ()
     template: str | None = None
