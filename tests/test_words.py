@@ -25,7 +25,7 @@ OWN_WORDS = frozenset(
 # A word of a test's own, or one that means what it says.
 ALLOWED = {
     "ptv2_scale/launchers/slurm_script.py": {"together"},
-    "tests/backbones/test_glm_classic.py": {"together"},
+    "tests/backbones/glm_classic/test_model.py": {"together"},
     "tests/tasks/test_heads.py": {"together"},
     "tests/checkpoint/test_memory.py": {"marks"},  # pytest's
 }

@@ -49,11 +49,11 @@ def test_files_need_not_be_here() -> None:
 
 
 def test_a_kind_of_another_package_reads_files_of_its_own() -> None:
-    class Other(TaskSection):
+    class Another(TaskSection):
         kind: str = "other"
 
     files = {"train": "a.txt", "validation": "b.txt"}
-    section = Other.model_validate({"name": "mine", "path": "/data", **files})
+    section = Another.model_validate({"name": "mine", "path": "/data", **files})
     config = load_recipe(RECIPE).model_copy(update={"task": section})
     found = inputs_of(config, RECIPE).paths
     assert found["training data"] == Path("/data/a.txt")
