@@ -1,4 +1,4 @@
-"""Recipes: what a run is told, checked, with every mistake named by file, line and key."""
+"""Recipes: the settings of a run, checked, with every mistake named by file, line and key."""
 
 from ptv2_scale.config.load import dump_recipe, load_recipe, override
 from ptv2_scale.config.prompt import METHODS, HeadOnly, MethodSection, Prefix

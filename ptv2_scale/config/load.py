@@ -66,7 +66,7 @@ class _Draft:
         self.reported.append((list(places), text))
 
     def error(self) -> UserError:
-        """All that was told, in the order of the file."""
+        """All problems, in the order of the file."""
         reported = sorted(self.reported, key=lambda one: order(one[0]))
         lines = [f"{self.source.where(places)}: {text}" for places, text in reported[:_SHOWN]]
         more = [f"... and {len(reported) - _SHOWN} more."] if len(reported) > _SHOWN else []

@@ -132,7 +132,7 @@ def _conflicts(section: str, given: Mapping[str, Any]) -> Iterator[Conflict]:
 
 
 def _follows(clash: Problem, found: Mapping[KeyPath, Sequence[ErrorDetails]]) -> bool:
-    """Whether a clash may come from a mistake in one of its values, which is told already."""
+    """Whether a clash may come from a mistake in one of its values, which is reported already."""
     own = [error for path in clash.paths for error in found.get(path, ())]
     return any(error["type"] != "extra_forbidden" for error in own)
 
