@@ -29,7 +29,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True)
-class Known:
+class ExampleFeatures:
     """Examples with what the head reads of the backbone for each.
 
     Attributes:
@@ -64,9 +64,9 @@ def score_head_alone(
     def split(output: PromptedOutput, inputs: dict[str, Tensor], _: Any) -> list[Tensor]:
         return [one.clone() for one in head.split(output.features, inputs["attention_mask"])]
 
-    def features(examples: Sequence[Example]) -> Known:
+    def features(examples: Sequence[Example]) -> ExampleFeatures:
         found = forward_all(engine, setup, examples, ranks, split, entry=None, check=check)
-        return Known(examples, found)
+        return ExampleFeatures(examples, found)
 
     known, unknown = features(train.examples), features(validation.examples)
 
@@ -87,7 +87,7 @@ def score_head_alone(
 def train_head(
     make_head: Callable[[], Head],
     task: Task,
-    known: Known,
+    known: ExampleFeatures,
     score: Callable[[Head], float],
     seed: int,
 ) -> float:
@@ -110,7 +110,7 @@ def train_head(
 def _best_epoch(
     head: Head,
     task: Task,
-    known: Known,
+    known: ExampleFeatures,
     score: Callable[[Head], float],
     seed: int,
     rate: float,
@@ -132,7 +132,7 @@ def _best_epoch(
     return best
 
 
-def _loss(head: Head, task: Task, known: Known, rows: list[int]) -> Tensor:
+def _loss(head: Head, task: Task, known: ExampleFeatures, rows: list[int]) -> Tensor:
     examples = [known.examples[row] for row in rows]
     features = head.join([known.features[row] for row in rows])
     summed = task.loss_sum(head.forward_features(features), task.targets(examples))

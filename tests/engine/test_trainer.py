@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from ptv2_scale.config import Classification, Train
 from ptv2_scale.data.collate import Example
-from ptv2_scale.engine.head_baseline import Known, train_head
+from ptv2_scale.engine.head_baseline import ExampleFeatures, train_head
 from ptv2_scale.engine.schedule import learning_rate
 from ptv2_scale.engine.trainer import BatchOrder, seed_step
 from ptv2_scale.tasks.heads import LinearHead
@@ -86,7 +86,7 @@ def test_head_alone_is_as_good_as_logistic_regression() -> None:
 
     section = Classification.model_validate({"name": "glue/cola"})
     examples = [Example(n, {}, int(label)) for n, label in enumerate(labels)]
-    known = Known(examples, list(features))
+    known = ExampleFeatures(examples, list(features))
     task = build_task(section)
     found = train_head(lambda: LinearHead(6, 2, "first"), task, known, score, seed=1)
     reference = LogisticRegression(C=1e6).fit(features.numpy(), labels.numpy())
