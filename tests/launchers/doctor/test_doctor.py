@@ -139,7 +139,9 @@ def test_a_planted_fault_is_found_and_named(
 def test_nothing_else_is_found(reported: Told, faulty: Cluster) -> None:
     assert reported.code == 3
     assert not reported.lines("FAIL", f" {faulty.address(1)}: ")
-    assert {line.split()[1] for line in reported.lines("warn")} == {"disk"}  # hosts' own are small
+    # Hosts' own disks are small. What links carry at that moment is this busy machine's, not a
+    # fault: how it is judged is shown in test_checks.py, by given figures.
+    assert {line.split()[1] for line in reported.lines("warn")} - {"bandwidth"} == {"disk"}
     assert f"{FAULTS + 1} hosts, 8 to be fixed first" in reported.text
 
 
@@ -158,7 +160,8 @@ def test_well_hosts_are_well(cluster: Hosts) -> None:
     assert line.startswith("ok")
     assert str(RECIPE) in line
     assert reported.lines("ok", "all 2 between 2 hosts")
-    assert reported.lines("ok", "bandwidth")
+    (line,) = reported.lines("bandwidth")
+    assert "/s or more to the next host" in line
     for number in (1, 2):
         on(hosts, number, f"! ls -A {hosts.own} | grep ptv2", f"rm -r {hosts.own}/task")
 
