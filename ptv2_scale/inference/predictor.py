@@ -125,12 +125,13 @@ class Predictor:
         """
         export = self._exports[name]
         data = export.setup.split(split)
-        records = self._answer(export, data.examples)
         try:
-            scores = export.setup.task.score(records, data.rows)
+            # First: without answers the backbone need not run.
+            trivial = export.setup.task.trivial(data.rows)
         except UserError as error:
             raise UserError(f"task.{split}: {error}.") from None
-        return scores, export.setup.task.trivial(data.rows)
+        records = self._answer(export, data.examples)
+        return export.setup.task.score(records, data.rows), trivial
 
     def _answer(self, export: Export, examples: Sequence[Any]) -> list[Record]:
         number = self._numbers[export.name]
