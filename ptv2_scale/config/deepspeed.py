@@ -1,24 +1,20 @@
 """DeepSpeed's JSON: found by name or path, checked, and completed from the recipe.
 
 DeepSpeed takes an unknown key in silence (`zero_optimisation` turns ZeRO off), and some known keys
-destroy a frozen backbone. So every key is checked here before DeepSpeed sees it. The values
-"auto" of the shipped files are filled in by `complete`.
+destroy a frozen backbone. So every key and value is checked as the file is read, for every command
+alike, before DeepSpeed sees it. The values "auto" of the shipped files are filled in by `complete`.
 """
 
 from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator, Mapping
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
-from ptv2_scale.config.deepspeed_keys import ALLOWED, REFUSED, REFUSED_IN_ZERO
+from ptv2_scale.config.deepspeed_check import Config, kind_of, problems_of
 from ptv2_scale.runtime.errors import UserError, did_you_mean
 from ptv2_scale.runtime.files import read_json
-
-Config = dict[str, Any]
 
 NVME_FOLDER = "PTV2_SCALE_NVME"
 _LARGEST_BUCKET = 500_000_000  # DeepSpeed's own default, in elements
@@ -37,16 +33,19 @@ def shipped_configs() -> dict[str, Path]:
 
 
 def load_deepspeed(name_or_path: str) -> Config:
-    """Read a DeepSpeed configuration.
+    """Read and check a DeepSpeed configuration: what it gives, DeepSpeed takes.
 
     Args:
         name_or_path: the name of a shipped configuration ("zero3") or the path of a JSON file.
 
     Raises:
-        UserError: there is no such configuration, or it is not one JSON object.
+        UserError: there is no such configuration, it is not one JSON object, or keys or values in
+            it are unknown or cannot work with a frozen backbone; names all of them.
     """
     shipped = shipped_configs()
-    path = shipped.get(name_or_path, Path(name_or_path))
+    if name_or_path in shipped:
+        return dict(read_json(shipped[name_or_path]))
+    path = Path(name_or_path)
     if not os.path.isfile(path):
         raise UserError(
             f"deepspeed: there is no configuration '{name_or_path}'. Allowed: one of "
@@ -55,107 +54,24 @@ def load_deepspeed(name_or_path: str) -> Config:
         )
     config = read_json(path, unique_keys=True)
     if not isinstance(config, dict):
-        raise UserError(f"{path}: found {_kind(config)}, a JSON object is needed: {{...}}")
+        raise UserError(f"{path}: found {kind_of(config)}, a JSON object is needed: {{...}}")
+    check_deepspeed(config, str(path))
     return config
 
 
 def check_deepspeed(config: Config, source: str) -> None:
-    """Refuse what DeepSpeed would ignore, and what cannot work with a frozen backbone.
+    """Refuse what DeepSpeed would ignore, and what it or a frozen backbone cannot work with.
 
     Args:
-        config: what `load_deepspeed` gave.
-        source: its name or path, for the message.
+        config: the value of a JSON file.
+        source: its path, for the message.
 
     Raises:
-        UserError: names the keys that are unknown or cannot work, with the reasons.
+        UserError: names the keys that are unknown or whose values cannot work, with the reasons.
     """
-    found = chain(_top_level_problems(config), _zero_problems(config.get("zero_optimization")))
-    problems = list(islice(found, _SHOWN))
+    problems = list(islice(problems_of(config), _SHOWN))
     if problems:
         raise UserError("\n".join(f"{source}: {problem}" for problem in problems))
-
-
-def _top_level_problems(config: Config) -> Iterator[str]:
-    for key, value in config.items():
-        if key in REFUSED:
-            if not (key == "fp16" and isinstance(value, dict) and value.get("enabled") is False):
-                yield f"{key}: {REFUSED[key]}"
-        elif key not in ALLOWED:
-            yield _unknown(key, ALLOWED)
-
-
-def _unknown(key: str, allowed: frozenset[str], prefix: str = "") -> str:
-    return (
-        f"{prefix}{key}: DeepSpeed has no such key and would ignore it."
-        f"{did_you_mean(key, sorted(allowed)) or ' Allowed: ' + ', '.join(sorted(allowed)) + '.'}"
-    )
-
-
-def _zero_problems(zero: Any) -> Iterator[str]:
-    if not isinstance(zero, dict):
-        yield (
-            f"zero_optimization: found {_kind(zero)}; an object with a stage is needed, "
-            'such as {"stage": 3}'
-        )
-        return
-    known = list(_unknown_zero_keys(zero)) + [
-        f"zero_optimization.{key}: {REFUSED_IN_ZERO[key]}"
-        for key, value in zero.items()
-        if key in REFUSED_IN_ZERO and value not in (False, None)
-    ]
-    yield from known
-    if not known:
-        yield from _stage_problems(zero)
-        yield from _value_problems(zero)
-
-
-def _unknown_zero_keys(zero: Config) -> Iterator[str]:
-    from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
-    from deepspeed.runtime.zero.offload_config import DeepSpeedZeroOffloadParamConfig
-
-    allowed = _field_names(DeepSpeedZeroConfig)
-    for key in zero:
-        if key not in allowed and key not in REFUSED_IN_ZERO:
-            yield _unknown(key, allowed - REFUSED_IN_ZERO.keys(), "zero_optimization.")
-    offload = zero.get("offload_param")
-    inner = _field_names(DeepSpeedZeroOffloadParamConfig)
-    for key in offload if isinstance(offload, dict) else ():
-        if key not in inner:
-            yield _unknown(key, inner, "zero_optimization.offload_param.")
-
-
-def _field_names(model: Any) -> frozenset[str]:
-    fields: Mapping[str, Any] = model.model_fields
-    return frozenset(fields) | {field.alias for field in fields.values() if field.alias}
-
-
-def _stage_problems(zero: Config) -> Iterator[str]:
-    stage = zero.get("stage")
-    if stage not in (1, 2, 3) or isinstance(stage, bool):
-        yield (
-            f"zero_optimization.stage: found {stage!r}, allowed: 1, 2 or 3 "
-            "(3 shards the backbone, 1 and 2 keep a copy on every rank)"
-        )
-    elif stage < 3:
-        for key in sorted({"offload_param", "zero_hpz_partition_size"} & zero.keys()):
-            yield f"zero_optimization.{key}: acts on sharded weights; it needs stage 3, not {stage}"
-
-
-def _value_problems(zero: Config) -> Iterator[str]:
-    from deepspeed.runtime.zero.config import DeepSpeedZeroConfig
-    from pydantic import ValidationError
-
-    try:
-        DeepSpeedZeroConfig(**copy.deepcopy(zero))
-    except ValidationError as error:
-        for detail in error.errors():
-            where = ".".join(str(part) for part in detail["loc"])
-            yield f"zero_optimization.{where}: found {detail['input']!r}; {detail['msg']}"
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "a string", type(None): "nothing"}
-    return names.get(type(value), repr(value))
 
 
 def complete(
@@ -182,8 +98,14 @@ def complete(
         ranks_per_host: ranks on each host.
 
     Raises:
-        UserError: hpZ does not divide the ranks, or no folder on NVMe is named.
+        UserError: hpZ does not divide the ranks, no folder on NVMe is named, or gradients would be
+            summed in fewer bits than they are computed in.
     """
+    if dtype == "fp32" and config.get("data_types", {}).get("grad_accum_dtype") == "bf16":
+        raise UserError(
+            "data_types.grad_accum_dtype: found 'bf16', but backbone.dtype is fp32. Write \"fp32\","
+            " or set backbone.dtype=bf16."
+        )
     full = copy.deepcopy(config)
     full.setdefault("zero_allow_untested_optimizer", True)
     full.setdefault("steps_per_print", _PRINT_NEVER)

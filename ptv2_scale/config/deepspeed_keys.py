@@ -1,34 +1,15 @@
 """The top-level keys of DeepSpeed 0.19: those a user may set, and those refused, with the reason.
 
 DeepSpeed has no list of its own: its readers (runtime/config.py and the files it calls) look up
-each key by name. The keys below `zero_optimization` are read from DeepSpeed's own model.
+each key by name. Their values are in `deepspeed_values.py`; the keys below `zero_optimization`, and
+their values, are read from DeepSpeed's own model.
 """
 
 from __future__ import annotations
 
-ALLOWED = frozenset(
-    {
-        "aio",
-        "comet",
-        "comms_logger",
-        "communication_data_type",
-        "csv_monitor",
-        "data_types",
-        "disable_allgather",
-        "disable_python_gc",
-        "dump_state",
-        "flops_profiler",
-        "log_level",
-        "memory_breakdown",
-        "steps_per_print",
-        "tensorboard",
-        "timers",
-        "wall_clock_breakdown",
-        "wandb",
-        "zero_allow_untested_optimizer",
-        "zero_optimization",
-    }
-)
+from ptv2_scale.config.deepspeed_values import Settings
+
+ALLOWED = frozenset(Settings.model_fields)
 
 _BATCH = "the recipe decides it: set train.global_batch and train.micro_batch in the recipe"
 _DTYPE = "the recipe decides it: set backbone.dtype (bf16 or fp32) in the recipe"
@@ -85,6 +66,14 @@ REFUSED = {
     "graph_harvesting": _GONE,
     "curriculum_learning": _GONE,
     "progressive_layer_drop": _GONE,
+}
+
+_NUMBERS = "it changes the numbers of the frozen backbone, which are kept as backbone.dtype says"
+
+REFUSED_IN_DATA_TYPES = {
+    "param_dtype": _DTYPE,
+    "buffer_dtype": _NUMBERS,
+    "keep_in_fp32_modules": _NUMBERS,
 }
 
 _OPTIMIZER_STATE = (

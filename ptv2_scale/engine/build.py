@@ -10,7 +10,7 @@ import torch
 from ptv2_scale.backbones.attention import enable_checkpointing
 from ptv2_scale.backbones.load import materialise
 from ptv2_scale.backbones.tensor_files import NamedTensors
-from ptv2_scale.config.deepspeed import check_deepspeed, complete, load_deepspeed
+from ptv2_scale.config.deepspeed import complete, load_deepspeed
 from ptv2_scale.data.order import accumulation
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine.jit import NVME, prepare_extensions
@@ -26,10 +26,8 @@ def deepspeed_config(setup: Setup, model: PromptedModel, ranks: RankContext) -> 
         UserError: the user's own file has a key that is unknown or cannot work.
     """
     config, train = setup.config, setup.config.train
-    chosen = load_deepspeed(config.deepspeed)
-    check_deepspeed(chosen, config.deepspeed)
     return complete(
-        chosen,
+        load_deepspeed(config.deepspeed),
         world=ranks.world,
         micro_batch=train.micro_batch,
         accumulation=accumulation(train.global_batch, train.micro_batch, ranks.world),

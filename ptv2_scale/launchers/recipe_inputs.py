@@ -39,7 +39,7 @@ def inputs_of(config: RunConfig, recipe: Path) -> Inputs:
 
     Raises:
         UserError: the backbone is a preset, the task's name is not known, a split has no file, or
-            DeepSpeed's JSON is none.
+            DeepSpeed's JSON is wrong.
     """
     backbone, splits = config.backbone, splits_of(config.task)
     revisions = {"backbone": backbone.revision, "tokenizer": None}
@@ -73,5 +73,5 @@ def _named(config: RunConfig) -> Iterator[tuple[str, Path]]:
 
 
 def _gathered(config: RunConfig) -> bool:
-    zero = load_deepspeed(config.deepspeed).get("zero_optimization", {})
-    return bool(zero.get("stage") == 3 and "zero_hpz_partition_size" not in zero)
+    zero = load_deepspeed(config.deepspeed)["zero_optimization"]
+    return bool(zero["stage"] == 3 and "zero_hpz_partition_size" not in zero)

@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deepspeed.comm.config import CommsLoggerConfig
+from deepspeed.monitor.config import DeepSpeedMonitorConfig
 from deepspeed.runtime import config as deepspeeds_own
 from deepspeed.runtime.config import DeepSpeedConfig
 
+from ptv2_scale.cli import main
 from ptv2_scale.config import deepspeed as deepspeed_config
+from ptv2_scale.config import deepspeed_check
 from ptv2_scale.config.deepspeed import (
     check_deepspeed,
     complete,
@@ -21,6 +25,7 @@ from ptv2_scale.config.deepspeed import (
     shipped_configs,
 )
 from ptv2_scale.config.deepspeed_keys import ALLOWED, REFUSED, REFUSED_IN_ZERO
+from ptv2_scale.config.deepspeed_values import Settings
 from ptv2_scale.runtime.errors import UserError
 
 NAMES = ["zero1", "zero2", "zero3", "zero3_hpz", "zero3_offload_cpu", "zero3_offload_nvme"]
@@ -57,7 +62,7 @@ def test_shipped_file_loads_in_deepspeed(
 ) -> None:
     monkeypatch.setenv("PTV2_SCALE_NVME", str(tmp_path))
     config = load_deepspeed(name)
-    check_deepspeed(config, name)
+    check_deepspeed(config, name)  # not read with it: a shipped file needs none
     read = DeepSpeedConfig(complete(config, **{**ONE_RANK, "dtype": dtype}))
     assert read.zero_optimization_stage == int(name[4])
     assert (read.train_batch_size, read.train_micro_batch_size_per_gpu) == (32, 8)
@@ -138,6 +143,167 @@ def test_switched_off_is_accepted(harmless: dict[str, Any]) -> None:
 )
 def test_mistake_is_named(config: dict[str, Any], expected: str) -> None:
     assert expected in _message(config)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("steps_per_print", "auto", "found 'auto', allowed: a valid integer; \"auto\" is for"),
+        ("steps_per_print", 0, "found 0, allowed: greater than or equal to 1"),
+        ("steps_per_print", 2.5, "found 2.5, allowed: a valid integer"),
+        ("steps_per_print", True, "found true, allowed: a valid integer"),
+        ("tensorboard", None, "found null, allowed: an object of settings"),
+        ("flops_profiler", None, "found null, allowed: an object of settings"),
+        ("comms_logger", None, "found null, allowed: an object of settings"),
+        ("comms_logger", [], "found a list, allowed: an object of settings"),
+        ("data_types", None, "found null, allowed: an object of settings"),
+        ("data_types", "fp32", "found 'fp32', allowed: an object of settings"),
+        ("timers", None, "found null, allowed: an object of settings"),
+        ("timers", {"throughput": None}, "throughput: found null, allowed: an object of settings"),
+        ("aio", None, "found null, allowed: an object of settings"),
+        ("aio", {"block_size": "1MB"}, "aio.block_size: found '1MB', allowed: a valid integer"),
+        ("aio", {"block_sise": 1}, "aio.block_sise: DeepSpeed has no such key and would ignore it"),
+        ("data_types", {"grad_accum_dtype": "auto"}, "found 'auto', allowed: 'fp32' or 'bf16'"),
+        ("data_types", {"grad_accum_dtype": "int8"}, "found 'int8', allowed: 'fp32' or 'bf16'"),
+        ("data_types", {"param_dtype": "bf16"}, "param_dtype: the recipe decides it"),
+        ("data_types", {"buffer_dtype": "bf16"}, "buffer_dtype: it changes the numbers"),
+        ("communication_data_type", "fp8", "found 'fp8', allowed: 'fp32', 'bf16' or 'fp16'"),
+        ("communication_data_type", 32, "found 32, allowed: 'fp32', 'bf16' or 'fp16'"),
+        ("log_level", "chatty", "found 'chatty', allowed: 'debug', 'info'"),
+        ("wall_clock_breakdown", "false", "found 'false', allowed: a valid boolean"),
+        ("memory_breakdown", 1, "found 1, allowed: a valid boolean"),
+        ("dump_state", "no", "found 'no', allowed: a valid boolean"),
+        ("flops_profiler", {"enabled": "false"}, "enabled: found 'false', allowed: a valid bool"),
+        ("flops_profiler", {"profile_step": 0}, "profile_step: found 0, allowed: greater than"),
+        ("tensorboard", {"enabled": "yes"}, "tensorboard.enabled: found 'yes', allowed: a valid"),
+        ("tensorboard", {"enable": True}, "Did you mean 'enabled'?"),
+        ("comms_logger", {"prof_ops": "all_reduce"}, "prof_ops: found 'all_reduce', allowed: a"),
+        ("csv_monitor", {"output_path": None}, "output_path: found null, allowed: a valid string"),
+    ],
+)
+def test_value_that_deepspeed_cannot_use(key: str, value: Any, said: str) -> None:
+    message = _message({**PLAIN, key: value})
+    assert message.startswith(f"mine.json: {key}")
+    assert said in message
+    assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"stage": "3"}, "stage: found '3', allowed: 1, 2 or 3"),
+        ({"stage": 3.0}, "stage: found 3.0, allowed: 1, 2 or 3"),
+        ({"zero_hpz_partition_size": "8"}, "zero_hpz_partition_size: found '8', allowed: a number"),
+        ({"zero_hpz_partition_size": None}, "zero_hpz_partition_size: found null, allowed"),
+        ({"zero_hpz_partition_size": True}, "zero_hpz_partition_size: found true, allowed: a num"),
+        ({"overlap_comm": "false"}, "overlap_comm: found 'false', allowed: true or false"),
+        ({"reduce_bucket_size": None}, "reduce_bucket_size: found null, allowed: a valid integer"),
+        ({"stage3_prefetch_bucket_size": "5e7"}, "stage3_prefetch_bucket_size: found '5e7'"),
+        (
+            {"stage3_max_live_parameters": "99"},
+            "stage3_max_live_parameters: found '99', allowed: a",
+        ),
+        ({"offload_param": True}, "offload_param: found true, allowed"),
+        ({"offload_param": {"pin_memory": "false"}}, "pin_memory: found 'false', allowed: true or"),
+        ({"offload_param": {"device": "nvme"}}, "nvme_path: missing, but"),
+        ({"offload_param": {"device": "nvme", "nvme_path": None}}, "nvme_path: missing, but"),
+    ],
+)
+def test_value_of_zero_that_deepspeed_cannot_use(keys: dict[str, Any], said: str) -> None:
+    assert f"mine.json: zero_optimization.{said}" in _message(_zero(**keys)).replace(
+        "offload_param.", ""
+    )
+
+
+def test_a_monitor_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deepspeed_check, "find_spec", lambda name: None)
+    for section, package in (("wandb", "wandb"), ("comet", "comet_ml"), ("tensorboard",) * 2):
+        message = _message({**PLAIN, section: {"enabled": True}})
+        assert f"{section}.enabled: the package {package} is not installed" in message
+        check_deepspeed({**PLAIN, section: {"enabled": False}}, "mine.json")
+
+
+def test_what_is_accepted_deepspeed_reads_itself() -> None:
+    """Every key that may be set, each with a value other than its default."""
+    own: dict[str, Any] = {
+        "aio": {"block_size": 4096, "queue_depth": 4, "single_submit": True},
+        "comet": {"enabled": False, "mode": "get", "samples_log_interval": 5},
+        "comms_logger": {"enabled": False, "prof_all": False, "prof_ops": ["all_reduce"]},
+        "communication_data_type": "bf16",
+        "csv_monitor": {"enabled": True, "output_path": "here", "job_name": "j"},
+        "data_types": {"grad_accum_dtype": "bf16"},
+        "disable_allgather": True,
+        "disable_python_gc": True,
+        "dump_state": True,
+        "flops_profiler": {"enabled": True, "profile_step": 3, "output_file": "o"},
+        "log_level": "error",
+        "memory_breakdown": True,
+        "steps_per_print": 7,
+        "tensorboard": {"enabled": False, "output_path": "here"},
+        "timers": {"throughput": {"enabled": False, "synchronized": False}},
+        "wall_clock_breakdown": True,
+        "wandb": {"enabled": False, "team": "t"},
+        "zero_allow_untested_optimizer": True,
+        **_zero(reduce_bucket_size=5e6, stage3_max_live_parameters="auto", overlap_comm=True),
+    }
+    assert set(own) == ALLOWED
+    check_deepspeed(own, "mine.json")
+    read = DeepSpeedConfig(complete(own, **ONE_RANK))
+    assert read.steps_per_print == 7
+    assert read.aio_config["block_size"] == 4096
+    assert str(read.communication_data_type) == "torch.bfloat16"
+    assert (read.grad_accum_dtype, read.log_level) == ("bf16", "error")
+    assert read.monitor_config.csv_monitor.output_path == "here"
+    assert read.flops_profiler_config.profile_step == 3
+    assert read.timers_config.enabled is False
+    assert read.zero_config.reduce_bucket_size == 5_000_000
+
+
+@pytest.mark.parametrize("section", sorted(ALLOWED - {"zero_optimization"}))
+def test_the_defaults_are_deepspeeds_own(section: str) -> None:
+    """Of sections that DeepSpeed has a model for, key by key."""
+    models = {
+        **{name: field.annotation for name, field in DeepSpeedMonitorConfig.model_fields.items()},
+        "comms_logger": CommsLoggerConfig,
+    }
+    if section in models:
+        ours: Any = Settings.model_fields[section].annotation
+        assert set(ours.model_fields) == set(models[section].model_fields)
+        assert ours().model_dump() == models[section]().model_dump()
+
+
+def test_gradients_of_fp32_are_not_summed_in_bf16() -> None:
+    own = {**PLAIN, "data_types": {"grad_accum_dtype": "bf16"}}
+    with pytest.raises(UserError, match="'bf16', but backbone.dtype is fp32"):
+        complete(own, **{**ONE_RANK, "dtype": "fp32"})
+
+
+BROKEN = {
+    "null": '{"zero_optimization": null}',
+    "empty": "{}",
+    "stage": '{"zero_optimization": {"stage": "3"}}',
+    "batch": '{"train_batch_size": 32, "zero_optimization": {"stage": 3}}',
+    "value": '{"steps_per_print": "auto", "zero_optimization": {"stage": 3}}',
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize(
+    "words",
+    ["doctor demo", "fetch demo", "train demo", "launch demo --nproc 1 --dry-run"]
+    + ["launch demo --slurm --nodes 2 --dry-run", "launch demo --hostfile HOSTS --dry-run"],
+)
+def test_every_command_refuses_a_broken_file(
+    name: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "mine.json"
+    own.write_text(BROKEN[name])
+    hosts = tmp_path / "hosts"
+    hosts.write_text("n1 slots=1\n")
+    command = words.replace("HOSTS", str(hosts)).split()
+    assert main([*command, f"deepspeed={own}", f"run={tmp_path / 'run'}"]) == 2
+    assert f"ptv2-scale: {own}: " in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 def test_all_mistakes_at_once() -> None:
