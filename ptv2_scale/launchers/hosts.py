@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ptv2_scale.launchers.forwarded_env import Variables, forwarded_env
 from ptv2_scale.launchers.hostfile import read_hostfile
+from ptv2_scale.launchers.rank_group import joined_place
 from ptv2_scale.launchers.remote import LocalHost, Remote, Srun, Ssh
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.launch_context import host_name
@@ -61,7 +62,7 @@ def hosts_of(
         raise UserError("--slurm: not inside an allocation. Get one with salloc, or leave it out.")
     slots = dict.fromkeys(expand(environ["SLURM_JOB_NODELIST"]), slurm or 1)
     master = environ.get("MASTER_ADDR") or next(iter(slots))
-    return Hosts(Srun(), slots, variables, f"{master}:{slurm_port(environ)}")
+    return Hosts(Srun(), slots, variables, joined_place(master, slurm_port(environ)))
 
 
 def ssh_of(config: Path | None, hostfile: Path | None) -> Ssh:

@@ -13,7 +13,7 @@ from ptv2_scale.launchers.devices import count_accelerators, shown_devices
 from ptv2_scale.launchers.forwarded_env import OFFLINE, Variables
 from ptv2_scale.launchers.hostfile import Host
 from ptv2_scale.launchers.options import LaunchOptions, refuse
-from ptv2_scale.launchers.rank_group import RankGroup, free_port, meeting_place
+from ptv2_scale.launchers.rank_group import RankGroup, free_port, meeting_place, split_place
 from ptv2_scale.launchers.remote import LocalHost
 from ptv2_scale.launchers.spec import LaunchSpec
 from ptv2_scale.runtime.errors import UserError
@@ -37,7 +37,7 @@ class LocalHosts(SupervisedBackend):
         options = request.options
         number, nodes = node_number(options, request.ranks), options.nodes or 1
         _check(options, nodes)
-        master, port = meeting_place(options.master or f"127.0.0.1:{free_port()}", "")
+        master, port = meeting_place(options.master, f"127.0.0.1:{free_port()}")
         slots = options.nproc or self.devices()
         hosts = tuple(Host(f"node{one}", slots) for one in range(nodes))
         group = RankGroup(hosts, master, port, options.train)
@@ -127,10 +127,10 @@ def _check(options: LaunchOptions, nodes: int) -> None:
     refuse(options, ("transport", "ssh_config"), reported)
     if nodes == 1 and options.master is not None:
         raise UserError("--master: ranks of one host meet there. Add --nodes N, or leave it out.")
-    if nodes > 1 and (options.master is None or ":" not in options.master):
+    if nodes > 1 and (options.master is None or split_place(options.master)[1] is None):
         raise UserError(
             f"--nodes {nodes}: say where they meet, the same on each: --master HOST:PORT, HOST the"
-            " first one's address."
+            " first one's name or address ([ADDRESS]:PORT if it is IPv6)."
         )
 
 

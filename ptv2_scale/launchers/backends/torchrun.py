@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from ptv2_scale.launchers.backends.base import NodeStart, RankBackend, Rendezvous
-from ptv2_scale.launchers.rank_group import RankGroup
+from ptv2_scale.launchers.rank_group import RankGroup, joined_place
 from ptv2_scale.runtime.errors import UserError
 
 # Longer than a checkpoint takes: torchrun kills ranks that have not ended by then.
@@ -44,7 +44,7 @@ def _place(start: NodeStart) -> list[str]:
 def _rendezvous_options(group: RankGroup, meeting: Rendezvous) -> list[str]:
     own = [] if meeting.address is None else [f"--local-addr={meeting.address}"]
     return [
-        *("--rdzv-backend=c10d", f"--rdzv-endpoint={group.master}:{group.port}"),
+        *("--rdzv-backend=c10d", f"--rdzv-endpoint={joined_place(group.master, group.port)}"),
         # The port tells this run from others; torchrun cannot tell by itself where all meet when
         # a host has a name that does not stand for its address.
         f"--rdzv-id=ptv2_scale.{group.port}",
