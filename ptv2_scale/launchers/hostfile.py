@@ -18,6 +18,10 @@ MAX_HOSTFILE_BYTES = 1 << 20  # ten thousand hosts need a third of it
 MAX_SLOTS = 1024
 
 _SLOTS = re.compile(r"slots=([0-9]{1,5})", re.ASCII)
+_AROUND = re.compile(
+    r"(?:(?P<user>[A-Za-z0-9._-]{1,64})@)?(?P<host>[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?",
+    re.ASCII,
+)
 _GRAMMAR = (
     "expected 'NAME slots=N': a name of letters, digits, '.', '_' and '-' that begins and ends with"
     f" a letter or digit, and N from 1 to {MAX_SLOTS}"
@@ -70,8 +74,23 @@ def _host(words: list[str], place: str) -> Host:
     slots = _SLOTS.fullmatch(words[-1])
     name = words[0]
     if len(words) != 2 or slots is None or not is_host_name(name):
-        raise UserError(f"{place}: found '{' '.join(words)[:100]}', {_GRAMMAR}.")
+        found = " ".join(words)[:100]
+        raise UserError(f"{place}: found '{found}', {_GRAMMAR}.{_for_ssh(name)}")
     count = int(slots.group(1))
     if not 1 <= count <= MAX_SLOTS:
         raise UserError(f"{place}: found slots={count}; allowed: 1 to {MAX_SLOTS}.")
     return Host(name, count)
+
+
+def _for_ssh(name: str) -> str:
+    """Where ssh is told a user or port that stands around a host's name."""
+    match = _AROUND.fullmatch(name)
+    user, host, port = ("", "", "") if match is None else match.groups("")
+    if not is_host_name(host) or not (user or port):
+        return ""
+    lines = [f"User {user}" if user else "", f"Port {port}" if port else ""]
+    told = " and ".join(f"'{line}'" for line in lines if line)
+    return (
+        f" Write {host} alone, and put {told} below 'Host {host}' in ~/.ssh/config, or in a"
+        " file that --ssh-config names."
+    )
