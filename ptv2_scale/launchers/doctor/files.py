@@ -105,6 +105,11 @@ def check_run_directory(survey: SurveyResult) -> Iterator[Finding]:
 
 
 def _shared(survey: SurveyResult) -> Finding:
+    unknown = survey.facts.keys() - survey.probed.keys()
+    if unknown:
+        hosts = named(host for host in survey.facts if host in unknown)
+        text = f"{survey.run}: not known whether {hosts} sees the same as others"
+        return Finding("run directory", "note", text)
     sight = {host: tuple(result.sees) for host, result in survey.probed.items()}
     groups = [hosts for _, hosts in hosts_with(sight)]
     if len(groups) < 2:

@@ -58,7 +58,7 @@ def check_connections(survey: SurveyResult) -> Iterator[Finding]:
     )
     broken = list(_broken(survey))
     yield from (Finding("connections", "FAIL", text, fix) for text, fix in broken)
-    if survey.probed and not broken:
+    if len(survey.probed) > 1 and not broken:
         count = len(survey.probed)
         yield Finding("connections", "ok", f"all {count * (count - 1)} between {count} hosts")
 

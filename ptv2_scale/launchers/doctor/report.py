@@ -42,10 +42,8 @@ def run_checks(survey: SurveyResult) -> list[Finding]:
     Args:
         survey: what is known of the hosts; none is asked here.
     """
-    return [
-        *_unreached(survey),
-        *(one for check in _CHECKS for one in check(survey) if survey.facts),
-    ]
+    checks = _CHECKS if survey.facts else ()  # of hosts that do not answer nothing is known
+    return [*_unreached(survey), *(one for check in checks for one in check(survey))]
 
 
 def _unreached(survey: SurveyResult) -> Iterator[Finding]:
@@ -61,7 +59,7 @@ def _unreached(survey: SurveyResult) -> Iterator[Finding]:
 
 def table(findings: Sequence[Finding]) -> str:
     """Findings for people: level, check, what was found; below it how to fix it."""
-    width = max(len(one.check) for one in findings)
+    width = max((len(one.check) for one in findings), default=0)
     lines = []
     for one in findings:
         lines.append(f"{one.level:<4}  {one.check:<{width}}  {one.text}")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ptv2_scale.cli import main
 from ptv2_scale.hub import HubItem
 from ptv2_scale.launchers.doctor import limits
+from ptv2_scale.launchers.doctor.collect import HostSurvey
 from ptv2_scale.launchers.doctor.contents import facts_of_path
 from ptv2_scale.launchers.doctor.facts import (
     Gpu,
@@ -23,7 +28,10 @@ from ptv2_scale.launchers.doctor.facts import (
 )
 from ptv2_scale.launchers.doctor.finding import Finding, SurveyResult, named
 from ptv2_scale.launchers.doctor.reachability import interface_toward
-from ptv2_scale.launchers.doctor.report import exit_code, run_checks
+from ptv2_scale.launchers.doctor.report import exit_code, run_checks, summary, table
+from ptv2_scale.launchers.forwarded_env import Variables
+from ptv2_scale.launchers.hosts import Hosts
+from ptv2_scale.launchers.remote import LocalHost
 
 GB = 10**9
 H100 = Gpu("H100", 80 * GB, 79 * GB)
@@ -241,3 +249,81 @@ def test_a_name_that_nobody_knows() -> None:
         "no interface leads to no-such-host.invalid"
         in interface_toward("no-such-host.invalid", {}).problem
     )
+
+
+def of_subset(answered: Collection[str], probed_hosts: Collection[str]) -> SurveyResult:
+    """The survey as it is where other hosts do not answer."""
+    lost = {
+        host: Finding("reached", "FAIL", f"{host}: cannot be reached", "See.", lost=True)
+        for host in HOSTS
+        if host not in answered or host not in probed_hosts
+    }
+    return replace(
+        SURVEY,
+        silent=lost,
+        facts={host: one for host, one in SURVEY.facts.items() if host in answered},
+        probed={
+            host: probed(clock=dict.fromkeys(set(probed_hosts) - {host}, 0.0))
+            for host in HOSTS
+            if host in answered and host in probed_hosts
+        },
+    )
+
+
+@given(st.sets(st.sampled_from(HOSTS)), st.sets(st.sampled_from(HOSTS)))
+def test_a_table_of_any_hosts(answered: set[str], probed_hosts: set[str]) -> None:
+    survey = of_subset(answered, probed_hosts & answered)
+    findings = run_checks(survey)
+    lines = table(findings).splitlines()
+    for host in survey.silent:
+        assert any(
+            line.startswith("FAIL") and f"{host}: cannot be reached" in line for line in lines
+        )
+    assert exit_code(findings) == (3 if survey.silent else 0)
+    claimed = "all hosts see the same" in table(findings)
+    assert claimed == (bool(answered) and probed_hosts >= answered)
+    hosts = Hosts(LocalHost(), survey.slots, Variables({}), "n1")
+    assert summary(findings, HostSurvey(hosts, "n1", 1), 0.0).startswith("4 hosts, ")
+
+
+def test_no_finding_makes_an_empty_table() -> None:
+    assert table([]) == ""
+    assert exit_code([]) == 0
+
+
+@pytest.fixture
+def unreachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A hostfile of one host, and an ssh that reaches none, as ssh says it."""
+    fake = tmp_path / "bin" / "ssh"
+    fake.parent.mkdir()
+    said = "ssh: Could not resolve hostname nodea: Name or service not known"
+    fake.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 255\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:/usr/bin:/bin")
+    hosts = tmp_path / "hosts"
+    hosts.write_text("nodeA slots=8\nnodeB slots=8\n")
+    return str(hosts)
+
+
+@pytest.mark.parametrize("command", ["doctor", "launch"])
+def test_no_host_answers(
+    command: str, unreachable: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = [command, "demo", f"run={tmp_path / 'run'}", "--hostfile", unreachable]
+    if command == "launch":
+        words += ["--transport", "ssh"]
+    assert main([*words, "train.global_batch=16", "train.micro_batch=1"]) == 3
+    out, err = capfd.readouterr()
+    for host in ("nodeA", "nodeB"):
+        assert f"FAIL  reached  {host}: this name is not known here" in out + err
+    assert "2 hosts, 2 to be fixed first" in out + err
+    assert "Traceback" not in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_fetch_names_hosts_that_do_not_answer(
+    unreachable: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["fetch", "demo", "backbone.name=gpt2", "--hostfile", unreachable]
+    assert main(words) == 3
+    assert "nodeA, nodeB: this name is not known here" in capfd.readouterr().err
