@@ -39,9 +39,8 @@ def train(
     `resume="auto"` continues from there; a second one raises KeyboardInterrupt at once. From a
     thread other than the main one it works too, but Ctrl-C then is not its to take. Signal
     handlers, environment, random states, number of CPU threads, and PyTorch's process group are
-    afterwards as they were. Several ranks are started by `ptv2-scale launch`. DeepSpeed keeps what
-    it was given: each call leaves its engine, backbone included, and some 18 open files behind, so
-    many large runs want a process each.
+    afterwards as they were; memory and open files are given back. Several ranks are started by
+    `ptv2-scale launch`.
 
     >>> import ptv2_scale
     >>> few = ["train.epochs=null", "train.steps=4", "train.head_only_baseline=false"]

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import deepspeed
 import torch
+from deepspeed.runtime.zero.parameter_offload import (
+    FWD_MODULE_STACK,
+    PartitionedParameterCoordinator,
+)
 
 from ptv2_scale.backbones.attention import enable_checkpointing
 from ptv2_scale.backbones.load import materialise
@@ -68,3 +73,19 @@ def start_engine(
     )
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)
     return engine
+
+
+def release_engine(engine: Any) -> None:
+    """Give back an engine's memory, in a process that goes on; before its process group ends.
+
+    DeepSpeed's `destroy` takes its hooks off the model. Two things would still keep the model for
+    as long as the process lives: the stack of modules whose forward pass is under way, which the
+    model never leaves, and the caches of methods, whose keys hold the engine's own objects.
+    """
+    engine.destroy()
+    FWD_MODULE_STACK.clear()
+    for method in filter(inspect.isfunction, vars(PartitionedParameterCoordinator).values()):
+        # The cache is inside DeepSpeed's decorator, which keeps it as a variable of its own.
+        for wrapped in inspect.getclosurevars(method).nonlocals.values():
+            if hasattr(wrapped, "cache_clear"):
+                wrapped.cache_clear()

@@ -26,7 +26,7 @@ from ptv2_scale.config import RunConfig, dump_recipe
 from ptv2_scale.distributed.leaders import on_first_rank
 from ptv2_scale.distributed.memory import peak_memory
 from ptv2_scale.distributed.ranks import RankContext, gather, sum_over_ranks
-from ptv2_scale.engine.build import deepspeed_config, start_engine
+from ptv2_scale.engine.build import deepspeed_config, release_engine, start_engine
 from ptv2_scale.engine.head_baseline import score_head_alone
 from ptv2_scale.engine.loss_spikes import LossSpikeDetector
 from ptv2_scale.engine.reporting import NOT_FINITE, Reporter
@@ -145,6 +145,7 @@ class Run:
             return self._finish(self._steps(self._begin()))
         finally:
             self._reporter.close()
+            release_engine(self._engine)
 
     def _steps(self, state: TrainerState) -> TrainerState:
         self._reporter.start(self._trainer.order.total_steps, state.step)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import doctest
+import gc
 import hashlib
 import json
 import os
 import random
 import signal
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +100,31 @@ def test_the_same_bits_as_the_command_line_twice_and_after_a_failure(
         torch.manual_seed(77)  # what the program has drawn does not matter
         ptv2_scale.train(load_recipe(recipe), [f"run={tmp_path / 'second'}", FEW])
     assert exported(tmp_path / "second") == printed
+
+
+def test_no_engine_and_no_open_file_is_left(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ptv2_scale.engine import run
+
+    start, engines = run.start_engine, []
+
+    def noted(*arguments: Any) -> Any:
+        engine = start(*arguments)
+        engines.append(weakref.ref(engine))
+        engines.append(weakref.ref(engine.module.backbone))
+        return engine
+
+    monkeypatch.setattr(run, "start_engine", noted)
+    few = [FEW, "train.head_only_baseline=false"]
+    ptv2_scale.train(recipe, [f"run={tmp_path / 'first'}", *few])
+    before = len(open_files())  # what libraries open once and keep is open by now
+    ptv2_scale.train(recipe, [f"run={tmp_path / 'second'}", *few])
+    with pytest.raises(ptv2_scale.UserError, match="not finite"):
+        ptv2_scale.train(recipe, [f"run={tmp_path / 'bad'}", *few, "train.lr=1e30"])
+    gc.collect()  # the error's own traceback has held the last one
+    assert [reference() for reference in engines] == [None] * 6
+    assert len(open_files()) == before
 
 
 @pytest.mark.usefixtures("unchanged")
