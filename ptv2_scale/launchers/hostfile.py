@@ -88,9 +88,9 @@ def _for_ssh(name: str) -> str:
     user, host, port = ("", "", "") if match is None else match.groups("")
     if not is_host_name(host) or not (user or port):
         return ""
-    lines = [f"User {user}" if user else "", f"Port {port}" if port else ""]
-    told = " and ".join(f"'{line}'" for line in lines if line)
+    settings = [f"User {user}" if user else "", f"Port {port}" if port else ""]
+    named = " and ".join(f"'{one}'" for one in settings if one)
     return (
-        f" Write {host} alone, and put {told} below 'Host {host}' in ~/.ssh/config, or in a"
+        f" Write {host} alone, and put {named} below 'Host {host}' in ~/.ssh/config, or in a"
         " file that --ssh-config names."
     )

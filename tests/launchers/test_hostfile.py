@@ -54,10 +54,10 @@ def test_a_user_or_port_belongs_to_ssh(
     error = capsys.readouterr().err
     assert f"hosts:1: found '{name} slots=8'" in error
     assert f"Write {host} alone" in error
-    told = re.findall(r"'((?:User|Port|Host) [^']*)'", error)
-    assert told == [*lines, f"Host {host}"]
+    advice = re.findall(r"'((?:User|Port|Host) [^']*)'", error)
+    assert advice == [*lines, f"Host {host}"]
     # What ssh itself makes of the advice.
-    config.write_text("\n".join([told[-1], *told[:-1]]) + "\n")
+    config.write_text("\n".join([advice[-1], *advice[:-1]]) + "\n")
     made = subprocess.run(
         ["ssh", "-G", "-F", str(config), host], capture_output=True, text=True, check=True
     )
