@@ -9,14 +9,14 @@ from pathlib import Path
 
 from ptv2_scale.backbones.load import BackboneFiles
 from ptv2_scale.runtime.atomic import write_atomically
-from ptv2_scale.runtime.digest import sha256_of
+from ptv2_scale.runtime.digest import samples, sha256_of
 
 
 def fingerprint(files: BackboneFiles) -> str:
     """sha256 over the names and shapes of a backbone's tensors and the bytes of its weight files.
 
     Hashing 20 GB takes about a minute, so each file's hash is kept in the user's cache folder
-    ($XDG_CACHE_HOME/ptv2_scale) under its path, size and time of change.
+    ($XDG_CACHE_HOME/ptv2_scale) under all that shows without reading it whole; see `_identity`.
     """
     digest = hashlib.sha256()
     for name in sorted(files.weights.names()):
@@ -30,9 +30,21 @@ def _cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ptv2_scale"
 
 
+def _identity(path: Path) -> str:
+    """A file's path, number, size, times, and samples of its content.
+
+    A time that was set back, or copied with the file, tells nothing by itself.
+    """
+    real = path.resolve()
+    stat, seen = real.stat(), hashlib.sha256()
+    for block in samples(real):
+        seen.update(block)
+    facts = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    return " ".join(map(str, (real, *facts, seen.hexdigest())))
+
+
 def _cached_sha256(path: Path) -> str:
-    stat = path.resolve().stat()
-    identity = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+    identity = _identity(path)
     entry = _cache_folder() / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.json"
     try:
         kept = json.loads(entry.read_text())

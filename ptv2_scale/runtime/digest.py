@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 _BLOCK = 1 << 22  # bytes
+_SAMPLE = 1 << 16  # bytes
+_SAMPLES = 64  # of a large file, one after the other at equal distances, its ends among them
 
 
 def sha256_of(path: Path) -> str:
@@ -22,3 +25,19 @@ def sha256_of(path: Path) -> str:
         while block := file.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def samples(path: Path) -> Iterator[bytes]:
+    """The whole of a small file; of a large one so much that a copy cut short would show.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size <= _SAMPLES * _SAMPLE:
+            yield file.read()
+            return
+        for number in range(_SAMPLES):
+            file.seek((size - _SAMPLE) * number // (_SAMPLES - 1))
+            yield file.read(_SAMPLE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -53,6 +54,47 @@ def test_a_file_is_hashed_once(folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(module, "sha256_of", counting)
     assert of(folder) == of(folder)
     assert hashed == [folder / "model.safetensors"]
+
+
+def with_times_of(stat: os.stat_result, path: Path) -> None:
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_another_content_with_the_same_size_and_time(folder: Path) -> None:
+    """As in images of containers whose files all have one time."""
+    path = folder / "model.safetensors"
+    before, stat = of(folder), path.stat()
+    flip_one_bit(path, -1)
+    with_times_of(stat, path)
+    assert path.stat().st_mtime_ns == stat.st_mtime_ns
+    assert of(folder) != before
+
+
+def test_another_file_in_its_place_with_the_same_size_and_time(
+    folder: Path, tmp_path: Path
+) -> None:
+    path, other = folder / "model.safetensors", tmp_path / "other.safetensors"
+    before, stat = of(folder), path.stat()
+    shutil.copy(path, other)
+    flip_one_bit(other, 5000)
+    other.replace(path)
+    with_times_of(stat, path)
+    assert of(folder) != before
+
+
+def test_content_alone_tells_where_all_numbers_and_times_agree(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = folder / "model.safetensors"
+    before, stat = of(folder), path.stat()
+    flip_one_bit(path, 5000)
+    real = Path.stat
+
+    def same(self: Path, **options: bool) -> os.stat_result:
+        return stat if self.name == path.name else real(self, **options)
+
+    monkeypatch.setattr(Path, "stat", same)
+    assert of(folder) != before
 
 
 def test_a_damaged_cache_costs_time_only(folder: Path, tmp_path: Path) -> None:

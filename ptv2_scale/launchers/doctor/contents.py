@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ptv2_scale.hub import is_model_file
 from ptv2_scale.launchers.doctor.facts import PathFacts
+from ptv2_scale.runtime.digest import samples
 
 _BLOCK = 1 << 16
-_SAMPLES = 64  # of a large file, one after the other at equal distances, its ends among them
-_WHOLE = _SAMPLES * _BLOCK
 
 
 def facts_of_path(path: Path) -> PathFacts:
@@ -44,21 +43,9 @@ def facts_of_files(folder: Path, files: Sequence[Path]) -> PathFacts:
     for path in files:
         size += path.stat().st_size
         digest.update(f"{path.relative_to(folder)} {path.stat().st_size}\n".encode())
-        for block in _samples(path):
+        for block in samples(path):
             digest.update(block)
     return PathFacts(digest.hexdigest(), size, _identity(files))
-
-
-def _samples(path: Path) -> Iterator[bytes]:
-    """The whole of a small file; of a large one so much that a copy cut short would show."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        if size <= _WHOLE:
-            yield file.read()
-            return
-        for number in range(_SAMPLES):
-            file.seek((size - _BLOCK) * number // (_SAMPLES - 1))
-            yield file.read(_BLOCK)
 
 
 def _identity(files: Sequence[Path]) -> str:
