@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ptv2_scale.backbones.weights import TensorFile, load_pickled
 from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.files import refuse_pointer
 from ptv2_scale.runtime.pieces import ranges
 
 
@@ -96,8 +97,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if path.suffix != ".safetensors":
         return load_pickled(path)
     try:
+        refuse_pointer(path)
         found: dict[str, Tensor] = load_file(path)
         return found
+    except UserError:
+        raise
     except Exception as error:
         # A header may name what PyTorch does not have; that leads to several kinds of errors.
         raise UserError(f"{path}: not a readable safetensors file ({error}).") from None

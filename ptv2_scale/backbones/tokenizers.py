@@ -10,7 +10,9 @@ from transformers import AutoTokenizer
 from ptv2_scale.backbones.glm_classic.tokenizer import glm_tokenizer
 from ptv2_scale.backbones.glm_classic.vocabularies import VARIANTS
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.runtime.files import read_json
+from ptv2_scale.runtime.files import read_json, refuse_pointer
+
+_VOCABULARIES = ("*.json", "*.txt", "*.model", "*.bpe", "*.vocab", "*.tiktoken")
 
 
 def load_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
@@ -26,6 +28,7 @@ def load_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
     Raises:
         UserError: there is none, or it cannot be read.
     """
+    _refuse_pointers(folder)
     settings = _settings(folder)
     kind = str(settings.get("tokenizer_class"))
     try:
@@ -40,6 +43,14 @@ def load_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
             f"{folder}: no tokenizer could be loaded from here ({reason}). Name another folder in"
             " backbone.tokenizer."
         ) from None
+
+
+def _refuse_pointers(folder: Path) -> None:
+    """Refuse files of a tokenizer that Git LFS has not fetched; those that nobody reads may be."""
+    patterns = ("*.json",) if (folder / "tokenizer.json").is_file() else _VOCABULARIES
+    for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
+        if path.is_file():
+            refuse_pointer(path)
 
 
 def _settings(folder: Path) -> dict[str, Any]:

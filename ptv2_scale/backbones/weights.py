@@ -6,9 +6,11 @@ backbone moves each rank's own bytes and little more.
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import re
+from collections.abc import Container
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -19,7 +21,17 @@ from torch import Tensor
 
 from ptv2_scale.backbones.legacy_bin import LegacyFile, unreadable
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.runtime.files import read_json
+from ptv2_scale.runtime.files import read_json, refuse_pointer
+
+logger = logging.getLogger(__name__)
+
+# As transformers looks for them: the first one that is there is read.
+_SETS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
 
 
 class TensorFile(Protocol):
@@ -104,6 +116,7 @@ def load_pickled(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: it is damaged, or would run code.
     """
+    _refuse_pointer(path)
     try:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
         found = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
@@ -118,7 +131,15 @@ def load_pickled(path: Path) -> dict[str, Tensor]:
     raise unreadable(path, reason)
 
 
+def _refuse_pointer(path: Path) -> None:
+    try:
+        refuse_pointer(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}.") from None
+
+
 def _opened(path: Path) -> TensorFile:
+    _refuse_pointer(path)
     if path.suffix == ".safetensors":
         return SafetensorsFile(path)
     return PickledFile(path) if _is_zip(path) else LegacyFile(path)
@@ -163,8 +184,18 @@ class WeightFolder:
         table: dict[str, tuple[TensorFile, str]] = {}
         for path in self.paths:
             file = _opened(path)
-            table.update({_legacy(name): (file, name) for name in file.names()})
+            for name in file.names():
+                self._refuse_twice(_legacy(name), path, table)
+                table[_legacy(name)] = (file, name)
         return table
+
+    def _refuse_twice(self, name: str, path: Path, known: Container[str]) -> None:
+        if name in known:
+            raise UserError(
+                f"{path}: holds {name}, which stands in these files a second time, so that nobody"
+                " can say which of the two is meant. Download the weights again, into an empty"
+                " folder."
+            )
 
     def names(self) -> list[str]:
         """Names of all tensors."""
@@ -188,34 +219,54 @@ class WeightFolder:
 
 
 def _weight_paths(folder: Path, allowed: str) -> list[Path]:
-    for stem in ("model.safetensors", "pytorch_model.bin"):
-        if allowed == "safetensors" and stem.endswith(".bin"):
-            break
-        index = folder / f"{stem}.index.json"
-        if index.is_file():
-            return _indexed(index)
-        if (folder / stem).is_file():
-            return [folder / stem]
-    pickled = any(folder.glob("pytorch_model*.bin"))
-    raise UserError(
-        f"{folder}: no weights found: looked for model.safetensors"
-        + (" and pytorch_model.bin" if allowed == "any" else "")
-        + ", whole or as shards with an .index.json."
-        + (
-            " pytorch_model*.bin is there, but backbone.weights: safetensors refuses pickled files."
-            if pickled
-            else ""
+    there = [folder / name for name in _SETS if (folder / name).is_file()]
+    readable = [path for path in there if allowed == "any" or "safetensors" in path.name]
+    if not readable:
+        raise UserError(_none_found(folder, allowed))
+    first, *others = readable
+    if others and not _is_index_of(others[0], first):
+        names = ", ".join(path.name for path in others)
+        logger.warning(
+            f"{folder}: holds several sets of weights; {first.name} is read, as transformers does,"
+            f" and not {names}"
         )
-    )
+    return _indexed(first) if first.suffix == ".json" else [first]
+
+
+def _is_index_of(index: Path, whole: Path) -> bool:
+    """Whether an index names but this one file."""
+    try:
+        return index.suffix == ".json" and _shards(index) == [whole.name]
+    except UserError:
+        return False
+
+
+def _none_found(folder: Path, allowed: str) -> str:
+    message = f"{folder}: no weights found: looked for model.safetensors"
+    if allowed == "any":
+        message += " and pytorch_model.bin"
+    message += ", whole or as shards with an .index.json."
+    if any(folder.glob("pytorch_model*.bin")):
+        message += (
+            " pytorch_model*.bin is there, but backbone.weights: safetensors refuses pickled files."
+        )
+    if any(folder.glob("*.gguf")):
+        message += " A .gguf file is there, which is quantised: name the original model's folder."
+    return message
 
 
 def _indexed(index: Path) -> list[Path]:
-    try:
-        names = sorted(set(read_json(index)["weight_map"].values()))
-    except (UserError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{index}: not an index of weight shards ({error!r}).") from None
-    paths = [index.parent / Path(str(name)).name for name in names]
+    paths = [index.parent / name for name in _shards(index)]
     missing = [path.name for path in paths if not os.path.isfile(path)]
     if missing:
         raise UserError(f"{index}: names shards that are not there: {', '.join(missing)}.")
     return paths
+
+
+def _shards(index: Path) -> list[str]:
+    content = read_json(index)
+    try:
+        names = sorted(set(content["weight_map"].values()))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{index}: not an index of weight shards ({error!r}).") from None
+    return [Path(str(name)).name for name in names]

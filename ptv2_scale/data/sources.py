@@ -10,6 +10,7 @@ from typing import Any
 from ptv2_scale.data.formats import READERS, Row, lines
 from ptv2_scale.hub import FETCH_FIRST
 from ptv2_scale.runtime.errors import UserError, did_you_mean
+from ptv2_scale.runtime.files import refuse_pointer
 
 __all__ = ["Row", "has_header", "hub_rows", "read_rows"]
 
@@ -32,7 +33,9 @@ def read_rows(
         UserError: the file is missing, empty, of another kind or broken, or a row lacks a column.
     """
     try:
-        records = list(_reader(path)(path, header))
+        read = _reader(path)
+        refuse_pointer(path)
+        records = list(read(path, header))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     if not records:

@@ -52,7 +52,8 @@ def _left_out(names: Iterable[str]) -> list[str]:
 def _shards(folder: Path, names: set[str]) -> set[str]:
     """The weight files that an index names, which is all that tells of them in an old cache."""
     index = _INDEX if names & _SAFE else _PICKLED_INDEX
-    if index not in names:
+    whole = index.removesuffix(".index.json")
+    if index not in names or whole in names:  # a file that is whole comes first
         return set()
     try:
         shards = json.loads((folder / index).read_text())["weight_map"].values()

@@ -17,6 +17,27 @@ from ptv2_scale.runtime.errors import UserError
 MAX_JSON_BYTES = 64 << 20
 # Python's own limit (1000 calls) is in the way of whoever prints or copies the value later.
 MAX_JSON_DEPTH = 100
+_POINTERS = (
+    b"version https://git-lfs.github.com/spec/",
+    b"version https://hawser.github.com/spec/",
+)
+
+
+def refuse_pointer(path: Path) -> None:
+    """Refuse a small text that Git leaves in place of a large file where Git LFS did not run.
+
+    Read as what it stands for, such a text may even make sense: as a vocabulary of three words.
+
+    Raises:
+        UserError: it is one; says how to get the file.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_POINTERS[0])).startswith(_POINTERS):
+            raise UserError(
+                f"{path}: a Git LFS pointer, not the file that it stands for. Run `git lfs pull` in"
+                f" {path.parent}, or download the file again."
+            )
 
 
 def read_text(path: Path, most: int, what: str) -> str:
@@ -28,11 +49,12 @@ def read_text(path: Path, most: int, what: str) -> str:
         what: it is to be, for the message: "a recipe".
 
     Raises:
-        UserError: it is no such file, larger, or not UTF-8.
+        UserError: it is no such file, a Git LFS pointer, larger, or not UTF-8.
     """
     try:
         if not os.path.isfile(path):
             raise UserError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}.")
+        refuse_pointer(path)
         with path.open("rb") as file:
             content = file.read(most + 1)
     except (OSError, ValueError) as error:
