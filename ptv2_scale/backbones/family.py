@@ -13,6 +13,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+# Modules of a checkpoint that stand on the backbone, by their names there.
+TASK_HEADS = ("lm_head", "score", "classifier", "qa_outputs", "v_head")
 Config = Any  # transformers' PreTrainedConfig, whose attributes differ by architecture
 SlotName = Literal["encoder", "decoder", "cross"]
 
@@ -65,6 +67,10 @@ class Family:
         text_style: "pair" (the tokenizer joins two texts) or "named" ("premise: ... ").
         dropout_keys: configuration keys that `backbone.dropout` sets.
         pooler: the model can be built with and without a pooler, as its weights have one or not.
+        task_heads: modules of a checkpoint that stand on the backbone and are left out.
+        buffers: patterns of tensors of older checkpoints that the model computes by itself.
+        extra_keys: keys of published config.json files that transformers reads under other names,
+            or that change nothing.
         forward_options: what the model's forward is told where a task head follows.
         position_offset: added to every position id of a text (RoBERTa counts from padding_idx + 1).
         kv_heads, head_dim, width: key/value heads, width of a head, width of the last hidden state.
@@ -83,6 +89,9 @@ class Family:
     token_types: bool = False
     encoder_decoder: bool = False
     pooler: bool = False
+    task_heads: tuple[str, ...] = TASK_HEADS
+    buffers: tuple[str, ...] = ()
+    extra_keys: tuple[str, ...] = ()
     forward_options: Mapping[str, object] = field(default_factory=dict)
     position_offset: Callable[[Config], int] = lambda config: 0
     kv_heads: Callable[[Config], int] = grouped_heads

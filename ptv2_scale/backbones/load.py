@@ -7,7 +7,7 @@ holds and takes each parameter over once they are filled. Without one, everythin
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,14 +19,18 @@ from torch import Tensor, nn
 from transformers import AutoModel
 
 from ptv2_scale.backbones.attention import IMPLEMENTATION
+from ptv2_scale.backbones.config_keys import check_keys
 from ptv2_scale.backbones.detect import detect_config
 from ptv2_scale.backbones.families import family_of
 from ptv2_scale.backbones.family import Config, Family
+from ptv2_scale.backbones.matching import check_matching, match, shared_parameters
 from ptv2_scale.backbones.naming import PRESETS, named_folder
+from ptv2_scale.backbones.quantised import quantised, refuse_quantised
 from ptv2_scale.backbones.sizes import check_sizes
 from ptv2_scale.backbones.weights import WeightFolder
 from ptv2_scale.hub import FETCH_FIRST, HubItem, UnreachableError, download
 from ptv2_scale.runtime.errors import UserError, did_you_mean
+from ptv2_scale.runtime.files import read_json
 
 _STORED = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -118,10 +122,24 @@ def open_backbone(
     def opened() -> WeightFolder:
         return WeightFolder(folder, weights)
 
+    path = folder / "config.json"
     config = detect_config(folder, lambda: opened().names(), trust_remote_code)
-    family = family_of(config, str(folder / "config.json"))
-    check_sizes(config, family, str(folder / "config.json"))
+    content = read_json(path)
+    _refuse_adapter(folder)
+    refuse_quantised(folder, content)
+    family = family_of(config, str(path))
+    check_sizes(config, family, str(path))
+    check_keys(content, config, family, str(path))
     return BackboneFiles(folder, config, family, opened(), trust_remote_code)
+
+
+def _refuse_adapter(folder: Path) -> None:
+    if (folder / "adapter_config.json").is_file():
+        raise UserError(
+            f"{folder / 'adapter_config.json'}: an adapter lies beside these weights. transformers"
+            " would apply it, and nothing here does: merge it into the weights first (PEFT's"
+            " merge_and_unload), or take it out of a copy of the folder."
+        )
 
 
 def local_folder(name: str, revision: str | None = None, code: bool = False) -> Path:
@@ -192,17 +210,6 @@ def build_empty(files: BackboneFiles, dtype: torch.dtype, dropout: float | None 
     return model.requires_grad_(False)
 
 
-def shared_parameters(module: nn.Module) -> Iterator[tuple[list[str], nn.Parameter]]:
-    """Each parameter once, with all the names it goes by (tied weights have several)."""
-    names: dict[int, list[str]] = {}
-    parameters: dict[int, nn.Parameter] = {}
-    for name, parameter in module.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
-        parameters[id(parameter)] = parameter
-    for key, parameter in parameters.items():
-        yield names[key], parameter
-
-
 def materialise(module: nn.Module, fill: Fill, shards: Shards) -> None:
     """Give every parameter of a module on the meta device its memory and its values.
 
@@ -227,49 +234,62 @@ def materialise(module: nn.Module, fill: Fill, shards: Shards) -> None:
         shards.adopt(filled)
 
 
+def check_weights(files: BackboneFiles, model: Any) -> Mapping[str, Sequence[str]]:
+    """Prove, before values are read, that a backbone's files hold what its model needs, no more.
+
+    Returns:
+        Each parameter's name -> the tensors in the files that hold its values.
+
+    Raises:
+        UserError: tensors are missing, of another shape or number format, or without a place in
+            the model.
+    """
+    names = files.weights.names()
+    found = match(model, files.family, names)
+    check_matching(str(files.folder), files.family, found, len(names))
+    for own, parameter in shared_parameters(model):
+        for name in found.sources[own[0]]:
+            _check_tensor(files, name, tuple(parameter.shape))
+    return found.sources
+
+
 def weight_filler(files: BackboneFiles, model: Any) -> Fill:
     """A `Fill` that reads a backbone's weights from its files.
 
     Raises:
-        UserError: before anything is read, for tensors that are missing or of another shape.
+        UserError: see `check_weights`.
     """
-    prefix = f"{model.base_model_prefix}."
-    present = set(files.weights.names())
-    sources: dict[str, str] = {}
-    missing: list[str] = []
-    for names, parameter in shared_parameters(model):
-        known = [key for name in names for key in (name, prefix + name) if key in present]
-        if not known:
-            missing.append(names[0])
-            continue
-        _check_shape(files, known[0], tuple(parameter.shape))
-        sources.update(dict.fromkeys(names, known[0]))
-    if missing:
-        raise UserError(
-            f"{files.folder}: the weights of {len(missing)} parameters of this"
-            f" {files.family.name} are missing, {', '.join(missing[:3])} among them. The folder"
-            f" holds {len(present)} tensors, such as {', '.join(sorted(present)[:2])}."
-        )
+    sources = check_weights(files, model)
 
     def fill(names: Sequence[str], start: int, target: Tensor) -> None:
-        source = sources[names[0]]
-        values = files.weights.read(source, start, start + target.numel())
-        if values.dtype not in _STORED:
-            raise UserError(
-                f"{files.folder}: {source} is of {values.dtype}; expected float16, bfloat16,"
-                " float32 or float64. A quantised backbone cannot be prompted."
-            )
+        first, *others = sources[names[0]]
+        values = files.weights.read(first, start, start + target.numel())
+        for other in others:
+            _check_equal(files, (first, other), start, values)
         target.copy_(values)
 
     return fill
 
 
-def _check_shape(files: BackboneFiles, name: str, expected: tuple[int, ...]) -> None:
+def _check_tensor(files: BackboneFiles, name: str, expected: tuple[int, ...]) -> None:
+    dtype = files.weights.read(name, 0, 0).dtype
+    if dtype not in _STORED:
+        raise quantised(str(files.folder), f"{name} is of {dtype}")
     found = files.weights.shape(name)
     if found != expected:
         raise UserError(
             f"{files.folder}: {name} has shape {list(found)}, but config.json asks for"
             f" {list(expected)}. The configuration and the weights are not of the same model."
+        )
+
+
+def _check_equal(files: BackboneFiles, pair: tuple[str, str], start: int, values: Tensor) -> None:
+    """What the model holds once may be stored under several names, but only with one value."""
+    first, other = pair
+    if not torch.equal(values, files.weights.read(other, start, start + values.numel())):
+        raise UserError(
+            f"{files.folder}: {first} and {other} are one parameter of this {files.family.name},"
+            " and have different values in the files, so one of the two would be left out."
         )
 
 

@@ -17,6 +17,7 @@ from ptv2_scale.backbones.load import (
     BackboneFiles,
     Fill,
     build_empty,
+    check_weights,
     local_folder,
     open_backbone,
     weight_filler,
@@ -143,10 +144,15 @@ def build_model(setup: Setup, backbone: Any = None) -> PromptedModel:
     Args:
         setup: the recipe, opened.
         backbone: one that is there already and is to be shared; None builds it, without values.
+
+    Raises:
+        UserError: the backbone's files do not fit its configuration, or it has no such head.
     """
     dtype = DTYPES[setup.config.backbone.dtype]
     if backbone is None:
         backbone = build_empty(setup.files, dtype, setup.config.backbone.dropout)
+        if setup.files.weights.paths:  # a preset has none
+            check_weights(setup.files, backbone)
     head = build_head(setup)
     reason = head.refusal(backbone)
     if reason is not None:

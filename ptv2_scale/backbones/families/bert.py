@@ -1,6 +1,6 @@
 """BERT: bidirectional, a learned position table that prefix and text share."""
 
-from ptv2_scale.backbones.family import Config, Family, Stack
+from ptv2_scale.backbones.family import TASK_HEADS, Config, Family, Stack
 
 
 def refuse_decoder(config: Config) -> str | None:
@@ -20,5 +20,7 @@ BERT = Family(
     dropout_keys=("hidden_dropout_prob", "attention_probs_dropout_prob"),
     token_types=True,
     pooler=True,
+    task_heads=(*TASK_HEADS, "cls"),
+    buffers=(r"embeddings\.position_ids",),
     refuse=refuse_decoder,
 )

@@ -27,5 +27,13 @@ GLM_CLASSIC = Family(
     dropout_keys=("embedding_dropout_prob", "attention_dropout_prob", "output_dropout_prob"),
     # A head reads the hidden states; logits of the vocabulary would be as large as all the rest.
     forward_options={"output_predict": False},
+    extra_keys=(
+        "checkpoint_activations",
+        "checkpoint_num_layers",
+        "parallel_output",
+        "pool_token",
+        "spell_func",
+        "spell_length",
+    ),
     refuse=_refuse,
 )

@@ -1,6 +1,6 @@
 """GPT-2: a learned position table that prefix and text share."""
 
-from ptv2_scale.backbones.family import Config, Family, Stack
+from ptv2_scale.backbones.family import TASK_HEADS, Config, Family, Stack
 
 
 def _refuse(config: Config) -> str | None:
@@ -15,5 +15,8 @@ GPT2 = Family(
     stacks=(Stack("decoder", "h.{}.attn"),),
     positions="table",
     dropout_keys=("attn_pdrop", "resid_pdrop", "embd_pdrop"),
+    task_heads=(*TASK_HEADS, "multiple_choice_head"),
+    # The causal mask, as a table.
+    buffers=(r"h\.\d+\.(attn|crossattention)\.(bias|masked_bias)",),
     refuse=_refuse,
 )

@@ -15,5 +15,6 @@ ROBERTA = Family(
     dropout_keys=("hidden_dropout_prob", "attention_probs_dropout_prob"),
     position_offset=lambda config: int(config.pad_token_id) + 1,
     pooler=True,
+    buffers=(r"embeddings\.position_ids",),
     refuse=refuse_decoder,
 )

@@ -1,12 +1,15 @@
 """Decoders with rotary positions: Llama, Qwen2 and Qwen3, GLM-4, GPT-NeoX and Pythia, Phi-3."""
 
-from ptv2_scale.backbones.family import Family, Stack
+from ptv2_scale.backbones.family import TASK_HEADS, Family, Stack
+
+_ANGLES = r"(layers\.\d+\.(self_attn|attention)\.)?rotary_emb\.inv_freq"
 
 LLAMA = Family(
     name="Llama",
     model_types=("llama",),
     stacks=(Stack("decoder", "layers.{}.self_attn"),),
     positions="rotary",
+    buffers=(_ANGLES,),
 )
 
 QWEN = Family(
@@ -14,6 +17,7 @@ QWEN = Family(
     model_types=("qwen2", "qwen3"),
     stacks=(Stack("decoder", "layers.{}.self_attn"),),
     positions="rotary",
+    buffers=(_ANGLES,),
 )
 
 # As transformers has it; classic GLM is another architecture.
@@ -22,6 +26,7 @@ GLM4 = Family(
     model_types=("glm", "glm4"),
     stacks=(Stack("decoder", "layers.{}.self_attn"),),
     positions="rotary",
+    buffers=(_ANGLES,),
 )
 
 GPT_NEOX = Family(
@@ -29,6 +34,9 @@ GPT_NEOX = Family(
     model_types=("gpt_neox",),
     stacks=(Stack("decoder", "layers.{}.attention"),),
     positions="rotary",
+    task_heads=(*TASK_HEADS, "embed_out"),
+    buffers=(_ANGLES, r"layers\.\d+\.attention\.(bias|masked_bias)"),
+    extra_keys=("rotary_pct", "rotary_emb_base"),
     dropout_keys=("attention_dropout", "hidden_dropout"),
 )
 
@@ -37,5 +45,6 @@ PHI3 = Family(
     model_types=("phi3",),
     stacks=(Stack("decoder", "layers.{}.self_attn"),),
     positions="rotary",
+    buffers=(_ANGLES,),
     dropout_keys=("attention_dropout", "resid_pdrop", "embd_pdrop"),
 )

@@ -20,6 +20,9 @@ T5 = Family(
     pool="first",
     dropout_keys=("dropout_rate",),
     encoder_decoder=True,
+    task_heads=("lm_head", "classification_head", "classifier", "qa_outputs"),
+    # A table that published checkpoints have and no code ever used.
+    buffers=(r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",),
     kv_heads=lambda config: int(config.num_heads),
     # num_heads * d_kv need not be d_model: 4096 against 1024 in T5-3B.
     head_dim=lambda config: int(config.d_kv),

@@ -1,0 +1,118 @@
+"""Keys of config.json that no code reads: refused where they are about the arithmetic."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import save_backbone, save_tokenizer, write_recipe
+from transformers import AutoConfig
+
+from ptv2_scale.backbones.load import open_backbone
+from ptv2_scale.cli import main
+from ptv2_scale.runtime.errors import UserError
+
+# As published, or as transformers 4 had them.
+CHANGING: list[tuple[str, str, Any]] = [
+    ("bert", "position_embedding_type", "relative_key_query"),
+    ("bert", "position_embedding_type", "relative_key"),
+    ("roberta", "position_embedding_type", "relative_key"),
+    ("bert", "pruned_heads", {"0": [1]}),
+    ("bert", "attention_window", [64, 64, 64]),
+    ("t5", "tie_encoder_decoder", True),
+    ("llama", "alibi", True),
+    ("llama", "residual_multiplier", 0.22),
+    ("llama", "attention_multiplier", 0.0078125),
+    ("llama", "embedding_multiplier", 12.0),
+    ("llama", "logits_scaling", 8.0),
+    ("llama", "clip_qkv", 8.0),
+    ("llama", "qk_layernorm", True),
+    ("llama", "sliding_window", 64),
+    ("llama", "final_logit_softcapping", 30.0),
+    ("llama", "no_rope_layers", [1, 1, 0]),
+    ("llama", "is_causal", False),
+    ("llama", "per_layer_config", {"1": {"intermediate_size": 24}}),
+    ("llama", "transformers_weights", "other.safetensors"),
+    ("llama", "num_local_experts", 8),
+    ("qwen2", "mup_scale", 2.5),
+    ("gpt2", "use_alibi", True),
+    ("gpt2", "rope_theta", 10000.0),
+    ("opt", "use_rotary", True),
+    ("gpt_neox", "parallel_attn_output", True),
+    ("phi3", "query_pre_attn_scalar", 144),
+    ("glm4", "add_qkv_norm", True),
+]
+
+HARMLESS: list[tuple[str, dict[str, Any]]] = [
+    ("bert", {"position_embedding_type": "absolute", "gradient_checkpointing": False,
+              "directionality": "bidi", "pooler_num_attention_heads": 12, "pooler_fc_size": 768,
+              "pooler_type": "first_token_transform", "output_past": True, "pruned_heads": {}}),
+    ("roberta", {"output_past": True, "torch_dtype": "float32", "tokenizer_class": "X"}),
+    ("t5", {"n_positions": 512, "output_past": True, "gradient_checkpointing": False,
+            "task_specific_params": {"translation": {"prefix": "translate: "}}}),
+    ("gpt2", {"n_ctx": 1024, "summary_type": "cls_index", "summary_first_dropout": 0.1,
+              "task_specific_params": {"text-generation": {"do_sample": True}}}),
+    ("opt", {"activation_dropout": 0.0, "prefix": "</s>", "_remove_final_layer_norm": False,
+             "init_std": 0.006, "layerdrop": 0.0}),
+    ("gpt_neox", {"rotary_pct": 0.25, "rotary_emb_base": 10000}),
+    ("llama", {"pretraining_tp": 1, "rope_theta": 5e5, "temperature": 0.6, "top_p": 0.9,
+               "rope_scaling": None, "max_sequence_length": 2048, "unsloth_version": "2024.9",
+               "residual_multiplier": 1.0, "sliding_window": None, "_flash_attn_2_enabled": True}),
+    ("qwen2", {"use_mrope": False, "use_sliding_window": False, "rope_theta": 1e6}),
+    ("phi3", {"auto_map": {}, "attention_bias": False, "embd_pdrop": 0.0}),
+    ("glm_classic", {"parallel_output": True, "checkpoint_activations": False,
+                     "checkpoint_num_layers": 1, "pool_token": "cls", "spell_func": "lstm",
+                     "spell_length": None, "attention_scale": 1.0}),
+]  # fmt: skip
+
+
+def with_keys(folder: Path, kind: str, keys: dict[str, Any]) -> Path:
+    save_backbone(kind, folder)
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **keys}))
+    return folder
+
+
+@pytest.mark.parametrize(("kind", "key", "value"), CHANGING)
+def test_keys_that_change_the_arithmetic_are_refused(
+    kind: str, key: str, value: Any, tmp_path: Path
+) -> None:
+    folder = with_keys(tmp_path, kind, {key: value})
+    with pytest.raises(UserError) as caught:
+        open_backbone(str(folder))
+    assert str(caught.value).startswith(f"{folder / 'config.json'}: {key}: {value!r:.40}: keys of")
+
+
+def test_transformers_takes_such_a_key_without_a_word(tmp_path: Path) -> None:
+    """What makes the refusal necessary."""
+    folder = with_keys(tmp_path, "bert", {"position_embedding_type": "relative_key"})
+    found = AutoConfig.from_pretrained(folder)
+    assert "position_embedding_type" not in type(found).__dataclass_fields__
+    assert found.position_embedding_type == "relative_key"
+
+
+@pytest.mark.parametrize(("kind", "keys"), HARMLESS)
+def test_keys_of_published_folders_are_taken_in_silence(
+    kind: str, keys: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        open_backbone(str(with_keys(tmp_path, kind, keys)))
+    assert not [one for one in caplog.records if one.name.startswith("ptv2_scale")]
+
+
+def test_others_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = with_keys(tmp_path, "llama", {"curriculum": "yes", "mlx": 3})
+    with caplog.at_level(logging.WARNING):
+        open_backbone(str(folder))
+    assert "keys that no code here reads: curriculum, mlx" in caplog.text
+
+
+def test_the_command_line_refuses_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = write_recipe(tmp_path, "bert")
+    with_keys(tmp_path / "backbone", "bert", {"position_embedding_type": "relative_key"})
+    save_tokenizer(tmp_path / "backbone")
+    assert main(["inspect", str(recipe)]) == 2
+    assert "position_embedding_type: 'relative_key'" in capsys.readouterr().err
