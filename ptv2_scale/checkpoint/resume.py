@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from ptv2_scale.checkpoint.file_systems import FileSystemGroups
 from ptv2_scale.checkpoint.recovery import Found, RecoveryPlan, find_plan, newest
 from ptv2_scale.checkpoint.replication import replicate
+from ptv2_scale.checkpoint.run_directory import check_own_or_new, store_recipe, stored_recipe
 from ptv2_scale.checkpoint.store import (
     Damaged,
     TrainerState,
@@ -69,22 +70,36 @@ def find_start(
         groups: where this process stands.
 
     Raises:
-        UserError: nothing may be overwritten, the checkpoint that was named is damaged, or it is
-            of another backbone or recipe.
+        UserError: nothing may be overwritten, the directory is not this run's, the checkpoint that
+            was named is damaged, or it is of another backbone or recipe.
     """
+    if resume != "never":
+        groups.on_leaders(lambda: check_own_or_new(path))
     found = _find(path, resume, groups)
     if found.path is not None and found.plan is not None:
         check_resumable(found.plan.state, config, fingerprint, found.path)
+    elif resume == "auto":
+        groups.on_leaders(lambda: _check_same_recipe(path, config))
     return found
 
 
-def open_run(path: Path, found: Found, recipe: str, groups: FileSystemGroups) -> Found:
+def _check_same_recipe(path: Path, config: RunConfig) -> None:
+    """Refuse the directory of another run that was stopped before its first checkpoint."""
+    changed = _changes(stored_recipe(path) or {}, config)
+    if changed:
+        raise UserError(
+            f"{path}: is the directory of another run, without a checkpoint:"
+            f" {'; '.join(changed)}. Delete it, or choose another one with run=PATH."
+        )
+
+
+def open_run(path: Path, found: Found, config: RunConfig, groups: FileSystemGroups) -> Found:
     """Make or reopen a run directory, in every group; every rank calls it.
 
     Args:
         path: the run directory.
         found: what to begin from, of this run or another.
-        recipe: the resolved recipe, written to `recipe.yaml`.
+        config: the recipe, written to `recipe.yaml`.
         groups: where this process stands.
 
     Returns:
@@ -93,7 +108,7 @@ def open_run(path: Path, found: Found, recipe: str, groups: FileSystemGroups) ->
     Raises:
         UserError: nothing can be written.
     """
-    skipped = groups.on_leaders(lambda: _open_here(path, found.skipped, recipe))[0]
+    skipped = groups.on_leaders(lambda: _open_here(path, found.skipped, config))[0]
     if found.path is None or found.plan is None:
         return Found(None, skipped)
     own = path / "checkpoints" / found.path.name
@@ -102,13 +117,13 @@ def open_run(path: Path, found: Found, recipe: str, groups: FileSystemGroups) ->
     return Found(own, skipped, found.plan)
 
 
-def _open_here(path: Path, skipped: list[Damaged], recipe: str) -> list[Damaged]:
+def _open_here(path: Path, skipped: list[Damaged], config: RunConfig) -> list[Damaged]:
     try:
         path.mkdir(parents=True, exist_ok=True)
         _refuse_links(path)
         (path / "checkpoints").mkdir(exist_ok=True)
         _lock(path)
-        (path / "recipe.yaml").write_text(recipe)
+        store_recipe(path, config)
         remove_unfinished(path)
         return [_aside(damaged) for damaged in skipped]
     except OSError as error:
@@ -229,6 +244,16 @@ def _may_differ(key: str) -> bool:
     return key in MAY_DIFFER or key.partition(".")[0] in MAY_DIFFER
 
 
+def _changes(recipe: dict[str, Any], config: RunConfig) -> list[str]:
+    """What has changed since a run's recipe was stored, of what must not; none without a recipe."""
+    before, now = _flat(_completed(recipe)), _flat(config.model_dump(mode="json"))
+    return [
+        f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
+        for key in sorted(before.keys() | now.keys())
+        if recipe and before.get(key) != now.get(key) and not _may_differ(key)
+    ]
+
+
 def check_resumable(state: TrainerState, config: RunConfig, fingerprint: str, path: Path) -> None:
     """Refuse to continue with another backbone or another recipe.
 
@@ -240,12 +265,7 @@ def check_resumable(state: TrainerState, config: RunConfig, fingerprint: str, pa
             f"{path}: was trained on another backbone (fingerprint {state.fingerprint[:12]};"
             f" '{config.backbone.name}' has {fingerprint[:12]})."
         )
-    before, now = _flat(_completed(state.recipe)), _flat(config.model_dump(mode="json"))
-    changed = [
-        f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key) and not _may_differ(key)
-    ]
+    changed = _changes(state.recipe, config)
     if changed:
         raise UserError(
             f"{path}: the recipe has changed: {'; '.join(changed)}. A resumed run may change only"

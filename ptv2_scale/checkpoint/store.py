@@ -61,6 +61,8 @@ class TrainerState:
         hosts: name of each of these ranks' host; empty: not known.
         parameter_groups: lr and weight_decay of each group.
         versions: of the libraries whose arithmetic the bits depend on.
+        seconds: wall-clock time until then of the process that wrote it and of those before it.
+        peak_memory_bytes: the largest of any rank until then.
     """
 
     step: int = 0
@@ -74,6 +76,8 @@ class TrainerState:
     hosts: tuple[str, ...] = ()
     parameter_groups: list[dict[str, Any]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
 
     @property
     def updates(self) -> int:

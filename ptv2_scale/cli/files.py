@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from ptv2_scale.cli.recipe import load
+from ptv2_scale.runtime.errors import UserError
 
 
 def export(arguments: argparse.Namespace) -> int:
@@ -15,10 +16,15 @@ def export(arguments: argparse.Namespace) -> int:
     from ptv2_scale.export.peft import export_peft
 
     source, target = Path(arguments.source), Path(arguments.target)
-    if arguments.format == "peft":
-        export_peft(source, target)
+    if arguments.format == "native":
+        export_run(source, target, arguments.backbone, arguments.overrides)
+    elif arguments.backbone or arguments.overrides:
+        raise UserError(
+            "--format peft: is made from a finished export alone, which nothing is changed in."
+            " Export with --backbone and overrides first, and then that folder with --format peft."
+        )
     else:
-        export_run(source, target)
+        export_peft(source, target)
     print(target)
     return 0
 

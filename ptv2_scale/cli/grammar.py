@@ -65,6 +65,8 @@ def _predict(command: argparse.ArgumentParser) -> None:
 def _export(command: argparse.ArgumentParser) -> None:
     command.add_argument("source", metavar="RUN", help="run directory or export")
     command.add_argument("target", metavar="OUT", help="folder to be made")
+    command.add_argument("overrides", nargs="*", metavar="task.key=value", help="task.path=... ...")
+    command.add_argument("--backbone", help="name or folder, where the run's own has moved")
     command.add_argument("--format", default="native", choices=("native", "peft"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,11 @@ def override(config: RunConfig, overrides: Sequence[str], source: str = "the rec
         UserError: an override is wrong, or contradicts the recipe.
     """
     return _load(dump_recipe(config), source, overrides, lines=False) if overrides else config
+
+
+def backbone_override(name: str | None) -> list[str]:
+    """The override that a command's `--backbone` stands for; none without one."""
+    return [] if name is None else [f"backbone.name={json.dumps(name)}"]
 
 
 class _Draft:

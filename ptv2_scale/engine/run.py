@@ -22,7 +22,7 @@ from ptv2_scale.checkpoint.store import (
     TrainerState,
     checkpoint_path,
 )
-from ptv2_scale.config import RunConfig, dump_recipe
+from ptv2_scale.config import RunConfig
 from ptv2_scale.distributed.leaders import on_first_rank
 from ptv2_scale.distributed.memory import peak_memory
 from ptv2_scale.distributed.ranks import RankContext, gather, sum_over_ranks
@@ -34,7 +34,7 @@ from ptv2_scale.engine.state import EngineState, set_values
 from ptv2_scale.engine.trained_values import read_on_first_rank
 from ptv2_scale.engine.trainer import StepOutcome, Trainer
 from ptv2_scale.export.card import Card
-from ptv2_scale.export.native import write_export
+from ptv2_scale.export.native import check_replaceable, write_export
 from ptv2_scale.inference.forward import answer_all
 from ptv2_scale.model.setup import EncodedSplit, Setup, build_model, open_setup
 from ptv2_scale.runtime.errors import UserError
@@ -94,7 +94,7 @@ class Run:
     def __init__(
         self, opened: Opened, path: Path, resume: Resume, ranks: RankContext, watch: Watch
     ) -> None:
-        self._began = opened.began
+        self._began, self._earlier = opened.began, TrainerState()
         self._setup, config = opened.setup, opened.setup.config
         self._train, self._validation = opened.train, opened.validation
         self._config, self._path, self._ranks, self._watch = config, path, ranks, watch
@@ -131,9 +131,13 @@ class Run:
         if "auto" in gather(resume, self._ranks):
             resume = "auto"
         found = find_start(self._path, resume, config, fingerprint, self._groups)
+        on_first_rank(self._ranks, lambda: check_replaceable(self._path / "export"))
+        if found.plan is not None:
+            self._earlier = found.plan.state
+            report_progress("opening the run directory", self._earlier.step)
         if found.path is None:
             self._groups.on_leaders(lambda: self._setup.method.check_start(self._setup.tokenizer))
-        return open_run(self._path, found, dump_recipe(config), self._groups)
+        return open_run(self._path, found, config, self._groups)
 
     def train(self) -> Result:
         """Train to the end, and keep the best.
@@ -307,7 +311,17 @@ class Run:
     def _save(self, state: TrainerState) -> bool:
         """Keep this step; False: it could not be, and the run goes on."""
         report_progress("saving a checkpoint", state.step)
-        return self._checkpoints.save(state)
+        return self._checkpoints.save(
+            replace(state, seconds=self._seconds(), peak_memory_bytes=self._peak_memory())
+        )
+
+    def _seconds(self) -> float:
+        """Wall-clock time of this process and of those that it goes on from; alike on all ranks."""
+        own = on_first_rank(self._ranks, lambda: time.perf_counter() - self._began)
+        return round(self._earlier.seconds + own, 1)
+
+    def _peak_memory(self) -> int:
+        return max(self._earlier.peak_memory_bytes, peak_memory(self._ranks))
 
     def _finish(self, state: TrainerState) -> Result:
         if state.best is None:
@@ -362,8 +376,8 @@ class Run:
             steps=state.step,
             trained_parameters=trained,
             backbone_parameters=sum(map(_size, parameters)) - trained,
-            seconds=round(time.perf_counter() - self._began, 1),
-            peak_memory_bytes=peak_memory(self._ranks),
+            seconds=self._seconds(),
+            peak_memory_bytes=self._peak_memory(),
             ranks=self._ranks.world,
             head_only=head_only,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from ptv2_scale.checkpoint.file_systems import alone
@@ -11,7 +12,7 @@ from ptv2_scale.checkpoint.recovery import newest
 from ptv2_scale.checkpoint.resume import check_resumable
 from ptv2_scale.checkpoint.shards import CheckpointShards, StoredValues
 from ptv2_scale.checkpoint.store import Best, checkpoint_path, read_state
-from ptv2_scale.config import load_recipe
+from ptv2_scale.config import backbone_override, load_recipe
 from ptv2_scale.export.card import CARD_FILE, Card, read_card
 from ptv2_scale.export.native import trained_tensors, write_export
 from ptv2_scale.export.older import result_of
@@ -22,22 +23,29 @@ from ptv2_scale.runtime.files import read_json
 _logger = logging.getLogger(__name__)
 
 
-def export_run(source: Path, target: Path) -> None:
+def export_run(
+    source: Path, target: Path, backbone: str | None = None, overrides: Sequence[str] = ()
+) -> None:
     """Export the best checkpoint of a run, or copy an export.
 
     Args:
         source: a run directory, or an export.
         target: folder to be made.
+        backbone: name or folder of the run's backbone, where it has moved.
+        overrides: of the run's recipe, for what else has moved: `task.path=FOLDER` and the like.
 
     Raises:
-        UserError: there is no valid checkpoint, or the backbone has changed.
+        UserError: there is no valid checkpoint, or the backbone or the recipe has changed.
     """
+    changes = [*overrides, *backbone_override(backbone)]
     if (source / CARD_FILE).is_file():
+        if changes:
+            raise UserError(f"{source}: is an export, and a copy of it takes no {changes[0]}.")
         write_export(target, read_card(source), trained_tensors(source))
         return
     last = _newest(source)
     state = read_state(last)
-    setup = open_setup(load_recipe(source / "recipe.yaml", []))
+    setup = open_setup(load_recipe(source / "recipe.yaml", changes))
     check_resumable(state, setup.config, setup.fingerprint, last)
     trained = StoredValues(CheckpointShards(_best(source, state.best, last)))
     write_export(target, Card.of(setup, _result(source / "result.json")), trained)

@@ -6,6 +6,7 @@ Tensors may be of any size: they are written and read in ranges.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -24,7 +25,10 @@ from ptv2_scale.methods.registry import method_type
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.safetensors_writer import SafetensorsLayout, TensorEntry
 
+README = "README.md"
+
 _HEAD = "head."
+_logger = logging.getLogger(__name__)
 
 
 def write_export(
@@ -36,17 +40,51 @@ def write_export(
         folder: made here; must not exist unless `replace_existing`.
         card: about it.
         trained: trained tensors by their name in `PromptedModel`, fp32.
-        replace_existing: a run's own export/ is made anew when the run is finished again.
+        replace_existing: a run's own export/ is made anew when the run is finished again, file by
+            file: what else is in it stays.
 
     Raises:
         UserError: the folder exists, or cannot be written.
     """
+    if replace_existing:
+        check_replaceable(folder)
     with published(folder, replace_existing) as building:
         head, rest = _apart(trained)
         tensors = head.beside(_method(card.config()).to_export(rest))
         write_tensors(building / PROMPT_FILE, tensors)
         (building / CARD_FILE).write_text(json.dumps(asdict(card), indent=1) + "\n")
-        (building / "README.md").write_text(model_card(card))
+        (building / README).write_text(model_card(card))
+        if os.path.lexists(folder) and not _readme_is_ours(folder):
+            (building / README).unlink()
+            _logger.warning(f"{folder / README}: has been changed, so it is left as it is")
+
+
+def check_replaceable(folder: Path) -> None:
+    """Refuse to make anew what is no export of this program's.
+
+    Raises:
+        UserError: names the folder, and what is in it.
+    """
+    empty = os.path.isdir(folder) and not os.path.islink(folder) and not any(folder.iterdir())
+    if empty or not os.path.lexists(folder):
+        return
+    try:
+        read_card(folder)
+    except UserError as error:
+        raise UserError(
+            f"{folder}: a run's export is to be written there, and what is there is none"
+            f" ({error}) Move it away, or choose another run directory with run=PATH."
+        ) from None
+
+
+def _readme_is_ours(folder: Path) -> bool:
+    readme = folder / README
+    if not os.path.lexists(readme):
+        return True
+    try:
+        return readme.read_text() == model_card(read_card(folder))
+    except (OSError, UnicodeDecodeError, UserError):
+        return False
 
 
 def trained_tensors(folder: Path) -> TensorFile:
@@ -89,8 +127,12 @@ def published(folder: Path, replace_existing: bool = False) -> Iterator[Path]:
         building.mkdir(parents=True)
         yield building
         if folder.exists():
-            shutil.rmtree(folder)
-        building.rename(folder)
+            # The card last: it says what the others are.
+            for made in sorted(building.iterdir(), key=lambda one: one.name == CARD_FILE):
+                made.replace(folder / made.name)
+            building.rmdir()
+        else:
+            building.rename(folder)
     except OSError as error:
         shutil.rmtree(building, ignore_errors=True)
         raise UserError(f"{folder}: cannot be written ({error.strerror or error}).") from None

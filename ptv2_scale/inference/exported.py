@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ptv2_scale.backbones.weights import TensorFile
-from ptv2_scale.config import override
+from ptv2_scale.config import backbone_override, override
 from ptv2_scale.export.card import Card, read_card
 from ptv2_scale.export.native import trained_tensors
 from ptv2_scale.model.setup import Setup, build_model, open_setup
@@ -43,10 +43,7 @@ def open_export(folder: Path, backbone: str | None = None, overrides: Sequence[s
         UserError: it is damaged, or the backbone is another one than it was trained on.
     """
     card = read_card(folder)
-    config = override(card.config(), overrides)
-    if backbone is not None:
-        section = config.backbone.model_copy(update={"name": backbone})
-        config = config.model_copy(update={"backbone": section})
+    config = override(card.config(), [*overrides, *backbone_override(backbone)])
     setup = open_setup(config)
     if setup.fingerprint != card.fingerprint:
         raise UserError(

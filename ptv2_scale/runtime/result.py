@@ -21,8 +21,10 @@ class Result:
         steps: number of optimizer steps made.
         trained_parameters: number of trained parameters.
         backbone_parameters: number of frozen parameters.
-        seconds: wall-clock time of this process, start-up included.
-        peak_memory_bytes: the largest of all ranks: GPU memory on a GPU, resident memory without.
+        seconds: wall-clock time, start-up included, of this process and of those that it went on
+            from, each until the checkpoint that was resumed.
+        peak_memory_bytes: the largest of all ranks, of these processes too: GPU memory on a GPU,
+            resident memory without.
         ranks: number of ranks.
         head_only: score of a head trained alone, where asked for.
     """

@@ -16,7 +16,7 @@ from ptv2_scale.checkpoint.manifest import damage
 from ptv2_scale.checkpoint.resume import find_start, open_run
 from ptv2_scale.checkpoint.shards import KINDS, CheckpointShards, LocalShard
 from ptv2_scale.checkpoint.store import TrainerState, prune, save
-from ptv2_scale.config import dump_recipe, load_recipe
+from ptv2_scale.config import load_recipe
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.runtime.errors import UserError
 
@@ -42,7 +42,7 @@ def write(ranks: RankContext, step: int) -> Any:
 
 def resume(ranks: RankContext, how: str) -> Any:
     groups = find_file_systems(RUN, ranks)
-    found = open_run(RUN, find_start(RUN, how, CONFIG, "", groups), dump_recipe(CONFIG), groups)
+    found = open_run(RUN, find_start(RUN, how, CONFIG, "", groups), CONFIG, groups)
     skipped = [str(one) for one in found.skipped]
     if found.path is None:
         return {"path": None, "skipped": skipped, "leaders": groups.leader_of}

@@ -19,6 +19,8 @@ from ptv2_scale.checkpoint.resume import open_run
 from ptv2_scale.checkpoint.shards import KINDS, CheckpointShards, LocalShard
 from ptv2_scale.checkpoint.store import Best, TrainerState
 from ptv2_scale.checkpoint.transaction import CheckpointNotWrittenError
+from ptv2_scale.config import load_recipe
+from ptv2_scale.demo import RECIPE as DEMO
 from ptv2_scale.runtime.errors import UserError
 
 
@@ -132,6 +134,6 @@ def test_a_run_does_not_write_through_links(name: str, tmp_path: Path) -> None:
     run.mkdir()
     (run / name).symlink_to(elsewhere)
     with pytest.raises(UserError, match=f"{name}: is a link"):
-        open_run(run, Found(None, []), "recipe", alone())
+        open_run(run, Found(None, []), load_recipe(DEMO, []), alone())
     assert elsewhere.read_text() == "mine"
     assert [path.name for path in run.iterdir()] == [name]

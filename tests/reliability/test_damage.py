@@ -14,7 +14,7 @@ from points import EVERYTHING
 from ptv2_scale.checkpoint.file_systems import alone
 from ptv2_scale.checkpoint.resume import find_start, open_run
 from ptv2_scale.checkpoint.store import read_state
-from ptv2_scale.config import dump_recipe, load_recipe
+from ptv2_scale.config import load_recipe
 from ptv2_scale.runtime.errors import UserError
 
 FILES = ("part-00000-of-00002.safetensors", "part-00001-of-00002.safetensors",
@@ -55,7 +55,7 @@ def resume(job: Job) -> tuple[str, list[str]]:
     config = load_recipe(job.run / "recipe.yaml", [])
     state = read_state(job.run / "checkpoints" / "step-00000004")
     found = find_start(job.run, "auto", config, state.fingerprint, alone())
-    opened = open_run(job.run, found, dump_recipe(config), alone())
+    opened = open_run(job.run, found, config, alone())
     assert opened.path is not None
     return opened.path.name, [str(one.path.name) for one in opened.skipped]
 
