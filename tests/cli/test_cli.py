@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -378,59 +377,6 @@ def test_a_damaged_export_is_told_from_a_wrong_one(job: Job, tmp_path: Path) -> 
     (tmp_path / "export/card.json").write_text("{}")
     with pytest.raises(UserError, match="not a readable card"):
         load_prompted(tmp_path / "export")
-
-
-def number(text: str) -> int:
-    return int(text.replace(",", ""))
-
-
-@pytest.mark.parametrize(
-    ("kind", "overrides", "slots"),
-    [
-        ("t5", (), {"encoder": 3, "decoder": 2, "cross": 2}),
-        ("t5", ("prompt.slots=[cross]", "prompt.length=100"), {"cross": 2}),
-        ("bert", ("prompt.encoder=mlp", "prompt.hidden=10", "prompt.layers=2-3"), {"encoder": 2}),
-        ("llama", ("prompt={method: none}", "task.head=hf"), {}),
-    ],
-)
-def test_inspect_counts_what_is_there(
-    kind: str, overrides: tuple[str, ...], slots: dict[str, int], tmp_path: Path, capsys: Any
-) -> None:
-    recipe = write_recipe(tmp_path, kind, task={"labels": LABELS})
-    assert main(["inspect", str(recipe), *overrides]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    counts = {
-        part: number(line.removeprefix(part).split()[1])
-        for part in ("backbone", "prefix encoder", "head")
-        for line in lines
-        if line.startswith(part)
-    }
-    model = AutoModel.from_pretrained(tmp_path / "backbone")
-    length = 100 if "prompt.length=100" in overrides else LENGTH
-    row = sum(slots.values()) * 2 * {"t5": 48, "bert": 32, "llama": 16}[kind]
-    prefix = {"bert": length * 32 + 32 * 10 + 10 + 10 * row + row}.get(kind, length * row)
-    assert counts == {
-        "backbone": sum(parameter.numel() for parameter in model.parameters()),
-        **({"prefix encoder": prefix} if slots else {}),  # a head alone has none
-        "head": 32 * 3 + (0 if kind == "llama" else 3),
-    }
-    shares = [float(line.split("%")[0].split()[-1]) for line in lines if "%" in line]
-    assert sum(shares) == pytest.approx(100, abs=1e-3)
-    reported = f"prefix: {length} tokens x {sum(slots.values())} slots ("
-    assert any(line.startswith(reported) for line in lines) == bool(slots)
-    for slot, count in slots.items():
-        assert f"{count} {slot}" in lines[-1]
-
-
-def test_inspect_sizes_are_those_of_the_dtype(tmp_path: Path, capsys: Any) -> None:
-    recipe = write_recipe(tmp_path, "bert")
-    backbone_bytes = Counter[str]()
-    for dtype in ("fp32", "bf16"):
-        assert main(["inspect", str(recipe), f"backbone.dtype={dtype}"]) == 0
-        line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("backbone"))
-        assert line.endswith(f"MiB in {dtype}")
-        backbone_bytes[dtype] = round(float(line.split()[-4]) * 100)
-    assert backbone_bytes["fp32"] == pytest.approx(2 * backbone_bytes["bf16"], abs=1)
 
 
 def test_schema_accepts_a_recipe_and_refuses_a_wrong_key(job: Job, capsys: Any) -> None:

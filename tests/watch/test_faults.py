@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import socket
-
 import pytest
 
-from ptv2_scale.engine.loss_spikes import LossSpikeDetector
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.watch.connection import Connection
 from ptv2_scale.watch.faults import (
     EVIDENCE_S,
     Fault,
@@ -18,7 +13,6 @@ from ptv2_scale.watch.faults import (
     Membership,
     waits_in_collective,
 )
-from ptv2_scale.watch.requests import ONE_REQUEST_S, Requests
 
 
 def membership_of(world: int, silence: float = 10.0, stall: float = 100.0) -> Membership:
@@ -90,47 +84,3 @@ def test_kinds_of_exceptions() -> None:
     assert Fault(FaultKind.MISTAKE, 0, "x").code == 2
     assert waits_in_collective('  File "/lib/torch/distributed/distributed_c10d.py", line 1 in f')
     assert not waits_in_collective('  File "/lib/ptv2_scale/data/collate.py", line 1 in f')
-
-
-def test_signals_within_two_seconds_are_one_request() -> None:
-    requests = Requests()
-    assert not requests.take_signal(signal.SIGINT, 10.0)
-    assert not requests.take_signal(signal.SIGINT, 10.0 + ONE_REQUEST_S)
-    assert not requests.take_signal(signal.SIGTERM, 30.0)
-    assert requests.reason == "SIGINT"
-    assert requests.take_signal(signal.SIGINT, 31.0)
-
-
-def test_a_link_carries_whole_messages_and_survives_rubbish() -> None:
-    left, right = map(Connection, socket.socketpair())
-    left.send({"beat": 1, "where": "step\n1"})
-    left.socket.sendall(b'{"beat"')
-    assert right.receive() == [{"beat": 1, "where": "step\n1"}]
-    left.socket.sendall(b": 2}\n")
-    assert right.receive() == [{"beat": 2}]
-    assert not right.closed
-    assert right.receive() == []
-    left.socket.sendall(b"\xff\xfe\n")
-    assert right.receive() == []
-    assert right.closed
-    left.close()
-
-
-def test_a_spike_is_far_above_all_losses_of_late() -> None:
-    alarm = LossSpikeDetector(3.0)
-    first = [alarm.update(loss) for loss in [1.0, 9.0, *[1.0] * 8]]  # too few to tell by
-    assert first == [None] * 10
-    assert [alarm.update(loss) for loss in [27.0, 81.1, 1.0]] == [None, 27.0, None]
-
-
-def test_hard_examples_among_learnt_ones_are_no_spikes() -> None:
-    alarm = LossSpikeDetector(3.0)
-    assert not any(alarm.update(loss) for _ in range(20) for loss in [0.001] * 9 + [0.1])
-
-
-def test_old_losses_are_forgotten_and_no_factor_is_silence() -> None:
-    alarm = LossSpikeDetector(3.0)
-    heard = [alarm.update(loss) for loss in [9.0, *[1.0] * 50, 3.1]]
-    assert heard == [None] * 51 + [1.0]
-    silent = LossSpikeDetector(None)
-    assert not any(silent.update(loss) for loss in [*[1.0] * 20, 1e9])

@@ -140,7 +140,7 @@ def test_nothing_else_is_found(reported: Told, faulty: Cluster) -> None:
     assert reported.code == 3
     assert not reported.lines("FAIL", f" {faulty.address(1)}: ")
     # Hosts' own disks are small. What links carry at that moment is this busy machine's, not a
-    # fault: how it is judged is shown in test_checks.py, by given figures.
+    # fault: how it is judged is shown in test_report.py, by given figures.
     assert {line.split()[1] for line in reported.lines("warn")} - {"bandwidth"} == {"disk"}
     assert f"{FAULTS + 1} hosts, 8 to be fixed first" in reported.text
 

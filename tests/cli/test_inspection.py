@@ -1,0 +1,72 @@
+"""What `inspect` counts, against transformers' own count and closed forms."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import write_recipe
+from transformers import AutoModel
+
+from ptv2_scale.cli import main
+
+LABELS = ["no", "yes", "perhaps"]
+TEXT = "w3 w4 : w5"
+LENGTH = 6
+# One step that changes nothing: what a run then exports are its first values.
+STILL = ("train.steps=1", "train.lr=1e-30")
+
+
+def number(text: str) -> int:
+    return int(text.replace(",", ""))
+
+
+@pytest.mark.parametrize(
+    ("kind", "overrides", "slots"),
+    [
+        ("t5", (), {"encoder": 3, "decoder": 2, "cross": 2}),
+        ("t5", ("prompt.slots=[cross]", "prompt.length=100"), {"cross": 2}),
+        ("bert", ("prompt.encoder=mlp", "prompt.hidden=10", "prompt.layers=2-3"), {"encoder": 2}),
+        ("llama", ("prompt={method: none}", "task.head=hf"), {}),
+    ],
+)
+def test_inspect_counts_what_is_there(
+    kind: str, overrides: tuple[str, ...], slots: dict[str, int], tmp_path: Path, capsys: Any
+) -> None:
+    recipe = write_recipe(tmp_path, kind, task={"labels": LABELS})
+    assert main(["inspect", str(recipe), *overrides]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    counts = {
+        part: number(line.removeprefix(part).split()[1])
+        for part in ("backbone", "prefix encoder", "head")
+        for line in lines
+        if line.startswith(part)
+    }
+    model = AutoModel.from_pretrained(tmp_path / "backbone")
+    length = 100 if "prompt.length=100" in overrides else LENGTH
+    row = sum(slots.values()) * 2 * {"t5": 48, "bert": 32, "llama": 16}[kind]
+    prefix = {"bert": length * 32 + 32 * 10 + 10 + 10 * row + row}.get(kind, length * row)
+    assert counts == {
+        "backbone": sum(parameter.numel() for parameter in model.parameters()),
+        **({"prefix encoder": prefix} if slots else {}),  # a head alone has none
+        "head": 32 * 3 + (0 if kind == "llama" else 3),
+    }
+    shares = [float(line.split("%")[0].split()[-1]) for line in lines if "%" in line]
+    assert sum(shares) == pytest.approx(100, abs=1e-3)
+    reported = f"prefix: {length} tokens x {sum(slots.values())} slots ("
+    assert any(line.startswith(reported) for line in lines) == bool(slots)
+    for slot, count in slots.items():
+        assert f"{count} {slot}" in lines[-1]
+
+
+def test_inspect_sizes_are_those_of_the_dtype(tmp_path: Path, capsys: Any) -> None:
+    recipe = write_recipe(tmp_path, "bert")
+    backbone_bytes = Counter[str]()
+    for dtype in ("fp32", "bf16"):
+        assert main(["inspect", str(recipe), f"backbone.dtype={dtype}"]) == 0
+        line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("backbone"))
+        assert line.endswith(f"MiB in {dtype}")
+        backbone_bytes[dtype] = round(float(line.split()[-4]) * 100)
+    assert backbone_bytes["fp32"] == pytest.approx(2 * backbone_bytes["bf16"], abs=1)
