@@ -86,7 +86,27 @@ TRAIN: dict[str, tuple[Spoil, tuple[str, ...], tuple[str, ...]]] = {
     "label outside the set": (
         data("validation.jsonl", ROW + '{"text": "w1", "label": "ye"}\n'),
         ("task.labels=[no, yes]",),
-        ("{job}/data/validation.jsonl, row 2", "'ye'", "no, yes", "Did you mean 'yes'?"),
+        ("{job}/data/validation.jsonl:2", "'ye'", "no, yes", "Did you mean 'yes'?"),
+    ),
+    "missing label": (
+        data("train.jsonl", ROW + '{"text": "w1", "label": NaN}\n' + ROW.replace("yes", "no")),
+        (),
+        ("{job}/data/train.jsonl:2", "no label", "found nan", "task.unlabelled: skip"),
+    ),
+    "scores for labels": (
+        data("train.jsonl", ROW + '{"text": "w1", "label": 0.37}\n'),
+        (),
+        ("{job}/data/train.jsonl:2", "column 'label'", "0.37", "looks like a score"),
+    ),
+    "no text": (
+        data("train.jsonl", ROW + '{"text": null, "label": "no"}\n'),
+        (),
+        ("{job}/data/train.jsonl:2", "column 'text'", "found None, expected text"),
+    ),
+    "a number for text": (
+        data("validation.jsonl", ROW + '{"text": 7, "label": "no"}\n'),
+        ("task.labels=[no, yes]",),
+        ("{job}/data/validation.jsonl:2", "column 'text'", "found 7, expected text"),
     ),
     "longer than the position table": (
         nothing,

@@ -56,7 +56,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
         if ranks.first:
             known = {"trivial": trivial.value, "trivial_answer": trivial.answer}
             print(json.dumps({**found, **known, "metrics": metrics}))
-            print(verdict(name, metrics[name], trivial.value, trivial.answer), file=sys.stderr)
+            about = export.setup.task.describe()
+            said = verdict(name, metrics[name], trivial.value, trivial.answer)
+            print("\n".join([*about, said]), file=sys.stderr)
 
     run_distributed(prepare, action, ThreadWatch(graceful=False))
     return DONE
@@ -64,7 +66,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def predict(arguments: argparse.Namespace) -> int:
     """Label the rows of a JSONL file with one or more exports."""
-    from ptv2_scale.data.sources import Row
+    from ptv2_scale.data.rows import Row
     from ptv2_scale.engine.serving import sharded_predictor
     from ptv2_scale.engine.session import run_distributed
     from ptv2_scale.inference.exported import Export, open_export

@@ -13,7 +13,7 @@ from ptv2_scale.config.recipe import (
 )
 from ptv2_scale.config.section import Section, Variants
 from ptv2_scale.config.slurm import Slurm
-from ptv2_scale.config.task import TASKS, Classification, TaskSection
+from ptv2_scale.config.task import TASKS, Classification, Quoting, TaskSection
 
 __all__ = [
     "METHODS",
@@ -25,6 +25,7 @@ __all__ = [
     "HeadOnly",
     "MethodSection",
     "Prefix",
+    "Quoting",
     "RunConfig",
     "Section",
     "Slurm",

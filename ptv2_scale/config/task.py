@@ -11,6 +11,7 @@ from ptv2_scale.config.section import Section, Variants
 from ptv2_scale.config.values import Count, Text
 
 TASKS = Variants("task", "kind", default="classification")
+Quoting = Literal["csv", "backslash", "none"]
 
 
 class TaskSection(Section):
@@ -33,6 +34,12 @@ class TaskSection(Section):
     train: Text | None = Field(default=None, description="Training file inside path.")
     validation: Text | None = Field(default=None, description="Validation file inside path.")
     test: Text | None = Field(default=None, description="Test file inside path.")
+    quoting: Quoting | None = Field(
+        default=None,
+        description="Quotes in .csv and .tsv files: csv (doubled inside a quoted field), backslash"
+        " (R's write.table) or none (characters like any other); null: none in GLUE's .tsv, else"
+        " csv.",
+    )
     max_length: Count = Field(default=128, description="Tokens of an example; longer ones are cut.")
 
 
@@ -60,7 +67,15 @@ class Classification(TaskSection):
         default=None, description="Column of the label; name: classification only."
     )
     labels: Annotated[list[Text], Field(min_length=2)] | None = Field(
-        default=None, description="All labels in their order; null: the task's own, or as found."
+        default=None,
+        description="All labels in their order; null: the task's own, or as found: numbers in"
+        " their order, then words in the alphabet's.",
+    )
+    unlabelled: Literal["refuse", "skip"] = Field(
+        default="refuse", description="What to do with a row whose label is missing."
+    )
+    positive: Text | None = Field(
+        default=None, description="The class that metric f1 is of; null: the second."
     )
     metric: Literal["accuracy", "f1", "f1_macro", "matthews"] | None = Field(
         default=None, description="What decides which checkpoint is best; null: the task's own."

@@ -4,20 +4,41 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ptv2_scale.config import Quoting
+from ptv2_scale.data.rows import Row
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.files import parse_json
 
-Row = dict[str, object]
 Record = tuple[int, Row]  # number of the line (or row, for Parquet), and what it holds
+_Fields = tuple[int, list[str], list[str]]  # number of the first line, fields, lines
 
 MAX_LINE_BYTES = 10 * 1024 * 1024
 # A Parquet file of a few bytes can stand for any number of rows; those of other kinds cannot.
 MAX_PARQUET_ROWS = 10_000_000  # some gigabytes as Python's objects
 MAX_PARQUET_BYTES = 16 << 30
+
+
+@dataclass(frozen=True)
+class TableFormat:
+    """How a table in a text file is written.
+
+    Attributes:
+        quoting: csv: quoted fields, quotes inside them doubled, as the csv module, pandas and
+            spreadsheets write; backslash: with a backslash before them, as R's write.table does;
+            none: a quote is a character like any other.
+        header: names of the columns of a file whose first line does not name `columns`.
+        columns: that will be asked for.
+    """
+
+    quoting: Quoting = "csv"
+    header: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -48,8 +69,8 @@ def _decoded(raw: bytes, path: Path, number: int) -> str:
         ) from None
 
 
-def read_jsonl(path: Path, header: Sequence[str] | None) -> Iterator[Record]:
-    """One JSON object a line; blank lines are skipped. `header` has no meaning here."""
+def read_jsonl(path: Path, table: TableFormat) -> Iterator[Record]:
+    """One JSON object a line; blank lines are skipped. `table` has no meaning here."""
     for number, line in lines(path):
         if line.strip():
             yield number, _json_object(line, path, number)
@@ -72,48 +93,122 @@ def _json_object(line: str, path: Path, number: int) -> Row:
     return found
 
 
-def read_csv(path: Path, header: Sequence[str] | None) -> Iterator[Record]:
-    """Comma-separated values with a header line; quoted fields may hold commas and newlines."""
-    reader = csv.reader((line for _, line in lines(path)), strict=True)
+def read_csv(path: Path, table: TableFormat) -> Iterator[Record]:
+    """Comma-separated values; quoted fields may hold commas and newlines."""
+    return _read_table(path, table, ",")
+
+
+def read_tsv(path: Path, table: TableFormat) -> Iterator[Record]:
+    """Tab-separated values."""
+    return _read_table(path, table, "\t")
+
+
+def _read_table(path: Path, table: TableFormat, delimiter: str) -> Iterator[Record]:
+    split = _unquoted if table.quoting == "none" else _quoted
+    records = split(path, table.quoting, delimiter)
+    names: list[str] = []
+    for number, fields, text in records:
+        if not names:
+            names, named = _names(path, number, fields, table)
+            if named:
+                continue
+        if len(fields) != len(names):
+            raise UserError(_wrong_width(path, number, fields, names))
+        _check_lines(path, number, text, delimiter, len(names))
+        yield number, dict(zip(names, fields, strict=True))
+
+
+def _names(path: Path, number: int, first: list[str], table: TableFormat) -> tuple[list[str], bool]:
+    """Names of the columns, and whether the first record has them."""
+    if table.header and not (table.columns and set(table.columns) <= set(first)):
+        return list(table.header), False
+    if len(set(first)) < len(first):
+        raise UserError(f"{path}:{number}: two columns have the same name: {', '.join(first)}")
+    return first, True
+
+
+def _wrong_width(path: Path, number: int, fields: list[str], names: list[str]) -> str:
+    wrong = f"{path}:{number}: found {len(fields)} fields, expected {len(names)}: "
+    reason = ". Quote a field that holds the separator"
+    if len(fields) == len(names) + 1:
+        reason += "; R's write.table writes names for its rows without row.names=FALSE"
+    return wrong + ", ".join(names) + (reason if len(fields) > len(names) else "")
+
+
+def _unquoted(path: Path, quoting: Quoting, delimiter: str) -> Iterator[_Fields]:
+    for number, line in lines(path):
+        if text := line.rstrip("\r\n"):
+            yield number, text.split(delimiter), [line]
+
+
+class _Physical:
+    """The lines of a file as csv asks for them; those of the record at hand are kept."""
+
+    def __init__(self, path: Path, quoting: Quoting) -> None:
+        self._lines = lines(path)
+        self._escaped = quoting == "backslash"
+        self.number = 1
+        self.record: list[str] = []
+
+    def __iter__(self) -> _Physical:
+        return self
+
+    def __next__(self) -> str:
+        number, line = next(self._lines)
+        if not self.record:
+            self.number = number
+        self.record.append(line)
+        # csv drops any backslash; R and pandas put one before a special character alone.
+        return _BACKSLASH.sub(_doubled, line) if self._escaped else line
+
+
+_BACKSLASH = re.compile(r"\\([\\\"\t,\r\n]?)")
+
+
+def _doubled(found: re.Match[str]) -> str:
+    return found[0] if found[1] else "\\\\"
+
+
+def _quoted(path: Path, quoting: Quoting, delimiter: str) -> Iterator[_Fields]:
+    physical = _Physical(path, quoting)
+    options: dict[str, Any] = {"escapechar": "\\", "doublequote": False}
+    reader = csv.reader(
+        physical, delimiter=delimiter, strict=True, **(options if quoting == "backslash" else {})
+    )
     limit = csv.field_size_limit(MAX_LINE_BYTES)
     try:
-        table = ((reader.line_num, fields) for fields in reader if fields)
-        yield from _table(path, table, header)
+        for fields in reader:
+            if fields:
+                yield physical.number, fields, physical.record
+            physical.record = []
     except csv.Error as error:
-        raise UserError(f"{path}:{reader.line_num}: not CSV: {error}") from None
+        raise UserError(
+            f"{path}:{physical.number}: not CSV: {error}. {_QUOTING[quoting]}; task.quoting says"
+            " otherwise: csv, backslash, or none, where a quote is a character like any other"
+        ) from None
     finally:
         csv.field_size_limit(limit)
 
 
-def read_tsv(path: Path, header: Sequence[str] | None) -> Iterator[Record]:
-    """Tab-separated values as GLUE is published: a quote is a character like any other."""
-    table = (
-        (number, text.split("\t")) for number, line in lines(path) if (text := line.rstrip("\r\n"))
-    )
-    yield from _table(path, table, header)
+_QUOTING = {
+    "csv": "A field that begins with a quote must end with one, and quotes inside are doubled",
+    "backslash": "A field that begins with a quote must end with one, and \\ stands before others",
+}
 
 
-def _table(
-    path: Path, table: Iterator[tuple[int, list[str]]], header: Sequence[str] | None
-) -> Iterator[Record]:
-    names = list(header) if header else _header(path, table)
-    for number, fields in table:
-        if len(fields) != len(names):
-            raise UserError(
-                f"{path}:{number}: found {len(fields)} fields, expected {len(names)}: "
-                + ", ".join(names)
-            )
-        yield number, dict(zip(names, fields, strict=True))
+def _check_lines(path: Path, number: int, text: list[str], delimiter: str, width: int) -> None:
+    """Refuse a record of several lines, each of which would be one if quotes had no meaning."""
+    if delimiter != "\t" or len(text) == 1:
+        return
+    if all(line.count(delimiter) == width - 1 for line in text):
+        raise UserError(
+            f"{path}:{number}: a quote begins a field that ends {len(text) - 1} lines later, and"
+            f" each of these lines has {width} fields by itself. Where quotes are characters like"
+            " any other, set task.quoting: none; where they quote, take the tabs out of the text"
+        )
 
 
-def _header(path: Path, table: Iterator[tuple[int, list[str]]]) -> list[str]:
-    number, names = next(table, (1, []))
-    if len(set(names)) < len(names):
-        raise UserError(f"{path}:{number}: two columns have the same name: {', '.join(names)}")
-    return names
-
-
-def read_parquet(path: Path, header: Sequence[str] | None) -> Iterator[Record]:
+def read_parquet(path: Path, table: TableFormat) -> Iterator[Record]:
     """Apache Parquet through pyarrow; the numbers are those of the rows, from 1."""
     import pyarrow
     import pyarrow.parquet
@@ -144,7 +239,7 @@ def _check_parquet_size(path: Path, rows: int, unpacked: int) -> None:
         )
 
 
-READERS: dict[str, Callable[[Path, Sequence[str] | None], Iterator[Record]]] = {
+READERS: dict[str, Callable[[Path, TableFormat], Iterator[Record]]] = {
     ".jsonl": read_jsonl,
     ".csv": read_csv,
     ".tsv": read_tsv,

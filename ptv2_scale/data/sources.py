@@ -7,42 +7,50 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ptv2_scale.data.formats import READERS, Row, lines
+from ptv2_scale.config import Quoting
+from ptv2_scale.data.formats import READERS, TableFormat
+from ptv2_scale.data.rows import PlacedRow, Row, place_of, require_columns
 from ptv2_scale.hub import FETCH_FIRST
 from ptv2_scale.runtime.errors import UserError, did_you_mean
 from ptv2_scale.runtime.files import refuse_pointer
 
-__all__ = ["Row", "has_header", "hub_rows", "read_rows"]
-
 
 def read_rows(
     path: Path,
-    columns: Sequence[str] | None = None,
-    header: Sequence[str] | None = None,
+    columns: Sequence[str] = (),
+    *,
+    header: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
+    quoting: Quoting = "csv",
 ) -> list[Row]:
     """All rows of a .jsonl, .csv, .tsv or .parquet file, in the file's order.
 
     Args:
         path: the file.
         columns: names every row must have, after renaming; a row may have others as well.
-        header: column names of a table whose file has no header line.
+        header: column names of a table whose first line does not name `columns`.
         rename: names to give to columns of the file.
+        quoting: see `TableFormat`.
 
     Raises:
         UserError: the file is missing, empty, of another kind or broken, or a row lacks a column.
     """
+    table = TableFormat(quoting, tuple(header), tuple(columns))
     try:
         read = _reader(path)
         refuse_pointer(path)
-        records = list(read(path, header))
+        records = list(read(path, table))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     if not records:
         raise UserError(f"{path}: the file holds no rows")
-    rows = [_renamed(row, rename or {}) for _, row in records]
-    for (number, _), row in zip(records, rows, strict=True):
-        _require(columns or (), row, path, number)
+    counted = "row " if path.suffix == ".parquet" else ""
+    rows: list[Row] = [
+        PlacedRow(_renamed(row, rename or {}), f"{path}:{counted}{number}")
+        for number, row in records
+    ]
+    for number, row in enumerate(rows, start=1):
+        require_columns(row, tuple(columns), place_of(row, number))
     return rows
 
 
@@ -58,24 +66,6 @@ def _reader(path: Path) -> Any:
 
 def _renamed(row: Row, rename: Mapping[str, str]) -> Row:
     return {rename.get(name, name): value for name, value in row.items()}
-
-
-def _require(columns: Sequence[str], row: Row, path: Path, number: int) -> None:
-    for name in columns:
-        if name not in row:
-            place = "row " if path.suffix == ".parquet" else ""
-            raise UserError(
-                f"{path}:{place}{number}: no column '{name}'; found: {', '.join(map(str, row))}."
-                + did_you_mean(name, [str(found) for found in row])
-            )
-
-
-def has_header(path: Path, columns: Sequence[str]) -> bool:
-    """Whether the first line of a .tsv file names all of `columns`; True for other kinds."""
-    if path.suffix != ".tsv" or not os.path.isfile(path):
-        return True
-    _, first = next(lines(path), (1, ""))
-    return set(columns) <= set(first.rstrip("\r\n").split("\t"))
 
 
 def hub_rows(dataset: str, subset: str | None, split: str) -> list[Row]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from ptv2_scale.data.formats import Row
-from ptv2_scale.data.sources import has_header, hub_rows, read_rows
+from ptv2_scale.config import Quoting
+from ptv2_scale.data.rows import PlacedRow, Row
+from ptv2_scale.data.sources import hub_rows, read_rows
 from ptv2_scale.runtime.errors import UserError
 
 Split = Literal["train", "validation", "test"]
@@ -34,20 +35,23 @@ class LocalSplits:
         files: file name of each split; a split that is not named cannot be read.
         header: column names of .tsv files where they have no header line of their own.
         rename: names to give to columns of a file.
+        quoting: of files by their suffix; "csv" where it is not named.
     """
 
     folder: Path
     files: Mapping[Split, str]
     header: tuple[str, ...] = ()
     rename: Mapping[str, str] = field(default_factory=dict)
+    quoting: Mapping[str, Quoting] = field(default_factory=dict)
 
     def rows(self, split: Split, columns: Sequence[str]) -> list[Row]:
         """See `Splits`."""
         path = self.path(split)
         if not os.path.isdir(self.folder):
             raise UserError(f"task.path: found '{self.folder}', which is not a folder")
-        header = self.header if self.header and not has_header(path, columns) else None
-        return read_rows(path, columns, header, self.rename)
+        header = self.header if path.suffix == ".tsv" else ()
+        quoting = self.quoting.get(path.suffix, "csv")
+        return read_rows(path, columns, header=header, rename=self.rename, quoting=quoting)
 
     def place(self, split: Split) -> str:
         """See `Splits`."""
@@ -88,7 +92,8 @@ class HubSplits:
             raise UserError(
                 f"{self.place(split)}: no column '{missing[0]}'; found: {', '.join(rows[0])}"
             )
-        return rows
+        place = self.place(split)
+        return [PlacedRow(row, f"{place}, row {number}") for number, row in enumerate(rows, 1)]
 
     def place(self, split: Split) -> str:
         """See `Splits`."""

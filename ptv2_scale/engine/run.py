@@ -110,6 +110,9 @@ class Run:
             self._reporter.say(f"no shared run directory: each of {names} keeps its ranks' shards")
         for damaged in self._found.skipped:
             self._reporter.say(f"set aside a damaged checkpoint: {damaged}")
+        task = self._setup.task
+        for line in (*task.describe(), *task.describe_rows(self._train.rows)):
+            self._reporter.say(line)
         report_progress("loading the backbone")
         self._engine = start_engine(self._setup, model, settings, ranks)
         self._trainer = Trainer(

@@ -7,7 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ptv2_scale.data.sources import Row, read_rows
+from ptv2_scale.data.rows import Row
+from ptv2_scale.data.sources import read_rows
 from ptv2_scale.runtime.atomic import atomic_file
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Record

@@ -27,7 +27,7 @@ from ptv2_scale.backbones.tokenizers import load_tokenizer
 from ptv2_scale.backbones.weights import TensorFile
 from ptv2_scale.config import RunConfig
 from ptv2_scale.data.collate import Example, Padding
-from ptv2_scale.data.formats import Row
+from ptv2_scale.data.rows import Row
 from ptv2_scale.data.splits import Split
 from ptv2_scale.methods.base import Method
 from ptv2_scale.methods.registry import build_method

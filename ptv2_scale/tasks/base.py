@@ -17,7 +17,7 @@ from torch import Tensor
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.config import TaskSection
 from ptv2_scale.data.collate import Batch, Example, Padding
-from ptv2_scale.data.formats import Row
+from ptv2_scale.data.rows import Row
 from ptv2_scale.data.splits import Split
 from ptv2_scale.tasks.heads import Head
 
@@ -51,6 +51,10 @@ class Task(Protocol):
         """Columns that hold a row's text: what a file to be predicted must have."""
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the head's outputs, in the order of their numbers; () where they have none."""
+
+    @property
     def metric(self) -> str:
         """Name of the metric that chooses the best checkpoint; higher is better."""
 
@@ -59,6 +63,9 @@ class Task(Protocol):
 
     def describe(self) -> list[str]:
         """Lines about the task for people: "labels: no, yes"."""
+
+    def describe_rows(self, rows: Sequence[Mapping[str, object]]) -> list[str]:
+        """Lines about training rows for people; what looks wrong begins with "warning: "."""
 
     def rows(self, split: Split) -> list[Row]:
         """All rows of a split.

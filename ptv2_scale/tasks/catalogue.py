@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ptv2_scale import demo
-from ptv2_scale.config import TaskSection
+from ptv2_scale.config import Quoting, TaskSection
 from ptv2_scale.data.splits import HubSplits, LocalSplits, Split, Splits
 from ptv2_scale.runtime.errors import UserError, did_you_mean
 from ptv2_scale.tasks.benchmarks import glue, superglue
@@ -53,12 +53,13 @@ def _published_splits(config: TaskSection, spec: BenchmarkSpec) -> Splits:
     files = {**spec.files, **_named_files(config)}
     if config.path is None:
         return HubSplits(spec.dataset, spec.subset)
-    return LocalSplits(Path(config.path), files, spec.header, spec.rename)
+    quoting = _quoting(config, spec.quoting)
+    return LocalSplits(Path(config.path), files, spec.header, spec.rename, quoting)
 
 
 def _demo_splits(config: TaskSection) -> Splits:
     folder = DEMO_FOLDER if config.path is None else Path(config.path)
-    return LocalSplits(folder, {**DEMO_FILES, **_named_files(config)})
+    return LocalSplits(folder, {**DEMO_FILES, **_named_files(config)}, quoting=_quoting(config))
 
 
 def _custom_splits(config: TaskSection) -> Splits:
@@ -67,7 +68,15 @@ def _custom_splits(config: TaskSection) -> Splits:
             f"task.path: missing, but task.name: {config.name} reads local files. Set"
             " task.path=FOLDER, and task.train=FILE and task.validation=FILE inside it"
         )
-    return LocalSplits(Path(config.path), _named_files(config))
+    return LocalSplits(Path(config.path), _named_files(config), quoting=_quoting(config))
+
+
+def _quoting(
+    config: TaskSection, published: Mapping[str, Quoting] | None = None
+) -> Mapping[str, Quoting]:
+    if config.quoting is None:
+        return published or {}
+    return {".csv": config.quoting, ".tsv": config.quoting}
 
 
 def _named_files(config: TaskSection) -> dict[Split, str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ptv2_scale.runtime.errors import UserError
 
 Labels = Sequence[int]
+Score = Callable[[Labels, Labels], float]
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Metric:
     """
 
     name: str
-    score: Callable[[Labels, Labels], float]
+    score: Score
 
 
 def _accuracy(truth: Labels, predicted: Labels) -> float:
@@ -34,13 +35,16 @@ def _accuracy(truth: Labels, predicted: Labels) -> float:
     return float(right / len(truth))
 
 
-def _f1(truth: Labels, predicted: Labels) -> float:
-    from sklearn.metrics import f1_score
+def _f1(classes: int, positive: int) -> Score:
+    def score(truth: Labels, predicted: Labels) -> float:
+        from sklearn.metrics import f1_score
 
-    return float(f1_score(truth, predicted, pos_label=1, zero_division=0.0))
+        return float(f1_score(truth, predicted, pos_label=positive, zero_division=0.0))
+
+    return score
 
 
-def _f1_macro(classes: int) -> Callable[[Labels, Labels], float]:
+def _f1_macro(classes: int, positive: int) -> Score:
     # Over all classes, so that the score means the same whatever happens to be predicted.
     every = list(range(classes))
 
@@ -58,18 +62,19 @@ def _matthews(truth: Labels, predicted: Labels) -> float:
     return float(matthews_corrcoef(truth, predicted))
 
 
-METRICS: dict[str, Callable[[int], Callable[[Labels, Labels], float]]] = {
-    "accuracy": lambda classes: _accuracy,
-    "f1": lambda classes: _f1,
+# (classes, number of the positive one) -> the score
+METRICS: dict[str, Callable[[int, int], Score]] = {
+    "accuracy": lambda classes, positive: _accuracy,
+    "f1": _f1,
     "f1_macro": _f1_macro,
-    "matthews": lambda classes: _matthews,
+    "matthews": lambda classes, positive: _matthews,
 }
 
 
-def metric_named(name: str, classes: int) -> Metric:
+def metric_named(name: str, classes: int, positive: int = 1) -> Metric:
     """The metric of that name, for a task of so many classes.
 
-    `f1` is that of the second class, as for MRPC; `f1_macro` is the mean over all classes.
+    `f1` is that of the class `positive`, for MRPC the second; `f1_macro` is the mean over all.
 
     Raises:
         UserError: f1 was asked for, and there are not two classes.
@@ -78,7 +83,7 @@ def metric_named(name: str, classes: int) -> Metric:
         raise UserError(
             f"task.metric: f1 is for two classes, and the task has {classes}; use f1_macro"
         )
-    return Metric(name, METRICS[name](classes))
+    return Metric(name, METRICS[name](classes, positive))
 
 
 def majority(labels: Labels, metric: Metric) -> float:

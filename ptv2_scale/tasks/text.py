@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ptv2_scale.runtime.errors import UserError, did_you_mean
+from ptv2_scale.data.rows import text_of
+from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Style, Tokenizer
 
 Inputs = dict[str, list[int]]
@@ -29,23 +30,12 @@ class TextFormat:
 
     def parts(self, row: Mapping[str, object], number: int, style: Style) -> tuple[str, ...]:
         """The texts of a row, with the columns' names before them in the style "named"."""
-        values = {column: _text(row, column, number) for column in self.columns}
+        values = {column: text_of(row, column, number) for column in self.columns}
         if self.template is not None:
             return (self.template.format(**values),)
         if style == "named":
             return tuple(f"{column}: {value}" for column, value in values.items())
         return tuple(values.values())
-
-
-def _text(row: Mapping[str, object], column: str, number: int) -> str:
-    value = row.get(column)
-    if isinstance(value, str):
-        return value
-    if column in row:
-        found = f"found {value!r:.60}, expected text"
-    else:
-        found = f"there is none; found: {', '.join(row)}.{did_you_mean(column, list(row))}"
-    raise UserError(f"row {number}, column '{column}': {found}")
 
 
 def tokenize(

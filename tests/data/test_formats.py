@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
+import pandas
 import pyarrow
 import pyarrow.parquet
 import pytest
 
+from ptv2_scale.config import Quoting
 from ptv2_scale.data import formats
+from ptv2_scale.data.rows import place_of
 from ptv2_scale.data.sources import read_rows
 from ptv2_scale.runtime.errors import UserError
 
@@ -47,12 +51,116 @@ def test_parquet(tmp_path: Path) -> None:
     assert read_rows(path) == ROWS
 
 
-def test_tsv_has_no_quoting_and_no_byte_order_mark(tmp_path: Path) -> None:
+def test_tsv_without_quoting_and_a_byte_order_mark(tmp_path: Path) -> None:
     content = '\ufefftext\tlabel\n"lone quote\ta\r\nit\'s "fine"\tb\n'
-    assert read_rows(written(tmp_path, "a.tsv", content)) == [
+    assert read_rows(written(tmp_path, "a.tsv", content), quoting="none") == [
         {"text": '"lone quote', "label": "a"},
         {"text": 'it\'s "fine"', "label": "b"},
     ]
+
+
+WILD = [
+    'he said "hi"',
+    '"quoted"',
+    '"half',
+    'ends with "',
+    "a tab\tinside",
+    "two\nlines",
+    '""',
+    '"',
+    "comma, semicolon; 'single'",
+    "C:\\new\\table",
+    "# no comment",
+    " space around ",
+]
+
+
+def wild(folder: Path, name: str, **options: Any) -> Path:
+    """A table as pandas writes it, and pandas is what it is compared with."""
+    path = folder / name
+    numbers = [n % 2 for n in range(len(WILD))]
+    pandas.DataFrame({"text": WILD, "label": numbers}).to_csv(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"quoting": csv.QUOTE_ALL},
+        {"quoting": csv.QUOTE_NONNUMERIC},
+        {"lineterminator": "\r\n", "encoding": "utf-8-sig"},  # a spreadsheet's
+    ],
+)
+def test_what_pandas_writes(tmp_path: Path, suffix: str, options: dict[str, Any]) -> None:
+    separator = {"csv": ",", "tsv": "\t"}[suffix]
+    for index in (False, True):
+        path = wild(tmp_path, f"a.{suffix}", sep=separator, index=index, **options)
+        read = pandas.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
+        assert read["text"].tolist() == WILD
+        assert [row["text"] for row in read_rows(path, ["text", "label"])] == WILD
+        assert [row["label"] for row in read_rows(path)] == read["label"].tolist()
+
+
+@pytest.mark.parametrize("quoting", [csv.QUOTE_ALL, csv.QUOTE_MINIMAL, csv.QUOTE_NONE])
+def test_what_pandas_writes_with_backslashes(tmp_path: Path, quoting: Any) -> None:
+    path = wild(
+        tmp_path,
+        "a.tsv",
+        sep="\t",
+        index=False,
+        quoting=quoting,
+        doublequote=False,
+        escapechar="\\",
+    )
+    assert [row["text"] for row in read_rows(path, quoting="backslash")] == WILD
+
+
+def as_r(rows: list[tuple[str, str]], double: bool) -> str:
+    """What R's write.table(sep="\\t", row.names=FALSE) writes: text quoted, numbers not."""
+    quote = '""' if double else '\\"'
+    lines = ["\t".join((text.replace('"', quote).join('""'), label)) for text, label in rows]
+    return '"text"\t"label"\n' + "".join(f"{line}\n" for line in lines)
+
+
+@pytest.mark.parametrize(("double", "quoting"), [(True, "csv"), (False, "backslash")])
+def test_what_r_writes(tmp_path: Path, double: bool, quoting: Quoting) -> None:
+    path = written(tmp_path, "a.tsv", as_r([(text, "1") for text in WILD], double))
+    assert [row["text"] for row in read_rows(path, quoting=quoting)] == WILD
+    if not double:
+        with pytest.raises(UserError, match=r"a.tsv:\d+: not CSV: .*task.quoting.*backslash"):
+            read_rows(path)
+
+
+def test_names_of_rs_rows_are_no_column(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.tsv", '"text"\t"label"\n"1"\t"good"\t1\n')
+    with pytest.raises(UserError, match=r"a.tsv:2: found 3 fields, expected 2.*row.names=FALSE"):
+        read_rows(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '"Great" movie\t1\nbad\t0\n',
+        '"half\t1\nbad\t0\n',
+        '"half\t1\nother half"\t0\n',  # as quoted fields: one row of two lines
+        '"half\t1\nbad\t0\nother half"\t0\n',
+    ],
+)
+def test_a_table_without_quoting_is_not_read_as_quoted(tmp_path: Path, content: str) -> None:
+    path = written(tmp_path, "a.tsv", f"text\tlabel\nfine\t1\n{content}")
+    with pytest.raises(UserError, match=r"a.tsv:3: .*task.quoting.*none"):
+        read_rows(path)
+    expected = [line.split("\t") for line in content.splitlines()]
+    found = read_rows(path, quoting="none")[1:]
+    assert [[row["text"], row["label"]] for row in found] == expected
+
+
+def test_a_record_of_several_lines_is_named_by_its_first(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", 'text,label\n"one\ntwo\nthree",a\n\n"x\ny",b\n')
+    places = [place_of(row, 0) for row in read_rows(path)]
+    assert places == [f"{path}:2", f"{path}:6"]
 
 
 def test_header_of_a_table_without_one(tmp_path: Path) -> None:

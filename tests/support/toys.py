@@ -63,6 +63,7 @@ class TokenTask:
     section: TokenLabels
 
     columns = ("text",)
+    labels = TAGS
     metric = "token_accuracy"
 
     @property
@@ -74,6 +75,9 @@ class TokenTask:
 
     def describe(self) -> list[str]:
         return [f"tags: {', '.join(self.section.tags)}"]
+
+    def describe_rows(self, rows: Any) -> list[str]:
+        return []
 
     def rows(self, split: Any) -> list[dict[str, object]]:
         files = {"train": self.section.train, "validation": self.section.validation}

@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping
 
+from ptv2_scale.config import Quoting
 from ptv2_scale.data.splits import Split
 from ptv2_scale.tasks.benchmarks.spec import BenchmarkSpec
 
 HUB = "nyu-mll/glue"
 FILES: Mapping[Split, str] = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
+QUOTING: Mapping[str, Quoting] = {".tsv": "none"}
 
 COLA = BenchmarkSpec(
     name="glue/cola",
     dataset=HUB,
     subset="cola",
     files=FILES,
+    quoting=QUOTING,
     columns=("sentence",),
     labels=("0", "1"),
     metric="matthews",
@@ -25,6 +28,7 @@ SST2 = BenchmarkSpec(
     dataset=HUB,
     subset="sst2",
     files=FILES,
+    quoting=QUOTING,
     columns=("sentence",),
     labels=("0", "1"),
     hub_labels=("negative", "positive"),
@@ -34,6 +38,7 @@ MRPC = BenchmarkSpec(
     dataset=HUB,
     subset="mrpc",
     files=FILES,
+    quoting=QUOTING,
     columns=("sentence1", "sentence2"),
     labels=("0", "1"),
     also=("f1",),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ptv2_scale.config import Quoting
 from ptv2_scale.data.splits import Split
 
 
@@ -25,6 +26,7 @@ class BenchmarkSpec:
         hub_labels: the hub's name of each class, in the order of `labels`.
         header: column names of files without a header line.
         rename: the hub's names of the published files' columns.
+        quoting: of the published files, by their suffix.
     """
 
     name: str
@@ -40,3 +42,4 @@ class BenchmarkSpec:
     hub_labels: tuple[str, ...] = ()
     header: tuple[str, ...] = ()
     rename: Mapping[str, str] = field(default_factory=dict)
+    quoting: Mapping[str, Quoting] = field(default_factory=dict)

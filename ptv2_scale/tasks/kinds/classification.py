@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -14,37 +15,17 @@ from torch.nn import functional
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.config import Classification
 from ptv2_scale.data.collate import IGNORED, Batch, Example, Padding, pad_inputs
-from ptv2_scale.data.formats import Row
+from ptv2_scale.data.rows import Row, place_of
 from ptv2_scale.data.splits import Split, Splits
 from ptv2_scale.runtime.errors import UserError, did_you_mean
 from ptv2_scale.tasks.base import Record, Style, Tokenizer, Trivial
 from ptv2_scale.tasks.catalogue import CUSTOM, DEMO, benchmark, splits_of
 from ptv2_scale.tasks.heads import Head, build_head, head_dropout, head_kind
+from ptv2_scale.tasks.labels import LabelReader, canonical, found_labels, label_counts
 from ptv2_scale.tasks.metrics import Metric, majority, metric_named
 from ptv2_scale.tasks.text import TextFormat, tokenize
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class LabelFormat:
-    """How a row's label is read.
-
-    Attributes:
-        column: the column it is in.
-        aliases: other names of labels, such as the hub's, and the published label each stands for.
-    """
-
-    column: str = "label"
-    aliases: Mapping[str, str] = field(default_factory=dict)
-
-    def read(self, row: Mapping[str, object]) -> str | None:
-        """The label as text, JSON's booleans as true and false; None where there is none."""
-        value = row.get(self.column)
-        if value is None:
-            return None
-        text = str(value).lower() if isinstance(value, bool) else str(value)
-        return self.aliases.get(text, text)
 
 
 @dataclass(frozen=True)
@@ -54,7 +35,7 @@ class ClassificationTask:
     Attributes:
         section: the recipe's.
         text: how the text is read.
-        label: how the label is read.
+        reader: how the label is read.
         labels: the classes, in the order of their numbers.
         metrics: the metric that chooses the best checkpoint, and those reported beside it.
         splits: where the rows are.
@@ -62,7 +43,7 @@ class ClassificationTask:
 
     section: Classification
     text: TextFormat
-    label: LabelFormat
+    reader: LabelReader
     labels: tuple[str, ...]
     metrics: tuple[Metric, ...]
     splits: Splits
@@ -83,37 +64,76 @@ class ClassificationTask:
         return self.metrics[0].name
 
     def resolved(self) -> Classification:
-        """See `Task`: labels that were found in the data."""
-        if self.name not in (CUSTOM, DEMO):
-            return self.section
-        return self.section.model_copy(update={"labels": list(self.labels)})
+        """See `Task`: labels that were found in the data, and the class that f1 is of."""
+        found: dict[str, object] = {}
+        if self.name in (CUSTOM, DEMO):
+            found["labels"] = list(self.labels)
+        if self._has_f1:
+            found["positive"] = self.labels[self.positive]
+        return self.section.model_copy(update=found)
 
     def describe(self) -> list[str]:
         """See `Task`."""
-        return [f"labels: {', '.join(self.labels)}"]
+        lines = [f"labels: {', '.join(self.labels)}"]
+        if self._has_f1:
+            which = "the second; see task.positive" if self.section.positive is None else "as given"
+            lines.append(f"f1 is that of the class '{self.labels[self.positive]}' ({which})")
+        return lines
+
+    def describe_rows(self, rows: Sequence[Mapping[str, object]]) -> list[str]:
+        """See `Task`: how often each class occurs, and what looks wrong in that."""
+        read = (self.reader.read(row, number) for number, row in enumerate(rows, start=1))
+        return label_counts(Counter(label for label in read if label is not None), self.labels)
+
+    @property
+    def _has_f1(self) -> bool:
+        return any(metric.name == "f1" for metric in self.metrics)
+
+    @property
+    def positive(self) -> int:
+        """Number of the class that f1 is of."""
+        return positive_class(self.section.positive, self.labels)
 
     def rows(self, split: Split) -> list[Row]:
         """See `Task`; rows of a test split may lack labels."""
-        labelled = split != "test"
-        wanted = (*self.columns, self.label.column) if labelled else self.columns
+        wanted = self.columns if split == "test" else (*self.columns, self.reader.column)
         rows = self.splits.rows(split, wanted)
-        for number, row in enumerate(rows, start=1):
-            place = f"{self.splits.place(split)}, row {number}"
-            if self._class_of(row, place) is None and labelled:
-                raise UserError(
-                    f"{place}: no label in the column '{self.label.column}'; allowed: "
-                    f"{', '.join(self.labels)}"
-                )
-        return rows
+        labelled = [
+            row
+            for number, row in enumerate(rows, start=1)
+            if self._class_of(row, number) is not None or self._may_lack(split, row, number)
+        ]
+        if not labelled:
+            raise UserError(f"{self.splits.place(split)}: no row has a label")
+        if len(labelled) < len(rows):
+            logger.warning(
+                f"{self.splits.place(split)}: {len(rows) - len(labelled)} of {len(rows)} rows have"
+                " no label and are left out (task.unlabelled: skip)"
+            )
+        return labelled
 
-    def _class_of(self, row: Mapping[str, object], place: str) -> int | None:
-        found = self.label.read(row)
+    def _may_lack(self, split: Split, row: Mapping[str, object], number: int) -> bool:
+        """Whether a row without a label stays; False: it is left out."""
+        if split == "test":
+            return True
+        if self.section.unlabelled == "skip":
+            return False
+        found = row.get(self.reader.column)
+        raise UserError(
+            f"{place_of(row, number)}: no label in the column '{self.reader.column}', found"
+            f" {found!r:.60}; allowed: {', '.join(self.labels)}. task.unlabelled: skip leaves such"
+            " rows out; task.labels makes a word a label"
+        )
+
+    def _class_of(self, row: Mapping[str, object], number: int) -> int | None:
+        found = self.reader.read(row, number)
         if found is None:
             return None
         if found not in self._classes:
             raise UserError(
-                f"{place}: found the label '{found[:60]}' in the column '{self.label.column}', "
-                f"allowed: {', '.join(self.labels)}.{did_you_mean(found, self.labels)}"
+                f"{place_of(row, number)}: found the label '{found[:60]}' in the column"
+                f" '{self.reader.column}', allowed: {', '.join(self.labels)}."
+                + did_you_mean(found, self.labels)
             )
         return self._classes[found]
 
@@ -138,7 +158,7 @@ class ClassificationTask:
                 "and were cut (task.max_length)"
             )
         return [
-            Example(index, found, self._class_of(row, f"row {index + 1}") if with_targets else None)
+            Example(index, found, self._class_of(row, index + 1) if with_targets else None)
             for index, (row, found) in enumerate(zip(rows, inputs, strict=True))
         ]
 
@@ -195,7 +215,7 @@ class ClassificationTask:
         return Trivial(majority(self._truth(rows), self.metrics[0]), "the most frequent class")
 
     def _truth(self, rows: Sequence[Mapping[str, object]]) -> list[int]:
-        classes = [self._class_of(row, f"row {number}") for number, row in enumerate(rows, start=1)]
+        classes = [self._class_of(row, number) for number, row in enumerate(rows, start=1)]
         known = [one for one in classes if one is not None]
         if len(known) < len(classes):
             raise UserError(
@@ -216,7 +236,7 @@ def build(section: Classification) -> ClassificationTask:
     if section.name == CUSTOM:
         return _custom(section)
     if section.name == DEMO:
-        return _with_found_labels(section, TextFormat(("text",)), LabelFormat())
+        return _with_found_labels(section, TextFormat(("text",)), LabelReader())
     return _published(section)
 
 
@@ -226,51 +246,61 @@ def _published(section: Classification) -> ClassificationTask:
         raise UserError(
             f"task.labels: {spec.name} has the labels {', '.join(spec.labels)}; leave the key out"
         )
-    label = LabelFormat(aliases=dict(zip(spec.hub_labels, spec.labels, strict=False)))
+    aliases = dict(zip(spec.hub_labels, spec.labels, strict=False))
     metrics = (section.metric or spec.metric, spec.metric, *spec.also)
-    return _task(section, TextFormat(spec.columns, spec.template), label, spec.labels, metrics)
+    text = TextFormat(spec.columns, spec.template)
+    return _task(section, text, LabelReader(aliases=aliases), spec.labels, metrics)
 
 
 def _custom(section: Classification) -> ClassificationTask:
     assert section.text is not None  # the recipe's own rule
     assert section.label is not None
     columns = (section.text,) if section.text_pair is None else (section.text, section.text_pair)
-    return _with_found_labels(section, TextFormat(columns), LabelFormat(section.label))
+    return _with_found_labels(section, TextFormat(columns), LabelReader(section.label))
 
 
 def _with_found_labels(
-    section: Classification, text: TextFormat, label: LabelFormat
+    section: Classification, text: TextFormat, reader: LabelReader
 ) -> ClassificationTask:
     splits = splits_of(section)
     if section.labels is not None:
         labels = tuple(section.labels)
     else:
-        rows = splits.rows("train", (*text.columns, label.column))
-        labels = found_labels(rows, label, splits.place("train"))
-    return _task(section, text, label, labels, (section.metric or "accuracy",))
+        rows = splits.rows("train", (*text.columns, reader.column))
+        labels = found_labels(rows, reader, splits.place("train"))
+    return _task(section, text, reader, labels, (section.metric or "accuracy",))
 
 
 def _task(
     section: Classification,
     text: TextFormat,
-    label: LabelFormat,
+    reader: LabelReader,
     labels: tuple[str, ...],
     metrics: tuple[str, ...],
 ) -> ClassificationTask:
-    if len(set(labels)) < max(len(labels), 2):
+    different = {canonical(label) for label in labels} - {""}
+    if len(different) < max(len(labels), 2):
         raise UserError(f"task.labels: found {list(labels)}, expected two or more different labels")
-    named = tuple(metric_named(name, len(labels)) for name in dict.fromkeys(metrics))
-    return ClassificationTask(section, text, label, labels, named, splits_of(section))
+    if section.positive is not None and "f1" not in metrics:
+        raise UserError("task.positive: is for task.metric: f1 alone; remove it, or set the metric")
+    positive = positive_class(section.positive, labels)
+    named = tuple(metric_named(name, len(labels), positive) for name in dict.fromkeys(metrics))
+    reader = replace(reader, given=labels)
+    return ClassificationTask(section, text, reader, labels, named, splits_of(section))
 
 
-def found_labels(
-    rows: Sequence[Mapping[str, object]], label: LabelFormat, place: str
-) -> tuple[str, ...]:
-    """The labels that occur in rows, sorted; UserError if there are fewer than two."""
-    found = {text for row in rows if (text := label.read(row)) is not None}
-    if len(found) < 2:
+def positive_class(name: str | None, labels: Sequence[str]) -> int:
+    """The number of the class that f1 is of: that of this name, or the second.
+
+    Raises:
+        UserError: no label is called so.
+    """
+    if name is None:
+        return 1
+    found = [number for number, one in enumerate(labels) if canonical(one) == canonical(name)]
+    if not found:
         raise UserError(
-            f"{place}: a task needs at least two labels; found in the column '{label.column}': "
-            + (", ".join(sorted(found)) or "none")
+            f"task.positive: found '{name}', allowed: {', '.join(labels)}."
+            + did_you_mean(name, labels)
         )
-    return tuple(sorted(found))
+    return found[0]

@@ -1,0 +1,57 @@
+"""Rows of a data set, which know where they were read: complaints name file and line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ptv2_scale.runtime.errors import UserError, did_you_mean
+
+Row = dict[str, object]
+
+
+class PlacedRow(Row):
+    """A row that was read from somewhere.
+
+    Attributes:
+        place: "train.jsonl:12", for messages.
+    """
+
+    __slots__ = ("place",)
+
+    def __init__(self, values: Mapping[str, object], place: str) -> None:
+        super().__init__(values)
+        self.place = place
+
+
+def place_of(row: Mapping[str, object], number: int) -> str:
+    """Where a row was read; for one made in Python, its number from 1 among those at hand."""
+    return row.place if isinstance(row, PlacedRow) else f"row {number}"
+
+
+def require_columns(row: Mapping[str, object], columns: tuple[str, ...], place: str) -> None:
+    """Refuse a row that lacks a column.
+
+    Raises:
+        UserError: names the place, and the columns there are.
+    """
+    for name in columns:
+        if name not in row:
+            found = [str(one) for one in row]
+            raise UserError(
+                f"{place}: no column '{name}'; found: {', '.join(found)}."
+                + did_you_mean(name, found)
+            )
+
+
+def text_of(row: Mapping[str, object], column: str, number: int) -> str:
+    """The text in a column.
+
+    Raises:
+        UserError: there is no such column, or something else is in it; names the row's place.
+    """
+    place = place_of(row, number)
+    require_columns(row, (column,), place)
+    value = row[column]
+    if not isinstance(value, str):
+        raise UserError(f"{place}, column '{column}': found {value!r:.60}, expected text.")
+    return value
