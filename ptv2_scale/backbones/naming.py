@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ptv2_scale.demo import BACKBONE as DEMO_BACKBONE
 from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.paths import expand_path
 
 
 def _sizes(
@@ -50,11 +51,14 @@ def named_folder(name: str) -> Path | None:
     there is not looked at.
 
     Raises:
-        UserError: the name is a preset's.
+        UserError: the name is a preset's, or begins with no user's home.
     """
-    folder = Path(os.path.expanduser(name))  # unlike Path's own: `~nobody` stays as it is
-    if os.path.isdir(folder):
-        return folder
+    try:
+        path = expand_path(name)
+    except ValueError as error:
+        raise UserError(f"backbone.name: found '{name}', but {error}.") from None
+    if os.path.isdir(path):
+        return Path(path)
     if name == "demo":
         return DEMO_BACKBONE
     if name in PRESETS:
@@ -62,4 +66,4 @@ def named_folder(name: str) -> Path | None:
             f"backbone.name: '{name}' is a preset: a shape without weights and tokenizer, which"
             " only `ptv2-scale inspect` takes. Give the folder of the published model."
         )
-    return folder if name.count("/") > 1 or name.startswith((".", "/", "~")) else None
+    return Path(path) if path.count("/") > 1 or path.startswith((".", "/")) else None

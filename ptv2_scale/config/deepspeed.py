@@ -15,10 +15,17 @@ from pathlib import Path
 from ptv2_scale.config.deepspeed_check import Config, kind_of, problems_of
 from ptv2_scale.runtime.errors import UserError, did_you_mean
 from ptv2_scale.runtime.files import read_json
+from ptv2_scale.runtime.paths import expand_path
 
 NVME_FOLDER = "PTV2_SCALE_NVME"
 _LARGEST_BUCKET = 500_000_000  # DeepSpeed's own default, in elements
 _PRINT_NEVER = 1_000_000_000  # steps
+_PATHS = (
+    ("zero_optimization", "offload_param", "nvme_path"),
+    ("tensorboard", "output_path"),
+    ("csv_monitor", "output_path"),
+    ("flops_profiler", "output_file"),
+)
 _SHOWN = 20  # problems: a file that has more is none of DeepSpeed's
 
 
@@ -56,6 +63,7 @@ def load_deepspeed(name_or_path: str) -> Config:
     if not isinstance(config, dict):
         raise UserError(f"{path}: found {kind_of(config)}, a JSON object is needed: {{...}}")
     check_deepspeed(config, str(path))
+    _expand_paths(config, str(path))
     return config
 
 
@@ -72,6 +80,19 @@ def check_deepspeed(config: Config, source: str) -> None:
     problems = list(islice(problems_of(config), _SHOWN))
     if problems:
         raise UserError("\n".join(f"{source}: {problem}" for problem in problems))
+
+
+def _expand_paths(config: Config, source: str) -> None:
+    for *sections, key in _PATHS:
+        inside = config
+        for section in sections:
+            inside = inside.get(section) or {}
+        if inside.get(key):
+            try:
+                inside[key] = expand_path(inside[key])
+            except ValueError as error:
+                name = ".".join((*sections, key))
+                raise UserError(f"{source}: {name}: found '{inside[key]}', but {error}.") from None
 
 
 def complete(

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from ptv2_scale.config.rules import Conflict, Partner, Partners
 from ptv2_scale.config.section import Section, Variants
-from ptv2_scale.config.values import Count, Fraction, Text, unique
+from ptv2_scale.config.values import Count, Fraction, PathText, Text, unique
 from ptv2_scale.runtime.errors import UserError
 
 METHODS = Variants("prompt", "method", default="prefix")
@@ -86,7 +86,7 @@ class Prefix(MethodSection):
     init_text: Text | None = Field(
         default=None, description="Text whose keys and values come first; init: text only."
     )
-    init_from: Text | None = Field(
+    init_from: PathText | None = Field(
         default=None, description="File or folder of a saved prefix; init: saved only."
     )
     positions: Literal["shift", "keep"] = Field(

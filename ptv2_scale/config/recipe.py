@@ -12,7 +12,7 @@ from ptv2_scale.config.rules import Conflict, Partner, Partners
 from ptv2_scale.config.section import Section, Variants
 from ptv2_scale.config.slurm import Slurm
 from ptv2_scale.config.task import TASKS, TaskSection
-from ptv2_scale.config.values import Batch, Count, Duration, Fraction, Text, unique
+from ptv2_scale.config.values import Batch, Count, Duration, Fraction, PathText, Text, unique
 
 _DEFAULT_EPOCHS = 10
 
@@ -20,11 +20,11 @@ _DEFAULT_EPOCHS = 10
 class Backbone(Section):
     """The frozen model."""
 
-    name: Text = Field(description="Folder, or name on the Hugging Face hub.")
+    name: PathText = Field(description="Folder, or name on the Hugging Face hub.")
     revision: Text | None = Field(
         default=None, description="Branch, tag or commit on the hub; null: the default branch."
     )
-    tokenizer: Text | None = Field(
+    tokenizer: PathText | None = Field(
         default=None, description="Folder or hub name of the tokenizer; null: beside the weights."
     )
     dtype: Literal["bf16", "fp32"] = Field(
@@ -166,11 +166,11 @@ class RunConfig(Section):
         default_factory=Watchdog, description="When a rank counts as failed."
     )
     slurm: Slurm = Field(default_factory=Slurm, description="What a job asks Slurm for.")
-    deepspeed: Text = Field(
+    deepspeed: PathText = Field(
         default="zero3",
         description="zero3, zero3_hpz, ... of ds_configs, or path of a DeepSpeed JSON of your own.",
     )
-    run: Text | None = Field(
+    run: PathText | None = Field(
         default=None, description="Run directory; null: runs/NAME-OF-THE-RECIPE."
     )
     trackers: Annotated[list[Text], AfterValidator(unique)] = Field(

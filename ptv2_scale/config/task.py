@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ptv2_scale.config.rules import Partner, Partners
 from ptv2_scale.config.section import Section, Variants
-from ptv2_scale.config.values import Count, Text
+from ptv2_scale.config.values import Count, PathText, Text
 
 TASKS = Variants("task", "kind", default="classification")
 Quoting = Literal["csv", "backslash", "none"]
@@ -28,7 +28,7 @@ class TaskSection(Section):
     name: Text = Field(
         description="superglue/boolq, glue/sst2, ..., demo, or classification for data of your own."
     )
-    path: Text | None = Field(
+    path: PathText | None = Field(
         default=None, description="Folder of local files; null: from the hub, or embedded for demo."
     )
     train: Text | None = Field(default=None, description="Training file inside path.")

@@ -7,6 +7,8 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field
 
+from ptv2_scale.runtime.paths import expand_path
+
 # Strict: YAML has types of its own, and `epochs: "10"` or `seed: true` are slips.
 SETTINGS = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 MOST = 10**9
@@ -30,6 +32,8 @@ def _countable(count: int) -> int:
 
 # A NUL in a path makes the operating system's calls raise ValueError.
 Text = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]*$")]
+# Every key that names a file or folder is of this type, and none else.
+PathText = Annotated[Text, AfterValidator(expand_path)]
 Count = Annotated[int, Field(ge=1), AfterValidator(_countable)]
 # A step's examples are dealt out one by one, in memory.
 Batch = Annotated[int, Field(ge=1, le=2**20)]

@@ -396,3 +396,20 @@ def test_nvme_folder_must_be_named(monkeypatch: pytest.MonkeyPatch, folder: str 
 def test_import_does_not_load_torch() -> None:
     code = f"import sys, {deepspeed_config.__name__}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_paths_in_it_are_expanded_as_a_recipes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    own = tmp_path / "mine.json"
+    offload = {"device": "nvme", "nvme_path": "~/nvme"}
+    csv = {"enabled": True, "output_path": "$HOME/csv"}
+    own.write_text(json.dumps({**_zero(offload_param=offload), "csv_monitor": csv}))
+    found = load_deepspeed(str(own))
+    assert found["zero_optimization"]["offload_param"]["nvme_path"] == "/home/me/nvme"
+    assert found["csv_monitor"]["output_path"] == "/home/me/csv"
+    monkeypatch.delenv("HOME")
+    own.write_text(own.read_text().replace("$HOME", "$NOWHERE_AT_ALL"))
+    with pytest.raises(UserError, match="csv_monitor.output_path: found .* NOWHERE_AT_ALL is not"):
+        load_deepspeed(str(own))

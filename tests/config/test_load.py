@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 from pathlib import Path
@@ -11,7 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ptv2_scale.config import HeadOnly, Prefix, RunConfig, load_recipe, override
+from ptv2_scale.cli import main
+from ptv2_scale.config import HeadOnly, Prefix, RunConfig, dump_recipe, load_recipe, override
+from ptv2_scale.config.recipe import Backbone
+from ptv2_scale.config.task import Classification
 from ptv2_scale.runtime.errors import UserError
 
 LEAST = "backbone: {name: t5-base}\ntask: {name: superglue/rte}\n"
@@ -433,3 +437,88 @@ def test_whatever_is_in_the_file_only_user_errors_come_out(
     recipe.write_bytes(content)
     with contextlib.suppress(UserError):
         load_recipe(recipe, overrides)
+
+
+PATHS = {
+    "run": "run",
+    "deepspeed": "deepspeed",
+    "task.path": "task={name: superglue/rte, path: %s}",
+    "backbone.name": "backbone.name",
+    "backbone.tokenizer": "backbone.tokenizer",
+    "prompt.init_from": "prompt={init: saved, init_from: %s}",
+}
+
+
+def path_at(config: RunConfig, key: str) -> object:
+    value: object = config
+    for step in key.split("."):
+        value = getattr(value, step)
+    return value
+
+
+def with_path(key: str, value: str) -> str:
+    word = PATHS[key]
+    return word % json.dumps(value) if "%s" in word else f"{word}={json.dumps(value)}"
+
+
+def test_every_key_of_a_path_is_known() -> None:
+    """Keys whose description speaks of a folder, a directory or a path are paths."""
+    found = set()
+    for section, model in (
+        ("", RunConfig),
+        ("backbone", Backbone),
+        ("prompt", Prefix),
+        ("task", Classification),
+    ):
+        for name, field in model.model_fields.items():
+            said = field.description or ""
+            if re.search(r"(?i)\b(folder|directory|path of)\b", said):
+                found.add(f"{section}.{name}".lstrip("."))
+    assert found == set(PATHS)
+
+
+@pytest.mark.parametrize("key", PATHS)
+@pytest.mark.parametrize("value", ["~/x/y", "$HOME/x/y", "${SCRATCH}/x y", "~"])
+def test_a_path_is_expanded_once_for_every_key(
+    key: str, value: str, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("SCRATCH", "/scratch")
+    recipe.write_text(LEAST)
+    config = load_recipe(recipe, [with_path(key, value)])
+    wanted = os.path.expandvars(os.path.expanduser(value))
+    assert path_at(config, key) == wanted
+    recipe.write_text(dump_recipe(config))
+    assert load_recipe(recipe) == config
+
+
+@pytest.mark.parametrize("key", PATHS)
+def test_a_path_that_stands_for_nothing_is_named(
+    key: str, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SCRATCH", raising=False)
+    found = message(recipe, LEAST, with_path(key, "$SCRATCH/x"))
+    assert f"{key}: found '$SCRATCH/x' (str), but the variable SCRATCH is not set." in found
+
+
+@pytest.mark.parametrize("name", ["google/t5-v1_1-xxl", "gpt2", "demo", "./~x", "s3://b/$X"])
+def test_other_names_are_left_alone(name: str, recipe: Path) -> None:
+    recipe.write_text(LEAST)
+    assert load_recipe(recipe, [f"backbone.name={name}"]).backbone.name == name
+
+
+def test_text_that_is_no_path_keeps_its_signs(recipe: Path) -> None:
+    recipe.write_text(LEAST)
+    config = load_recipe(recipe, ["prompt={init: text, init_text: '~ costs $HOME'}"])
+    assert isinstance(config.prompt, Prefix)
+    assert config.prompt.init_text == "~ costs $HOME"
+
+
+def test_the_run_directory_is_where_a_shell_would_make_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["launch", "demo", "run=~/runs/x", "--nproc", "1", "--dry-run"]) == 0
+    assert f"# run directory: {tmp_path}/home/runs/x" in capsys.readouterr().out.splitlines()
+    assert list(tmp_path.iterdir()) == []
