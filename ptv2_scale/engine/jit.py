@@ -9,6 +9,7 @@ that no other rank or run of ours is loading, and removes batons that nobody use
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -39,12 +40,12 @@ def prepare_extensions(builders: Sequence[str] = (COMMUNICATION,)) -> None:
         builders: DeepSpeed's names of the extensions; `NVME` is needed where weights lie on NVMe.
 
     Raises:
-        UserError: an extension could not be built.
+        UserError: an extension could not be built, or there is no folder to keep it in.
     """
     root = _extensions_folder()
-    os.environ["TORCH_EXTENSIONS_DIR"] = str(root)
     _put_ninja_on_path()
     with extension_guard(root):
+        os.environ["TORCH_EXTENSIONS_DIR"] = str(root)
         for name in builders:
             _load(name)
 
@@ -57,17 +58,38 @@ def extension_guard(root: Path) -> Iterator[None]:
 
     Args:
         root: the folder with one subfolder an extension; it is created if missing.
+
+    Raises:
+        UserError: it cannot be made or written.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    root = root.resolve()  # as /proc names it
-    handle = os.open(root / "ptv2_scale.guard", os.O_RDWR | os.O_CREAT, 0o666)
+    handle = _open_guard(root)
     try:
+        root = root.resolve()  # as /proc names it
         _lock(handle, root)
         for baton in sorted(root.glob("*/lock")):
             _remove_when_unused(baton)
         yield
     finally:
         os.close(handle)
+
+
+def _open_guard(root: Path) -> int:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if not os.access(root, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return os.open(root / "ptv2_scale.guard", os.O_RDWR | os.O_CREAT, 0o666)
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
+        reason = getattr(error, "strerror", None) or error
+        raise _unusable(root, str(reason)) from None
+
+
+def _unusable(root: Path, reason: str) -> UserError:
+    return UserError(
+        f"{root}: DeepSpeed's extensions cannot be kept there ({reason}). TORCH_EXTENSIONS_DIR"
+        f" is {os.environ.get('TORCH_EXTENSIONS_DIR') or 'not set'}: set it, on every host, to a"
+        " folder that can be written."
+    )
 
 
 def _lock(handle: int, root: Path) -> None:
@@ -138,8 +160,15 @@ def _remove_when_unused(baton: Path) -> None:
         time.sleep(_POLL_S)
         # Two looks: a holder closes its baton an instant before it removes it.
         if not users and not _users(baton) and _identity(baton) == first_look:
-            baton.unlink(missing_ok=True)
+            _remove(baton)
             _logger.warning("removed %s, left by a process that was killed", baton)
+
+
+def _remove(baton: Path) -> None:
+    try:
+        baton.unlink(missing_ok=True)
+    except OSError as error:  # another user's
+        raise _unusable(baton, f"left by a process that was killed; {error.strerror}") from None
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

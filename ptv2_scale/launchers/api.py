@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
+
 from ptv2_scale.config.locate import load_run, recipe_path
 from ptv2_scale.launchers.backends.base import LaunchRequest
 from ptv2_scale.launchers.backends.registry import host_backend, rank_backend
 from ptv2_scale.launchers.events import (
     Control,
     Finished,
+    HostWarning,
     OnEvent,
     Rendered,
     StopRequest,
     ignore,
 )
+from ptv2_scale.launchers.forwarded_env import stays_behind
 from ptv2_scale.launchers.options import LaunchOptions
 from ptv2_scale.launchers.result import LaunchResult
 from ptv2_scale.runtime.exit_codes import DONE
+from ptv2_scale.runtime.launch_context import host_name
 
 
 def launch(
@@ -46,6 +51,8 @@ def launch(
     """
     request, backend = open_request(options), host_backend(options)
     control = Control(on_event or ignore, stop or StopRequest())
+    for text in stays_behind(os.environ) if options.slurm or options.hostfile else ():
+        control.emit(HostWarning(host_name(), text))
     if options.dry_run:
         control.emit(Rendered(backend.render(request)))
         result = LaunchResult(DONE, "rendered", request.run)

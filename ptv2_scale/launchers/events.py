@@ -65,11 +65,13 @@ class OutputLine:
 
 @dataclass(frozen=True)
 class HostWarning:
-    """A host could not be told something; the launch goes on.
+    """Something to know of a host: what it could not be asked for, what does not reach it.
+
+    The launch goes on.
 
     Attributes:
         host: name of the host.
-        text: what it could not be told, and what came back.
+        text: what it is, and what came back.
     """
 
     host: str

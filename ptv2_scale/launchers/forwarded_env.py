@@ -21,10 +21,11 @@ _FAMILIES = (
     *("PTV2_SCALE", "PYTHON", "PYTORCH", "TOKENIZERS", "TORCH", "TRANSFORMERS", "UCX", "WANDB"),
 )
 _SINGLE = frozenset({"LD_LIBRARY_PATH", "PYTHONPATH", "XDG_CACHE_HOME"})
-# Of the launching process or terminal alone.
+# Of the launching process, terminal or host alone.
 _STAY = frozenset(
     {
         *("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "DS_ENV_FILE", "PYTHONSTARTUP"),
+        "DS_ACCELERATOR",
         *("PTV2_SCALE_HOST", "PTV2_SCALE_LAUNCH", "PTV2_SCALE_LAUNCHER", "PTV2_SCALE_RANKS"),
     }
 )
@@ -85,6 +86,22 @@ def forwarded_env(environ: Mapping[str, str], home: Path, here: Path) -> Variabl
         if path.exists():
             found.update(read_deepspeed_env(path))
     return Variables.of(found)
+
+
+def stays_behind(environ: Mapping[str, str]) -> Iterator[str]:
+    """Remarks on variables that would change what ranks compute on, and do not travel.
+
+    This host may have no accelerators where the others have some.
+
+    Args:
+        environ: of this process.
+    """
+    if environ.get("DS_ACCELERATOR"):
+        yield (
+            f"DS_ACCELERATOR={environ['DS_ACCELERATOR']} is for this host and does not travel: on"
+            " the others ranks take the accelerators that they find. To set it there, write it"
+            " into .deepspeed_env."
+        )
 
 
 def _may_travel(name: str) -> bool:

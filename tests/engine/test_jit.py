@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import shutil
 import signal
@@ -16,7 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from ptv2_scale.cli import main
 from ptv2_scale.engine import jit
+from ptv2_scale.runtime.errors import UserError
 
 BATON = "deepspeed_shm_comm/lock"
 HOLD_BATON = """
@@ -196,6 +199,48 @@ def test_default_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, writabl
 def test_folder_of_the_user_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
     assert jit._extensions_folder() == tmp_path
+
+
+def _in_the_way(path: Path) -> Path:
+    path.write_text("a file")
+    return path
+
+
+def _circle(path: Path) -> Path:
+    path.symlink_to(path)
+    return path
+
+
+UNUSABLE = {
+    "a file": (_in_the_way, "File exists"),
+    "inside a file": (lambda path: _in_the_way(path) / "x", "Not a directory"),
+    "a link to itself": (_circle, "Too many levels|File exists"),
+    "too long": (lambda path: path / ("x" * 300), "File name too long"),
+    "no place for files": (lambda path: Path("/proc/x"), "No such file|Permission denied"),
+}
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_an_unusable_folder_is_the_users_mistake(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make, reason = UNUSABLE[name]
+    folder = make(tmp_path / "extensions")
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(folder))
+    assert main(["train", "demo", f"run={tmp_path / 'run'}"]) == 2
+    error = capsys.readouterr().err
+    assert f"ptv2-scale: {folder}: DeepSpeed's extensions cannot be kept there" in error
+    assert re.search(rf"\(({reason}).*\)\. TORCH_EXTENSIONS_DIR is {re.escape(str(folder))}", error)
+    assert "Traceback" not in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write everywhere
+    with pytest.raises(UserError, match="Permission denied"), jit.extension_guard(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("systems", [False, True], ids=["none elsewhere", "another one on PATH"])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ptv2_scale.cli import main
 from ptv2_scale.launchers.forwarded_env import (
     Variables,
     forwarded_env,
@@ -60,3 +61,35 @@ def test_secrets_that_others_can_read_are_refused(tmp_path: Path) -> None:
     assert "hf_verysecret" not in str(refused.value)
     path.chmod(0o600)
     assert read_deepspeed_env(path) == {"HF_TOKEN": "hf_verysecret"}
+
+
+@pytest.mark.parametrize("name", ["DS_ACCELERATOR", "CUDA_VISIBLE_DEVICES"])
+def test_what_this_host_computes_on_stays_here(name: str, tmp_path: Path) -> None:
+    assert not forwarded_env({name: "cpu"}, tmp_path, tmp_path).shown
+    (tmp_path / ".deepspeed_env").write_text(f"{name}=cpu\n")
+    assert forwarded_env({name: "0"}, tmp_path, tmp_path).shown == {name: "cpu"}
+
+
+@pytest.mark.parametrize("where", ["--hostfile HOSTS", "--slurm --nodes 2"])
+def test_a_launch_says_that_the_accelerator_stays_here(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "hosts").write_text("n1 slots=1\nn2 slots=1\n")
+    words = ["launch", "demo", "--dry-run", f"run={tmp_path / 'run'}"]
+    words += where.replace("HOSTS", str(tmp_path / "hosts")).split()
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert "DS_ACCELERATOR" not in out
+    assert "DS_ACCELERATOR=cpu is for this host and does not travel" in err
+    monkeypatch.delenv("DS_ACCELERATOR")
+    assert main(words) == 0
+    assert "DS_ACCELERATOR" not in "".join(capsys.readouterr())
+
+
+def test_a_launch_on_this_host_has_nothing_to_say_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DS_ACCELERATOR", "cpu")
+    assert main(["launch", "demo", "--nproc", "1", "--dry-run", f"run={tmp_path / 'run'}"]) == 0
+    assert "DS_ACCELERATOR" not in capsys.readouterr().err
