@@ -33,10 +33,11 @@ from ptv2_scale.engine.reporting import NOT_FINITE, Reporter
 from ptv2_scale.engine.state import EngineState, set_values
 from ptv2_scale.engine.trained_values import read_on_first_rank
 from ptv2_scale.engine.trainer import StepOutcome, Trainer
-from ptv2_scale.export.card import Card
+from ptv2_scale.export.card import CARD_FILE, Card
 from ptv2_scale.export.native import check_replaceable, write_export
 from ptv2_scale.inference.forward import answer_all
 from ptv2_scale.model.setup import EncodedSplit, Setup, build_model, open_setup
+from ptv2_scale.runtime.atomic import write_atomically
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.heartbeat import report_progress
 from ptv2_scale.runtime.result import Result
@@ -348,9 +349,13 @@ class Run:
         write_export(self._path / "export", card, trained, replace_existing=True)
         path = self._path / "result.json"
         try:
-            path.write_text(json.dumps(result.to_json(), indent=1) + "\n")
+            path.unlink(missing_ok=True)  # an older one would be taken for this run's
+            write_atomically(path, json.dumps(result.to_json(), indent=1) + "\n")
         except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror}).") from None
+            self._reporter.say(
+                f"warning: {path}: cannot be written ({error.strerror}); the result stands in"
+                f" {self._path / 'export' / CARD_FILE} too"
+            )
 
     def _head_only(self) -> float:
         self._reporter.say("training a head alone on the frozen backbone, to compare")

@@ -42,8 +42,11 @@ class Log:
     def open(self, path: str, heading: str) -> None:
         """Write into a file from now on."""
         try:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
             self._file = os.open(path, flags, 0o666)
+            size = os.fstat(self._file).st_size
+            if size and os.pread(self._file, 1, size - 1) != b"\n":
+                heading = f"\n{heading}"  # a process before was killed in the middle of a line
         except OSError as error:
             os.write(2, f"warning: {path}: {error.strerror}; there is no log\n".encode())
             return

@@ -140,3 +140,13 @@ def test_last_words(tmp_path: Path) -> None:
     killed = Status("failed", 3, 7, "rank 1 on b was killed or crashed", "", 1)
     assert "  Segmentation fault\\x1b[2J" in last_words(killed, tmp_path).splitlines()
     assert last_words(Status("done", 0, 7), tmp_path) == ""
+
+
+def test_a_line_that_a_crash_has_cut_ends_before_the_next_heading(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / log_name(1)).write_text("=== then\nstep 3, lo")
+    talk(1, tmp_path, "output.open_log(folder / 'logs'); output.restore()")
+    lines = log(tmp_path, 1).splitlines()
+    assert lines[1] == "step 3, lo"
+    assert lines[2].startswith("=== ")
+    assert lines[2].endswith("rank 1 of 1")
