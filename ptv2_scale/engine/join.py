@@ -15,6 +15,7 @@ from deepspeed.accelerator import get_accelerator
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine.jit import prepare_extensions
 from ptv2_scale.engine.rendezvous import init_method
+from ptv2_scale.engine.shared_memory import release_buffer, remove_abandoned_buffers
 from ptv2_scale.runtime import interfaces
 from ptv2_scale.runtime.rank_env import only_rank, rank_env
 
@@ -35,12 +36,15 @@ def start(cpu_threads: int, timeout: float = 1800.0) -> RankContext:
     os.environ.update(place.variables())
     prepare_extensions()
     os.environ.update(interfaces.interface_env(os.environ, place.world > place.per_host))
+    remove_abandoned_buffers()
     with redirect_stdout(StringIO()):  # DeepSpeed prints a line on every rank
         deepspeed.init_distributed(
             verbose=False, timeout=timedelta(seconds=timeout), init_method=init_method()
         )
     device = torch.device(get_accelerator().device_name(place.local))
-    return RankContext(place.rank, place.world, place.local, place.per_host, device)
+    ranks = RankContext(place.rank, place.world, place.local, place.per_host, device)
+    release_buffer(ranks)
+    return ranks
 
 
 def stop() -> None:
