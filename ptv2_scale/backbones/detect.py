@@ -64,12 +64,23 @@ def detect_config(
             return _classic_config(folder, content)
         if named and named not in CONFIG_MAPPING and not trust_remote_code:
             raise unknown_architecture(str(named), str(path))
-        return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        return _with_decoder_start(folder, config)
     except UserError:
         raise
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{path}: cannot be understood: {reason}") from None
+
+
+def _with_decoder_start(folder: Path, config: Config) -> Config:
+    """The start of a decoder from generation_config.json, where newer folders keep it."""
+    path = folder / "generation_config.json"
+    if getattr(config, "decoder_start_token_id", None) is None and path.is_file():
+        start = read_json(path).get("decoder_start_token_id")
+        if isinstance(start, int):
+            config.decoder_start_token_id = start
+    return config
 
 
 def _is_classic(path: Path, content: dict[str, Any], names: list[str]) -> bool:

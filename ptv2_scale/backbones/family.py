@@ -66,11 +66,13 @@ class Family:
         pool: the token whose state a linear head reads.
         text_style: "pair" (the tokenizer joins two texts) or "named" ("premise: ... ").
         dropout_keys: configuration keys that `backbone.dropout` sets.
+        token_types: the model has a table of token types, by which it tells two texts apart.
         pooler: the model can be built with and without a pooler, as its weights have one or not.
         task_heads: modules of a checkpoint that stand on the backbone and are left out.
         buffers: patterns of tensors of older checkpoints that the model computes by itself.
         extra_keys: keys of published config.json files that transformers reads under other names,
             or that change nothing.
+        decoder_start: the token that a decoder starts from; None: there is no decoder of its own.
         forward_options: what the model's forward is told where a task head follows.
         position_offset: added to every position id of a text (RoBERTa counts from padding_idx + 1).
         kv_heads, head_dim, width: key/value heads, width of a head, width of the last hidden state.
@@ -94,10 +96,29 @@ class Family:
     extra_keys: tuple[str, ...] = ()
     forward_options: Mapping[str, object] = field(default_factory=dict)
     position_offset: Callable[[Config], int] = lambda config: 0
+    decoder_start: Callable[[Config], int | None] = lambda config: None
     kv_heads: Callable[[Config], int] = grouped_heads
     head_dim: Callable[[Config], int] = head_width
     width: Callable[[Config], int] = lambda config: int(config.hidden_size)
     refuse: Callable[[Config], str | None] = nothing_refused
+
+    def inputs(self, config: Config) -> frozenset[str]:
+        """What the model takes of a tokenizer, or of a caller; all else is dropped or made here."""
+        taken = {"input_ids", "attention_mask"}
+        if self.token_type_rows(config) > 1:
+            taken.add("token_type_ids")
+        if self.encoder_decoder:
+            taken |= {"decoder_input_ids", "decoder_attention_mask"}
+        return frozenset(taken)
+
+    def tables(self, config: Config) -> dict[str, int]:
+        """Rows of the table in which the model looks up each input that a tokenizer gives."""
+        rows = {"input_ids": int(config.vocab_size), "token_type_ids": self.token_type_rows(config)}
+        return {name: count for name, count in rows.items() if name in self.inputs(config)}
+
+    def token_type_rows(self, config: Config) -> int:
+        """Rows of the table of token types; with one of them all tokens are of the same type."""
+        return int(config.type_vocab_size) if self.token_types else 0
 
     @property
     def shifts(self) -> bool:

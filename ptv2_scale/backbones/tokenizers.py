@@ -53,6 +53,22 @@ def _refuse_pointers(folder: Path) -> None:
             refuse_pointer(path)
 
 
+def all_tokens(tokenizer: Any) -> dict[str, int]:
+    """Tokens of a tokenizer and their ids; none where it cannot say."""
+    try:
+        return {str(token): int(number) for token, number in tokenizer.get_vocab().items()}
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException:  # as above; whoever encodes a text says what is wrong
+        return {}
+
+
+def spelled(tokenizer: Any, number: int) -> str:
+    """A token's text, by its id."""
+    names = {known: token for token, known in all_tokens(tokenizer).items()}
+    return names.get(number, "a token")
+
+
 def _settings(folder: Path) -> dict[str, Any]:
     path = folder / "tokenizer_config.json"
     if not path.is_file():

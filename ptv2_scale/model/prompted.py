@@ -77,7 +77,8 @@ class PromptedModel(nn.Module):
         Args:
             entry: this model's own, another one for the same backbone, or None for the backbone
                 without the method.
-            **inputs: input_ids and attention_mask [batch, n], and what else the backbone takes.
+            **inputs: input_ids and attention_mask [batch, n], and what else the family takes; the
+                rest of what a tokenizer gives is dropped.
         """
         if entry is None:
             entry = Entry()
@@ -98,15 +99,18 @@ class PromptedModel(nn.Module):
 
     def backbone_inputs(self, entry: Entry, inputs: Mapping[str, Tensor]) -> Wrapped:
         """A batch with what entry and family add: positions, the decoder's start, options."""
-        made, text = entry.wrap({**inputs, **self.family.forward_options}, self.backbone)
-        config, mask = self.backbone.config, made["attention_mask"]
+        config = self.backbone.config
+        taken = self.family.inputs(config)
+        given = {name: value for name, value in inputs.items() if name in taken}
+        made, text = entry.wrap({**given, **self.family.forward_options}, self.backbone)
+        mask = made["attention_mask"]
         positions = self.family.position_ids(mask, entry.shift, config)
         if positions is not None:
             made["position_ids"] = positions
         if self.family.token_types:
-            # BERT would look its default types up at the shifted positions.
+            # The model would look its default types up at the shifted positions.
             made.setdefault("token_type_ids", torch.zeros_like(mask))
         if self.family.encoder_decoder and "decoder_input_ids" not in made:
-            start = config.decoder_start_token_id
+            start = self.family.decoder_start(config)
             made["decoder_input_ids"] = mask.new_full((mask.shape[0], 1), start)
         return Wrapped(made, text)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -23,7 +24,8 @@ from ptv2_scale.backbones.load import (
     weight_filler,
 )
 from ptv2_scale.backbones.presets import is_preset, open_preset
-from ptv2_scale.backbones.tokenizers import load_tokenizer
+from ptv2_scale.backbones.tokenizers import all_tokens, load_tokenizer, spelled
+from ptv2_scale.backbones.vocabulary import check_ids, unknown_tokens
 from ptv2_scale.backbones.weights import TensorFile
 from ptv2_scale.config import RunConfig
 from ptv2_scale.data.collate import Example, Padding
@@ -36,6 +38,8 @@ from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Task
 from ptv2_scale.tasks.heads import Head
 from ptv2_scale.tasks.registry import build_task
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,26 @@ class Setup:
         """Rows, tokenised; see `Task.encode`."""
         style = self.files.family.text_style
         length = self.config.task.max_length
-        return self.task.encode(rows, self.tokenizer, style, length, with_targets)
+        examples = self.task.encode(rows, self.tokenizer, style, length, with_targets)
+        for example in examples:
+            self._check_ids(example.inputs, f"row {example.row + 1}")
+        return examples
+
+    def _check_ids(self, inputs: Mapping[str, Sequence[int]], where: str) -> None:
+        tables = self.files.family.tables(self.files.config)
+        check_ids(inputs, tables, where, partial(spelled, self.tokenizer))
+
+    def check_tokens(self) -> None:
+        """Compare the tokenizer with the backbone's embedding, before there is a text.
+
+        Raises:
+            UserError: the pad token, which every batch may need, has no row.
+        """
+        self._check_ids({"input_ids": [self.padding.token]}, "the tokenizer's pad token")
+        rows = self.files.family.tables(self.files.config)["input_ids"]
+        missing = unknown_tokens(all_tokens(self.tokenizer), rows)
+        if missing is not None:
+            logger.warning(missing)
 
     @property
     def padding(self) -> Padding:
@@ -107,7 +130,9 @@ def open_setup(config: RunConfig) -> Setup:
     setup = _checked(config, files)
     name, code = backbone.tokenizer, backbone.trust_remote_code
     folder = files.folder if name is None else local_folder(name, code=code)
-    return replace(setup, tokenizer=load_tokenizer(folder, code))
+    setup = replace(setup, tokenizer=load_tokenizer(folder, code))
+    setup.check_tokens()
+    return setup
 
 
 def open_shapes(config: RunConfig) -> Setup:

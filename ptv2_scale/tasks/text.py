@@ -12,6 +12,7 @@ from ptv2_scale.tasks.base import Style, Tokenizer
 
 Inputs = dict[str, list[int]]
 
+READ = ("input_ids", "token_type_ids")  # all else that a tokenizer gives is made by the family
 CHUNK = 1000  # rows a tokenizer call: its working memory is many times that of the ids
 ROUNDS = 3  # each cut is an estimate from characters; what is still too long is then cut hard
 
@@ -45,19 +46,53 @@ def tokenize(
 
     In the style "pair" the tokenizer joins two texts in its own way; in "named" they are one text.
     In both, the longer of two texts is cut first: a question keeps its words beside a passage.
+
+    Raises:
+        UserError: a text has no tokens, `max_length` has no room for one, or the tokenizer fails.
     """
     texts = list(parts) if style == "pair" else [(" ".join(text),) for text in parts]
     inputs = _call(tokenizer, texts)
+    _refuse_empty(inputs)
     too_long = [place for place, found in enumerate(inputs) if _size(found) > max_length]
     if not too_long:
         return inputs, 0
+    _check_room(tokenizer, parts[too_long[0]], style, max_length)
     short = [texts[place] for place in too_long]
     if style == "named":
         short = _shortened([parts[place] for place in too_long], tokenizer, max_length)
     cut = _call(tokenizer, short, truncation="longest_first", max_length=max_length)
+    _check_cut(cut, max_length)
     for place, found in zip(too_long, cut, strict=True):
         inputs[place] = found
     return inputs, len(too_long)
+
+
+def _refuse_empty(inputs: Sequence[Inputs]) -> None:
+    for number, found in enumerate(inputs, start=1):
+        if not _size(found):
+            raise UserError(f"row {number}: the text has no tokens. Leave out rows without text.")
+
+
+def _check_room(
+    tokenizer: Tokenizer, parts: tuple[str, ...], style: Style, max_length: int
+) -> None:
+    """Refuse a length at which special tokens alone, or but one of two texts, would be left."""
+    (bare,) = _call(tokenizer, [("",) * (len(parts) if style == "pair" else 1)])
+    least = _size(bare) + len(parts)
+    if max_length < least:
+        raise UserError(
+            f"task.max_length: {max_length} leaves no room for these texts: the tokenizer adds"
+            f" {_size(bare)} special tokens. Raise it to {least} or more."
+        )
+
+
+def _check_cut(cut: Sequence[Inputs], max_length: int) -> None:
+    longest = max(map(_size, cut))
+    if longest > max_length:
+        raise UserError(
+            f"task.max_length: the backbone's tokenizer was asked to cut a text to {max_length}"
+            f" tokens and gave {longest}, so it cannot cut. Raise it, or shorten the texts."
+        )
 
 
 def _size(inputs: Inputs) -> int:
@@ -71,7 +106,7 @@ def _call(
     for start in range(0, len(texts), CHUNK):
         columns = [list(column) for column in zip(*texts[start : start + CHUNK], strict=True)]
         found = _encoded(tokenizer, columns, options)
-        names = list(found.keys())
+        names = [name for name in READ if name in found]
         inputs += [
             dict(zip(names, values, strict=True))
             for values in zip(*(found[name] for name in names), strict=True)

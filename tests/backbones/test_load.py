@@ -20,6 +20,8 @@ from transformers import (
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    GenerationConfig,
+    MT5Config,
 )
 
 from ptv2_scale.backbones.families import FAMILIES, REFUSED
@@ -32,7 +34,11 @@ from ptv2_scale.backbones.load import (
     weight_filler,
 )
 from ptv2_scale.backbones.matching import shared_parameters
+from ptv2_scale.config import HeadOnly
+from ptv2_scale.methods.base import Method
+from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.tasks.heads import LinearHead
 
 CAUSAL_HEADS = ("glm", "glm4", "llama", "qwen2", "qwen3", "gpt2", "opt", "gpt_neox", "phi3")
 
@@ -401,6 +407,55 @@ def test_refused_settings_say_why(
     message = message_of(lambda: open_backbone(str(tmp_path)))
     assert "cannot be prompted" in message
     assert reason in message
+
+
+def rewrite_config(folder: Path, **changes: Any) -> None:
+    path = folder / "config.json"
+    content = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({key: value for key, value in content.items() if value != "gone"}))
+
+
+@pytest.mark.parametrize("kind", ["t5", "mt5"])
+def test_a_decoder_without_a_start_of_its_own_starts_from_the_pad_token(
+    kind: str, tmp_path: Path
+) -> None:
+    save_backbone(kind, tmp_path, pad_token_id=5)
+    rewrite_config(tmp_path, decoder_start_token_id="gone")
+    files = open_backbone(str(tmp_path))
+    model = load_backbone(str(tmp_path))
+    linear = Method(HeadOnly(method="none"), files.family, files.config)
+    prompted = PromptedModel(model, files.family, LinearHead(32, 2, "first"), linear).eval()
+    # mT5's configuration has a default of its own, T5's none.
+    start = torch.full((3, 1), 5 if kind == "t5" else MT5Config().decoder_start_token_id)
+    with torch.no_grad():
+        ours = prompted(**batch_of()).features
+        theirs = AutoModel.from_pretrained(tmp_path)(**batch_of(), decoder_input_ids=start)
+    torch.testing.assert_close(ours, theirs.last_hidden_state[:, 0], rtol=1e-4, atol=1e-4)
+
+
+def test_the_start_of_a_decoder_in_generation_config(tmp_path: Path) -> None:
+    save_backbone("t5", tmp_path)
+    rewrite_config(tmp_path, decoder_start_token_id="gone")
+    (tmp_path / "generation_config.json").write_text('{"decoder_start_token_id": 7}')
+    files = open_backbone(str(tmp_path))
+    assert files.family.decoder_start(files.config) == 7
+    assert GenerationConfig.from_pretrained(tmp_path).decoder_start_token_id == 7
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "reason"),
+    [
+        ("t5", {"decoder_start_token_id": "gone", "pad_token_id": None},
+         "neither decoder_start_token_id nor pad_token_id"),
+        ("t5", {"decoder_start_token_id": -1}, "starts from token -1"),
+        ("roberta", {"pad_token_id": None}, "no pad_token_id, from which its positions"),
+    ],
+)  # fmt: skip
+def test_keys_that_a_family_needs_are_named(
+    kind: str, changes: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    rewrite_config(save_backbone(kind, tmp_path), **changes)
+    assert reason in message_of(lambda: open_backbone(str(tmp_path)))
 
 
 def test_a_folder_that_is_not_there() -> None:

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer as Words
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from transformers import PreTrainedTokenizerFast
 
+from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Task
 from ptv2_scale.tasks.text import tokenize
 
@@ -81,3 +86,63 @@ def test_many_rows_are_quick(words: Any) -> None:
     inputs, cut = tokenize(parts, words, "pair", 32)
     assert (len(inputs), cut > 0) == (len(parts), True)
     assert time.perf_counter() - began < 15  # about one second where nothing else runs
+
+
+@pytest.mark.parametrize(
+    ("style", "texts", "max_length", "least"),
+    [
+        ("pair", (some_words(300), "w1"), 2, 5),
+        ("pair", ("w1", some_words(300)), 4, 5),
+        ("pair", (some_words(300),), 2, 3),
+        ("named", ("p: " + some_words(300), "q: w1"), 3, 4),
+    ],
+)
+def test_a_length_without_room_for_a_text_is_refused(
+    words: Any, style: Any, texts: tuple[str, ...], max_length: int, least: int
+) -> None:
+    with pytest.raises(UserError, match=f"{max_length} leaves no room.*Raise it to {least} or"):
+        tokenize([("w1",) * len(texts), texts], words, style, max_length)
+    found, cut = tokenize([texts], words, style, least)
+    assert (len(found[0]["input_ids"]), cut) == (least, 1)
+
+
+def test_at_the_least_length_both_texts_keep_a_token(words: Any) -> None:
+    (found,), _ = tokenize([(some_words(300), "w9")], words, "pair", 5)
+    assert found["input_ids"] == [2, 100, 3, 109, 3]
+
+
+class Uncut:
+    """A tokenizer with code of its own, which takes no notice of a length."""
+
+    def __init__(self, words: Any) -> None:
+        self._words = words
+
+    def __call__(self, *texts: Any, **options: Any) -> Any:
+        return self._words(*texts, verbose=False)
+
+
+def test_a_tokenizer_that_does_not_cut_is_found_out(words: Any) -> None:
+    with pytest.raises(UserError, match=r"asked to cut a text to 8 tokens and gave \d+"):
+        tokenize([("w1 " * 40, "w2")], Uncut(words), "pair", 8)
+
+
+def test_a_text_without_tokens_is_refused_with_its_row() -> None:
+    model = Words(WordLevel({"w1": 0, "?": 1}, unk_token="?"))
+    model.pre_tokenizer = WhitespaceSplit()
+    bare = PreTrainedTokenizerFast(tokenizer_object=model)
+    with pytest.raises(UserError, match="row 2: the text has no tokens"):
+        tokenize([("w1",), (" ",)], bare, "pair", 8)
+
+
+class Talkative(Uncut):
+    """A tokenizer that gives more than models take, in shapes of its own."""
+
+    def __call__(self, *texts: Any, **options: Any) -> Any:
+        found = self._words(*texts, **options)
+        count = len(found["input_ids"])
+        return {**found, "position_ids": [[[0], [1]]] * count, "length": [3] * count}
+
+
+def test_what_no_model_takes_of_a_tokenizer_is_left_out(words: Any) -> None:
+    (found,), _ = tokenize([("w1", "w2")], Talkative(words), "pair", 8)
+    assert found.keys() == {"input_ids", "token_type_ids"}

@@ -1,7 +1,14 @@
 """RoBERTa and XLM-RoBERTa: BERT's shape, positions counted from padding_idx + 1."""
 
 from ptv2_scale.backbones.families.bert import refuse_decoder
-from ptv2_scale.backbones.family import Family, Stack
+from ptv2_scale.backbones.family import Config, Family, Stack
+
+
+def _refuse(config: Config) -> str | None:
+    if config.pad_token_id is None:
+        return "config.json has no pad_token_id, from which its positions are counted; set it"
+    return refuse_decoder(config)
+
 
 ROBERTA = Family(
     name="RoBERTa",
@@ -14,7 +21,9 @@ ROBERTA = Family(
     text_style="pair",
     dropout_keys=("hidden_dropout_prob", "attention_probs_dropout_prob"),
     position_offset=lambda config: int(config.pad_token_id) + 1,
+    # Published ones have one row, whatever their tokenizers give.
+    token_types=True,
     pooler=True,
     buffers=(r"embeddings\.position_ids",),
-    refuse=refuse_decoder,
+    refuse=_refuse,
 )

@@ -7,6 +7,25 @@ def _decoder_layers(config: Config) -> int:
     return int(config.num_decoder_layers or config.num_layers)
 
 
+def _decoder_start(config: Config) -> int | None:
+    """The pad token where none is named, which T5 was trained with, as transformers says."""
+    start: int | None = getattr(config, "decoder_start_token_id", None)
+    pad: int | None = config.pad_token_id
+    return pad if start is None else start
+
+
+def _refuse(config: Config) -> str | None:
+    start = _decoder_start(config)
+    if not isinstance(start, int):
+        return (
+            "config.json has neither decoder_start_token_id nor pad_token_id, so nobody knows where"
+            " its decoder starts; set decoder_start_token_id"
+        )
+    if not 0 <= start < config.vocab_size:
+        return f"its decoder starts from token {start}, and vocab_size is {config.vocab_size}"
+    return None
+
+
 T5 = Family(
     name="T5",
     model_types=("t5", "mt5"),
@@ -20,6 +39,8 @@ T5 = Family(
     pool="first",
     dropout_keys=("dropout_rate",),
     encoder_decoder=True,
+    decoder_start=_decoder_start,
+    refuse=_refuse,
     task_heads=("lm_head", "classification_head", "classifier", "qa_outputs"),
     # A table that published checkpoints have and no code ever used.
     buffers=(r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",),

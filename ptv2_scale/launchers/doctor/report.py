@@ -6,7 +6,12 @@ import time
 from collections.abc import Iterator, Sequence
 
 from ptv2_scale.launchers.doctor.collect import HostSurvey
-from ptv2_scale.launchers.doctor.files import check_hub, check_inputs, check_run_directory
+from ptv2_scale.launchers.doctor.files import (
+    check_hub,
+    check_inputs,
+    check_run_directory,
+    check_tokenizer,
+)
 from ptv2_scale.launchers.doctor.finding import Finding, SurveyResult, hosts_with, named
 from ptv2_scale.launchers.doctor.network import (
     check_bandwidth,
@@ -23,6 +28,7 @@ _CHECKS = (
     check_python,
     check_packages,
     check_inputs,
+    check_tokenizer,
     check_hub,
     check_run_directory,
     check_memory,

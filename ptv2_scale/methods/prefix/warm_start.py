@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from ptv2_scale.backbones.attention import Recorder
 from ptv2_scale.backbones.family import Config, Family
+from ptv2_scale.backbones.tokenizers import spelled
+from ptv2_scale.backbones.vocabulary import check_ids
 from ptv2_scale.methods.base import RunModel
 from ptv2_scale.methods.prefix.encoder import PrefixEncoder, PrefixEntry, flatten
 from ptv2_scale.runtime.errors import UserError
@@ -20,11 +23,14 @@ def text_tokens(
     """A text's tokens, repeated or cut to the prefix's length.
 
     Raises:
-        UserError: it has none, or the backbone has no room for so many.
+        UserError: it has none, one without a row in the embedding, or the backbone has no room for
+            so many.
     """
     tokens: list[int] = tokenizer(text)["input_ids"]
     if not tokens:
         raise UserError(f"prompt.init_text: '{text}' has no tokens.")
+    tables = family.tables(config)
+    check_ids({"input_ids": tokens}, tables, "prompt.init_text", partial(spelled, tokenizer))
     room = family.position_room(config)
     if room is not None and length > room:
         raise UserError(
