@@ -28,6 +28,7 @@ from ptv2_scale.backbones.naming import PRESETS, named_folder
 from ptv2_scale.backbones.quantised import quantised, refuse_quantised
 from ptv2_scale.backbones.sizes import check_sizes
 from ptv2_scale.backbones.weights import WeightFolder
+from ptv2_scale.config import backbone_section
 from ptv2_scale.hub import FETCH_FIRST, HubItem, UnreachableError, download
 from ptv2_scale.runtime.errors import UserError, did_you_mean
 from ptv2_scale.runtime.files import read_json
@@ -294,7 +295,7 @@ def _check_equal(files: BackboneFiles, pair: tuple[str, str], start: int, values
 
 
 def load_backbone(
-    name: str,
+    name: str | Path,
     *,
     dtype: Literal["bf16", "fp32"] = "fp32",
     device: str | torch.device = "cpu",
@@ -319,11 +320,43 @@ def load_backbone(
         gradient; its attention takes a prefix that `ptv2_scale.backbones.attention.bind` binds.
 
     Raises:
-        UserError: it cannot be found, read, or prompted.
+        UserError: an argument is none that a recipe could have, or the backbone cannot be found,
+            read, or prompted.
     """
-    files = open_backbone(
-        name, revision=revision, weights=weights, trust_remote_code=trust_remote_code
+    section = backbone_section(
+        {
+            "name": str(name) if isinstance(name, Path) else name,
+            "dtype": dtype,
+            "dropout": dropout,
+            "revision": revision,
+            "weights": weights,
+            "trust_remote_code": trust_remote_code,
+        }
     )
-    model = build_empty(files, DTYPES[dtype], dropout)
-    materialise(model, weight_filler(files, model), Unsharded(torch.device(device)))
-    return model.to(device).eval()
+    place = usable_device(device)
+    files = open_backbone(
+        section.name,
+        revision=section.revision,
+        weights=section.weights,
+        trust_remote_code=section.trust_remote_code,
+    )
+    model = build_empty(files, DTYPES[section.dtype], section.dropout)
+    materialise(model, weight_filler(files, model), Unsharded(place))
+    return model.to(place).eval()
+
+
+def usable_device(device: str | torch.device) -> torch.device:
+    """A device that tensors can be put on.
+
+    Raises:
+        UserError: this machine, or this build of PyTorch, has no such device.
+    """
+    try:
+        place = torch.device(device)
+        torch.empty(1, device=place)
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        raise UserError(f"device: {device!r:.60} cannot be used here: {reason}.") from None
+    if place.type == "meta":
+        raise UserError("device: 'meta' keeps no values; expected cpu, cuda or cuda:0.")
+    return place

@@ -1,6 +1,12 @@
 """Recipes: the settings of a run, checked, with every mistake named by file, line and key."""
 
-from ptv2_scale.config.load import backbone_override, dump_recipe, load_recipe, override
+from ptv2_scale.config.load import (
+    backbone_override,
+    backbone_section,
+    dump_recipe,
+    load_recipe,
+    override,
+)
 from ptv2_scale.config.prompt import METHODS, HeadOnly, MethodSection, Prefix
 from ptv2_scale.config.recipe import (
     Backbone,
@@ -34,6 +40,7 @@ __all__ = [
     "Variants",
     "Watchdog",
     "backbone_override",
+    "backbone_section",
     "dump_recipe",
     "load_recipe",
     "override",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from ptv2_scale.config import yaml_text
 from ptv2_scale.config.expected import allowed_at, keys_at
 from ptv2_scale.config.problems import Problem, problems, repeated, show_value, value_at
-from ptv2_scale.config.recipe import RunConfig
+from ptv2_scale.config.recipe import Backbone, RunConfig
 from ptv2_scale.config.source import Place, Source, order
 from ptv2_scale.config.yaml_text import KeyPath, UnreadableError
 from ptv2_scale.runtime.errors import UserError, did_you_mean, printable
@@ -60,6 +60,22 @@ def backbone_override(name: str | None) -> list[str]:
     return [] if name is None else [f"backbone.name={json.dumps(name)}"]
 
 
+def backbone_section(arguments: Mapping[str, Any]) -> Backbone:
+    """The section `backbone` of a recipe from the arguments of a call, checked as a recipe is.
+
+    Raises:
+        UserError: names all that is wrong with them, one problem a line.
+    """
+    try:
+        return Backbone.model_validate(arguments)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=True)
+        for one in found:
+            one["loc"] = ("backbone", *one["loc"])
+        lines = [problem.text for problem in problems({"backbone": dict(arguments)}, found)]
+        raise UserError("\n".join(lines)) from None
+
+
 class _Draft:
     """A recipe while it is put together: values, where they come from, and what was wrong."""
 
@@ -80,6 +96,9 @@ class _Draft:
 
 
 def _load(text: str, name: str, overrides: Sequence[str], *, lines: bool = True) -> RunConfig:
+    if isinstance(overrides, str):
+        text = printable(overrides)
+        raise UserError(f"overrides: found one text, '{text}', expected a list: ['{text}'].")
     draft = _Draft(name)
     _read_file(draft, text, lines=lines)
     for one in overrides:

@@ -73,7 +73,7 @@ def _as_exported(setup: Setup) -> RunConfig:
 _CARD = TypeAdapter(Card)
 
 
-def read_card(folder: Path) -> Card:
+def read_card(folder: str | Path) -> Card:
     """The card of an export, or of the export in a finished run's directory.
 
     Raises:
@@ -99,12 +99,24 @@ def read_card(folder: Path) -> Card:
         raise UserError(f"{path}: not a readable card: {error}.") from None
 
 
-def export_folder(folder: Path) -> Path:
+def source_folder(given: str | Path) -> Path:
+    """The path that a caller gave for an export or a run.
+
+    Raises:
+        UserError: it is no path.
+    """
+    if not isinstance(given, (str, Path)):
+        raise UserError(f"found {given!r:.60}, expected the folder of an export or of a run.")
+    return Path(given)
+
+
+def export_folder(folder: str | Path) -> Path:
     """`folder` itself, or its export/ where it is a run's directory.
 
     Raises:
         UserError: neither is an export.
     """
+    folder = source_folder(folder)
     for candidate in (folder, folder / "export"):
         if os.path.isfile(candidate / CARD_FILE):
             return candidate

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ptv2_scale.backbones.load import Fill, Unsharded, materialise
+from ptv2_scale.backbones.load import Fill, Unsharded, materialise, usable_device
 from ptv2_scale.data.splits import Split
 from ptv2_scale.distributed.ranks import RankContext
+from ptv2_scale.export.card import source_folder
 from ptv2_scale.inference.exported import Export, open_export
 from ptv2_scale.inference.forward import answer_all
 from ptv2_scale.model.prompted import PromptedModel, PromptedOutput
@@ -58,6 +60,8 @@ class Predictor:
     """
 
     def __init__(self, exports: Sequence[Export], ranks: RankContext, load: Load) -> None:
+        if not exports:
+            raise UserError("no export was named. Give the folder of one at least.")
         _check_same_backbone(exports)
         self._exports = {export.name: export for export in exports}
         self._numbers = {export.name: number for number, export in enumerate(exports)}
@@ -84,9 +88,11 @@ class Predictor:
         Raises:
             UserError: an export is damaged, or the backbone is another one.
         """
+        if not isinstance(backbone, (str, Path, NoneType)):
+            raise UserError(f"backbone: found a {type(backbone).__name__}, expected a path.")
         name = None if backbone is None else str(backbone)
-        exports = [open_export(Path(source), name) for source in sources]
-        place = torch.device(device)
+        place = usable_device(device)
+        exports = [open_export(source_folder(source), name) for source in sources]
 
         def load(shared: SharedBackbone, fill: Fill) -> Callable[..., PromptedOutput]:
             materialise(shared, fill, Unsharded(place))
@@ -113,7 +119,13 @@ class Predictor:
         Raises:
             UserError: a column is missing, or a text cannot be read.
         """
-        export = self._exports[name or self.names[0]]
+        export = self._named(name or self.names[0])
+        for number, row in enumerate(rows, start=1):
+            if not isinstance(row, Mapping):
+                raise UserError(
+                    f"row {number}: found {row!r:.60}, expected a mapping of columns, such as"
+                    f" {{'{export.setup.task.columns[0]}': '...'}}."
+                )
         examples = export.setup.encode([dict(row) for row in rows], with_targets=False)
         return self._answer(export, examples)
 
@@ -123,7 +135,7 @@ class Predictor:
         Raises:
             UserError: the split has no answers.
         """
-        export = self._exports[name]
+        export = self._named(name)
         data = export.setup.split(split)
         try:
             # First: without answers the backbone need not run.
@@ -132,6 +144,11 @@ class Predictor:
             raise UserError(f"task.{split}: {error}.") from None
         records = self._answer(export, data.examples)
         return export.setup.task.score(records, data.rows), trivial
+
+    def _named(self, name: str) -> Export:
+        if name not in self._exports:
+            raise UserError(f"no export is called {name!r:.60}; there are {', '.join(self.names)}.")
+        return self._exports[name]
 
     def _answer(self, export: Export, examples: Sequence[Any]) -> list[Record]:
         number = self._numbers[export.name]

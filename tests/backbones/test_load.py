@@ -409,6 +409,30 @@ def test_refused_settings_say_why(
     assert reason in message
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"dtype": "fp16"}, "backbone.dtype: found 'fp16' (str), expected"),
+        ({"dtype": torch.float32}, "backbone.dtype: found torch.float32 (dtype), expected"),
+        ({"dropout": -1}, "backbone.dropout: found -1 (int), expected"),
+        ({"dropout": "0.1"}, "backbone.dropout: found '0.1' (str), expected"),
+        ({"weights": "safetensor"}, "Did you mean 'safetensors'?"),
+        ({"revision": 3}, "backbone.revision: found 3 (int), expected"),
+        ({"trust_remote_code": "no"}, "backbone.trust_remote_code: found 'no' (str), expected"),
+        ({"name": ""}, "backbone.name: found '' (str), expected"),
+        ({"name": None}, "backbone.name: found nothing (null), expected"),
+    ],
+)
+def test_arguments_are_checked_as_recipes_are(arguments: dict[str, Any], words: str) -> None:
+    given = {"name": "demo", **arguments}
+    assert words in message_of(lambda: load_backbone(**given))
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    message = message_of(lambda: load_backbone("demo", dtype="fp8", dropout=2))
+    assert message.count("backbone.") == 2
+
+
 def rewrite_config(folder: Path, **changes: Any) -> None:
     path = folder / "config.json"
     content = {**json.loads(path.read_text()), **changes}

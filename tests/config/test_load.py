@@ -522,3 +522,11 @@ def test_the_run_directory_is_where_a_shell_would_make_it(
     assert main(["launch", "demo", "run=~/runs/x", "--nproc", "1", "--dry-run"]) == 0
     assert f"# run directory: {tmp_path}/home/runs/x" in capsys.readouterr().out.splitlines()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_overrides_that_are_one_text(tmp_path: Path) -> None:
+    """A slip in Python, which would be read as one override a letter."""
+    path = tmp_path / "recipe.yaml"
+    path.write_text("backbone: {name: demo}\ntask: {name: demo}\n")
+    with pytest.raises(UserError, match=r"expected a list: \['train.steps=3'\]"):
+        load_recipe(path, "train.steps=3")

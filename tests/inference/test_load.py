@@ -1,0 +1,90 @@
+"""`load_prompted` and `Predictor.load` refuse what they cannot use, by name."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModel, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
+
+from ptv2_scale import Predictor, UserError, load_backbone, load_prompted
+from ptv2_scale.export.card import read_card
+
+OLD = Path(__file__).parents[1] / "fixtures" / "run-0.1.0"
+
+
+@pytest.fixture
+def export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An export beside the T5 that it belongs to, in the current folder."""
+    shutil.copytree(OLD, tmp_path / "old")
+    monkeypatch.chdir(tmp_path / "old")
+    return "export"
+
+
+def message_of(action: Callable[[], object]) -> str:
+    with pytest.raises(UserError) as caught:
+        action()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "kind", [AutoModel, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification]
+)
+def test_a_model_that_load_backbone_did_not_give(export: str, kind: Any) -> None:
+    model = kind.from_pretrained("backbone")
+    message = message_of(lambda: load_prompted(export, backbone=model))
+    assert f"backbone: found a {type(model).__name__}, expected what load_backbone" in message
+
+
+@pytest.mark.parametrize("given", [torch.nn.Linear(2, 2), {"backbone": 1}, 3])
+def test_what_is_no_backbone_at_all(export: str, given: Any) -> None:
+    found = f"backbone: found a {type(given).__name__}, expected"
+    assert found in message_of(lambda: load_prompted(export, backbone=given))
+    assert found in message_of(lambda: Predictor.load(export, backbone=given))
+
+
+def test_a_backbone_that_load_backbone_gave_is_shared(export: str) -> None:
+    backbone = load_backbone(Path("backbone"))
+    assert load_prompted(export, backbone=backbone).backbone is backbone
+
+
+@pytest.mark.parametrize("source", [None, 3, ["export"]])
+def test_a_source_that_is_no_path(export: str, source: Any) -> None:
+    for action in (load_prompted, Predictor.load, read_card):
+        message = message_of(lambda action=action: action(source))
+        assert f"found {source!r}, expected the folder of an export or of a run" in message
+
+
+def test_a_card_is_read_by_text_as_by_path(export: str) -> None:
+    assert read_card(export) == read_card(Path(export)) == read_card("run")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "meta", 3.5])
+def test_a_device_that_is_not_there(export: str, device: Any) -> None:
+    for action in (load_prompted, Predictor.load):
+        message = message_of(lambda action=action: action(export, device=device))
+        assert message.startswith(f"device: {device!r}")
+    assert message_of(lambda: load_backbone("backbone", device=device)).startswith("device: ")
+
+
+def test_an_export_generates_nothing(export: str) -> None:
+    model = load_prompted(export, backbone="backbone")
+    ids = torch.tensor([[5, 6]])
+    assert "answers by its task head" in message_of(lambda: model.generate(input_ids=ids))
+
+
+def test_arguments_of_a_predictor(export: str) -> None:
+    assert "no export was named" in message_of(Predictor.load)
+    predictor = Predictor.load(export, backbone="backbone")
+    row = {"text": "w1"}
+    assert "no export is called 'other'; there are export." in message_of(
+        lambda: predictor.predict([row], "other")
+    )
+    for wrong in (["w1"], "w1", [None]):
+        message = message_of(lambda wrong=wrong: predictor.predict(wrong))
+        assert "row 1: found" in message
+        assert "expected a mapping of columns, such as {'text': '...'}" in message
