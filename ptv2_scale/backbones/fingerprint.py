@@ -21,9 +21,14 @@ def fingerprint(files: BackboneFiles) -> str:
     digest = hashlib.sha256()
     for name in sorted(files.weights.names()):
         digest.update(f"{name} {list(files.weights.shape(name))}\n".encode())
-    for path in files.weights.paths:
-        digest.update(f"{_cached_sha256(path)}\n".encode())
+    for sha256 in weight_digests(files).values():
+        digest.update(f"{sha256}\n".encode())
     return digest.hexdigest()
+
+
+def weight_digests(files: BackboneFiles) -> dict[Path, str]:
+    """The sha256 of each of a backbone's weight files; see `fingerprint`."""
+    return {path: _cached_sha256(path) for path in files.weights.paths}
 
 
 def _cache_folder() -> Path:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
-
+from ptv2_scale.checkpoint.compatibility import RunContent, changes, check_resumable
 from ptv2_scale.checkpoint.file_systems import FileSystemGroups
 from ptv2_scale.checkpoint.recovery import Found, RecoveryPlan, find_plan, newest
 from ptv2_scale.checkpoint.replication import replicate
@@ -28,64 +26,34 @@ _locks: list[int] = []  # descriptors
 # "auto", "never", or the path of a checkpoint.
 Resume = str
 
-# What a resumed run may change. Everything else would make it another run.
-MAY_DIFFER = frozenset(
-    {
-        "run",
-        "trackers",
-        "deepspeed",
-        "backbone.name",  # the fingerprint says whether it is the same backbone
-        "backbone.tokenizer",
-        "backbone.weights",
-        "train.micro_batch",
-        "train.cpu_threads",
-        "train.gradient_checkpointing",
-        "train.head_only_baseline",
-        "task.path",
-        "evaluate.micro_batch",
-        "checkpoint.every",
-        "checkpoint.keep",
-        "checkpoint.on_error",
-        "train.not_finite",
-        "train.spike",
-        "train.time_limit",
-        "slurm",  # the whole section
-        "watchdog.silence",
-        "watchdog.stall",
-    }
-)
 
-
-def find_start(
-    path: Path, resume: Resume, config: RunConfig, fingerprint: str, groups: FileSystemGroups
-) -> Found:
+def find_start(path: Path, resume: Resume, now: RunContent, groups: FileSystemGroups) -> Found:
     """Find what a run is to begin from; writes nothing; every rank calls it.
 
     Args:
         path: the run directory.
         resume: "never" wants a directory that is new or empty; "auto" takes the newest valid
             checkpoint, if any; else the path of a checkpoint.
-        config: the recipe.
-        fingerprint: of the backbone.
+        now: what the run reads.
         groups: where this process stands.
 
     Raises:
         UserError: nothing may be overwritten, the directory is not this run's, the checkpoint that
-            was named is damaged, or it is of another backbone or recipe.
+            was named is damaged, or it is of another backbone, recipe, tokenizer or other rows.
     """
     if resume != "never":
         groups.on_leaders(lambda: check_own_or_new(path))
     found = _find(path, resume, groups)
     if found.path is not None and found.plan is not None:
-        check_resumable(found.plan.state, config, fingerprint, found.path)
+        check_resumable(found.plan.state, now, found.path)
     elif resume == "auto":
-        groups.on_leaders(lambda: _check_same_recipe(path, config))
+        groups.on_leaders(lambda: _check_same_recipe(path, now.config))
     return found
 
 
 def _check_same_recipe(path: Path, config: RunConfig) -> None:
     """Refuse the directory of another run that was stopped before its first checkpoint."""
-    changed = _changes(stored_recipe(path) or {}, config)
+    changed = changes(stored_recipe(path) or {}, config)
     if changed:
         raise UserError(
             f"{path}: is the directory of another run, without a checkpoint:"
@@ -222,52 +190,3 @@ def _replicate_best(
     plan = find_plan(checkpoints / target.name, groups)
     if isinstance(plan, RecoveryPlan):
         replicate(plan, checkpoints / target.name, target, groups)
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        flat.update(_flat(value, f"{name}.") if isinstance(value, dict) else {name: value})
-    return flat
-
-
-def _completed(recipe: dict[str, Any]) -> dict[str, Any]:
-    """A recipe with the defaults of keys that are newer than it."""
-    try:
-        return RunConfig.model_validate(recipe).model_dump(mode="json")
-    except ValidationError:
-        return recipe
-
-
-def _may_differ(key: str) -> bool:
-    return key in MAY_DIFFER or key.partition(".")[0] in MAY_DIFFER
-
-
-def _changes(recipe: dict[str, Any], config: RunConfig) -> list[str]:
-    """What has changed since a run's recipe was stored, of what must not; none without a recipe."""
-    before, now = _flat(_completed(recipe)), _flat(config.model_dump(mode="json"))
-    return [
-        f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
-        for key in sorted(before.keys() | now.keys())
-        if recipe and before.get(key) != now.get(key) and not _may_differ(key)
-    ]
-
-
-def check_resumable(state: TrainerState, config: RunConfig, fingerprint: str, path: Path) -> None:
-    """Refuse to continue with another backbone or another recipe.
-
-    Raises:
-        UserError: names every key that differs and must not.
-    """
-    if state.fingerprint != fingerprint:
-        raise UserError(
-            f"{path}: was trained on another backbone (fingerprint {state.fingerprint[:12]};"
-            f" '{config.backbone.name}' has {fingerprint[:12]})."
-        )
-    changed = _changes(state.recipe, config)
-    if changed:
-        raise UserError(
-            f"{path}: the recipe has changed: {'; '.join(changed)}. A resumed run may change only"
-            f" {', '.join(sorted(MAY_DIFFER))}."
-        )

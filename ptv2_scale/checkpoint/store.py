@@ -32,6 +32,7 @@ from ptv2_scale.checkpoint.transaction import CheckpointTransaction, building_pa
 from ptv2_scale.distributed.ranks import gather
 from ptv2_scale.runtime.atomic import sync
 from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.run_identity import RunIdentity
 
 _SLACK = 1 << 20  # bytes of JSON, directories and a file system's own needs
 _logger = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ class TrainerState:
         without_gain: evaluations since then.
         skipped: steps (from 1) whose batch changed nothing, or is to be left out.
         recipe: the resolved recipe.
-        fingerprint: of the backbone.
+        fingerprint: of the backbone's weights.
+        identity: of what else its numbers depend on; checkpoints of 0.1.0 have none.
         world: ranks that wrote it.
         hosts: name of each of these ranks' host; empty: not known.
         parameter_groups: lr and weight_decay of each group.
@@ -72,6 +74,7 @@ class TrainerState:
     skipped: tuple[int, ...] = ()
     recipe: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
+    identity: RunIdentity = field(default_factory=RunIdentity)
     world: int = 1
     hosts: tuple[str, ...] = ()
     parameter_groups: list[dict[str, Any]] = field(default_factory=list)

@@ -134,6 +134,10 @@ class Checkpoint(Section):
     on_error: Literal["stop", "go_on"] = Field(
         default="stop", description="What to do where a checkpoint cannot be written."
     )
+    accept: list[Literal["added_rows"]] = Field(
+        default_factory=list,
+        description="What may be new where a run is resumed: rows behind those of before.",
+    )
 
 
 class Watchdog(Section):

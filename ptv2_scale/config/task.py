@@ -19,10 +19,12 @@ class TaskSection(Section):
 
     Attributes:
         PEFT_TASK_TYPE: PEFT's name of the kind; None: PEFT has no model with such a head.
+        FOUND: keys that are found in the data, or are the task's own, where they are null.
     """
 
     SECTION: ClassVar[str] = "task"
     PEFT_TASK_TYPE: ClassVar[str | None] = None
+    FOUND: ClassVar[frozenset[str]] = frozenset()
 
     kind: str = Field(description="Kind of task.")
     name: Text = Field(
@@ -53,6 +55,7 @@ class Classification(TaskSection):
         "label": Partner("name", "classification", needs=True),
     }
     PEFT_TASK_TYPE: ClassVar[str | None] = "SEQ_CLS"
+    FOUND: ClassVar[frozenset[str]] = frozenset({"labels", "metric", "positive"})
 
     kind: Literal["classification"] = Field(
         default="classification", description="One label out of a fixed set for each row."

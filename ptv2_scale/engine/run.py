@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ptv2_scale.backbones.weights import TensorFile
+from ptv2_scale.checkpoint.compatibility import RunContent
 from ptv2_scale.checkpoint.file_systems import find_file_systems
 from ptv2_scale.checkpoint.manager import CheckpointManager
 from ptv2_scale.checkpoint.manifest import damage
@@ -26,6 +26,7 @@ from ptv2_scale.config import RunConfig
 from ptv2_scale.distributed.leaders import on_first_rank
 from ptv2_scale.distributed.memory import peak_memory
 from ptv2_scale.distributed.ranks import RankContext, gather, sum_over_ranks
+from ptv2_scale.engine.agreement import check_agreement, content_of, run_facts, versions
 from ptv2_scale.engine.build import deepspeed_config, release_engine, start_engine
 from ptv2_scale.engine.head_baseline import score_head_alone
 from ptv2_scale.engine.loss_spikes import LossSpikeDetector
@@ -58,12 +59,14 @@ class Opened:
         setup: what the recipe names.
         train: the training split.
         validation: the split that decides which checkpoint is best.
+        content: what is read, to be compared.
         began: `time.perf_counter()` at the start.
     """
 
     setup: Setup
     train: EncodedSplit
     validation: EncodedSplit
+    content: RunContent
     began: float
 
 
@@ -75,7 +78,9 @@ def open_recipe(config: RunConfig) -> Opened:
     """
     began = time.perf_counter()
     setup = open_setup(config)
-    return Opened(setup, setup.split("train"), setup.split("validation"), began)
+    train, validation = setup.split("train"), setup.split("validation")
+    content = content_of(setup, {"train": train, "validation": validation})
+    return Opened(setup, train, validation, content, began)
 
 
 class Run:
@@ -99,6 +104,8 @@ class Run:
         self._setup, config = opened.setup, opened.setup.config
         self._train, self._validation = opened.train, opened.validation
         self._config, self._path, self._ranks, self._watch = config, path, ranks, watch
+        self._content = opened.content
+        check_agreement(run_facts(self._setup, self._content), ranks)
         # A recipe that cannot work on these ranks leaves no run directory behind.
         model = build_model(self._setup)
         settings = deepspeed_config(self._setup, model, ranks)
@@ -130,18 +137,17 @@ class Run:
         )
 
     def _open(self, resume: Resume) -> Found:
-        config, fingerprint = self._config, self._setup.fingerprint
         # torchrun tells of a restart only on the host where a rank has failed.
         if "auto" in gather(resume, self._ranks):
             resume = "auto"
-        found = find_start(self._path, resume, config, fingerprint, self._groups)
+        found = find_start(self._path, resume, self._content, self._groups)
         on_first_rank(self._ranks, lambda: check_replaceable(self._path / "export"))
         if found.plan is not None:
             self._earlier = found.plan.state
             report_progress("opening the run directory", self._earlier.step)
         if found.path is None:
             self._groups.on_leaders(lambda: self._setup.method.check_start(self._setup.tokenizer))
-        return open_run(self._path, found, config, self._groups)
+        return open_run(self._path, found, self._config, self._groups)
 
     def train(self) -> Result:
         """Train to the end, and keep the best.
@@ -171,19 +177,36 @@ class Run:
         self._guard()
         return TrainerState(
             recipe=self._config.model_dump(mode="json"),
-            fingerprint=self._setup.fingerprint,
+            fingerprint=self._content.fingerprint,
+            identity=self._content.identity,
             world=self._ranks.world,
-            versions={name: version(name) for name in ("torch", "transformers", "deepspeed")},
+            versions=versions(),
         )
 
     def _resume(self, path: Path) -> TrainerState:
         state = self._checkpoints.restore(path)
+        validation = self._content.identity.rows["validation"]
         if state.best and damage(checkpoint_path(self._path, state.best.step)):
             # Its best evaluation cannot be had any more; the next one counts as the best again.
             state = replace(state, best=None, without_gain=0)
         self._reporter.say(f"resumed from {path}, written by {state.world} ranks")
         self._reporter.record({"event": "resumed", "step": state.step})
-        return replace(state, world=self._ranks.world, recipe=self._config.model_dump(mode="json"))
+        for name, now in versions().items():
+            if state.versions.get(name, now) != now:
+                self._reporter.say(
+                    f"warning: the checkpoint was written with {name} {state.versions[name]}, this"
+                    f" is {now}: results may differ in their last digits"
+                )
+        if state.identity.rows.get("validation", validation) != validation:
+            # Scores on other rows do not compare.
+            state = replace(state, best=None, without_gain=0, evaluated=0)
+        return replace(
+            state,
+            world=self._ranks.world,
+            recipe=self._config.model_dump(mode="json"),
+            identity=self._content.identity,
+            versions=versions(),
+        )
 
     def _advance(self, state: TrainerState) -> TrainerState:
         if state.step + 1 in state.skipped:  # going back has shown that it is better left out

@@ -11,6 +11,7 @@ import deepspeed
 from ptv2_scale.backbones.load import Fill, materialise
 from ptv2_scale.config import RunConfig
 from ptv2_scale.distributed.ranks import RankContext
+from ptv2_scale.engine.agreement import check_agreement, serving_facts
 from ptv2_scale.engine.build import deepspeed_config
 from ptv2_scale.engine.sharding import shards_for
 from ptv2_scale.inference.exported import Export
@@ -22,9 +23,11 @@ def sharded_predictor(exports: Sequence[Export], ranks: RankContext) -> Predicto
     """A predictor whose backbone is sharded as the first export's recipe says.
 
     Raises:
-        UserError: two exports need different backbones, or the recipe does not fit these ranks.
+        UserError: two exports need different backbones, the recipe does not fit these ranks, or
+            ranks have read different things.
     """
     first = exports[0].setup
+    check_agreement(serving_facts(first), ranks)
 
     def load(shared: SharedBackbone, fill: Fill) -> Callable[..., PromptedOutput]:
         setup = replace(first, config=_for_ranks(first.config, ranks))

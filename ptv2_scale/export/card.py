@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ptv2_scale.export.older import upgraded
 from ptv2_scale.model.setup import Setup, build_head
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.files import read_json
+from ptv2_scale.runtime.run_identity import RunIdentity
 
 CARD_FILE = "card.json"
 FORMAT = 2
@@ -28,6 +29,7 @@ class Card:
         backbone: name or folder it was trained on.
         family: of the backbone.
         fingerprint: of the backbone's weights.
+        identity: of what else it depends on, without rows; exports of 0.1.0 have none.
         recipe: resolved, with what was found in the data and without what the export folds away.
         head: kind of head: "linear", "bert", "roberta", "score" or another task's own.
         method: what the method's own reader must know, see `Method.facts`.
@@ -44,6 +46,7 @@ class Card:
     method: dict[str, Any]
     about: tuple[str, ...]
     result: dict[str, Any]
+    identity: RunIdentity = field(default_factory=RunIdentity)
     format: int = FORMAT
 
     @classmethod
@@ -58,6 +61,7 @@ class Card:
             method=setup.method.facts(),
             about=(*setup.task.describe(), *setup.method.describe()),
             result=result,
+            identity=setup.identity,
         )
 
     def config(self) -> RunConfig:
@@ -66,8 +70,7 @@ class Card:
 
 
 def _as_exported(setup: Setup) -> RunConfig:
-    sections = {"task": setup.task.resolved(), "prompt": setup.config.prompt.as_exported()}
-    return setup.config.model_copy(update=sections)
+    return setup.config.model_copy(update={"prompt": setup.config.prompt.as_exported()})
 
 
 _CARD = TypeAdapter(Card)

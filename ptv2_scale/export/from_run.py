@@ -6,10 +6,10 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from ptv2_scale.checkpoint.compatibility import RunContent, check_resumable
 from ptv2_scale.checkpoint.file_systems import alone
 from ptv2_scale.checkpoint.manifest import damage
 from ptv2_scale.checkpoint.recovery import newest
-from ptv2_scale.checkpoint.resume import check_resumable
 from ptv2_scale.checkpoint.shards import CheckpointShards, StoredValues
 from ptv2_scale.checkpoint.store import Best, checkpoint_path, read_state
 from ptv2_scale.config import backbone_override, load_recipe
@@ -46,7 +46,8 @@ def export_run(
     last = _newest(source)
     state = read_state(last)
     setup = open_setup(load_recipe(source / "recipe.yaml", changes))
-    check_resumable(state, setup.config, setup.fingerprint, last)
+    now = RunContent(setup.config, setup.fingerprint, setup.identity)
+    check_resumable(state, now, last)
     trained = StoredValues(CheckpointShards(_best(source, state.best, last)))
     write_export(target, Card.of(setup, _result(source / "result.json")), trained)
 

@@ -12,6 +12,7 @@ from ptv2_scale.export.card import Card, read_card
 from ptv2_scale.export.native import trained_tensors
 from ptv2_scale.model.setup import Setup, build_model, open_setup
 from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.run_identity import TOKENIZER
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,12 @@ def open_export(folder: Path, backbone: str | None = None, overrides: Sequence[s
         raise UserError(
             f"{folder}: was trained on another backbone (fingerprint {card.fingerprint[:12]};"
             f" '{config.backbone.name}' has {setup.fingerprint[:12]})."
+        )
+    for what in card.identity.differences(setup.identity):
+        where = (what == TOKENIZER and config.backbone.tokenizer) or config.backbone.name
+        raise UserError(
+            f"{folder}: {what} in {where} is another than it was trained with. Restore it, or name"
+            " the right folder with --backbone."
         )
     trained = trained_tensors(folder)
     _check_shapes(folder, setup, trained)

@@ -33,8 +33,10 @@ from ptv2_scale.data.rows import Row
 from ptv2_scale.data.splits import Split
 from ptv2_scale.methods.base import Method
 from ptv2_scale.methods.registry import build_method
+from ptv2_scale.model.identity import identity_of
 from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.run_identity import RunIdentity
 from ptv2_scale.tasks.base import Task
 from ptv2_scale.tasks.heads import Head
 from ptv2_scale.tasks.registry import build_task
@@ -60,7 +62,7 @@ class Setup:
     """What a recipe names, opened and checked, before any weight is read.
 
     Attributes:
-        config: the recipe.
+        config: the recipe, with what was found in the data written out.
         files: the backbone's files.
         tokenizer: the backbone's; None where only shapes are asked for.
         task: data, head and metric.
@@ -77,6 +79,11 @@ class Setup:
     def fingerprint(self) -> str:
         """Of the backbone."""
         return fingerprint(self.files)
+
+    @cached_property
+    def identity(self) -> RunIdentity:
+        """What else the numbers depend on, without rows."""
+        return identity_of(self.files.folder, self.tokenizer)
 
     def split(self, split: Split) -> EncodedSplit:
         """One split, tokenised."""
@@ -149,7 +156,9 @@ def open_shapes(config: RunConfig) -> Setup:
 def _checked(config: RunConfig, files: BackboneFiles) -> Setup:
     method = build_method(config.prompt, files.family, files.config)
     method.check_length(config.task.max_length)
-    return Setup(config, files, None, build_task(config.task), method)
+    task = build_task(config.task)
+    resolved = config.model_copy(update={"task": task.resolved()})
+    return Setup(resolved, files, None, task, method)
 
 
 def build_head(setup: Setup) -> Head:

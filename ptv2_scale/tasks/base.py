@@ -67,6 +67,9 @@ class Task(Protocol):
     def describe_rows(self, rows: Sequence[Mapping[str, object]]) -> list[str]:
         """Lines about training rows for people; what looks wrong begins with "warning: "."""
 
+    def place(self, split: Split) -> str:
+        """Where a split is, for messages."""
+
     def rows(self, split: Split) -> list[Row]:
         """All rows of a split.
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.distributed
 
+from ptv2_scale.checkpoint.compatibility import RunContent
 from ptv2_scale.checkpoint.file_systems import find_file_systems
 from ptv2_scale.checkpoint.manifest import damage
 from ptv2_scale.checkpoint.resume import find_start, open_run
@@ -19,10 +20,12 @@ from ptv2_scale.checkpoint.store import TrainerState, prune, save
 from ptv2_scale.config import load_recipe
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.run_identity import RunIdentity
 
 EACH = 10  # elements of the one tensor on each rank
 RUN = Path(sys.argv[1])
 CONFIG = load_recipe(Path(sys.argv[2]), [])
+CONTENT = RunContent(CONFIG, "", RunIdentity())
 
 
 def values(kind: str, step: int, world: int) -> torch.Tensor:
@@ -42,7 +45,7 @@ def write(ranks: RankContext, step: int) -> Any:
 
 def resume(ranks: RankContext, how: str) -> Any:
     groups = find_file_systems(RUN, ranks)
-    found = open_run(RUN, find_start(RUN, how, CONFIG, "", groups), CONFIG, groups)
+    found = open_run(RUN, find_start(RUN, how, CONTENT, groups), CONFIG, groups)
     skipped = [str(one) for one in found.skipped]
     if found.path is None:
         return {"path": None, "skipped": skipped, "leaders": groups.leader_of}

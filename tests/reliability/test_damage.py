@@ -11,11 +11,13 @@ import torch
 from job import Job
 from points import EVERYTHING
 
+from ptv2_scale.checkpoint.compatibility import RunContent
 from ptv2_scale.checkpoint.file_systems import alone
 from ptv2_scale.checkpoint.resume import find_start, open_run
 from ptv2_scale.checkpoint.store import read_state
 from ptv2_scale.config import load_recipe
 from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.run_identity import RunIdentity
 
 FILES = ("part-00000-of-00002.safetensors", "part-00001-of-00002.safetensors",
          "trainer.json", "manifest.json")  # fmt: skip
@@ -50,11 +52,15 @@ def linked_elsewhere(path: Path, other: Path) -> None:
 HARMS = (truncated, cut_in_half, deleted, swapped, empty, linked_elsewhere)
 
 
+def content(job: Job, fingerprint: str) -> RunContent:
+    return RunContent(load_recipe(job.run / "recipe.yaml", []), fingerprint, RunIdentity())
+
+
 def resume(job: Job) -> tuple[str, list[str]]:
     """What a resumed run begins from, and what it has set aside."""
     config = load_recipe(job.run / "recipe.yaml", [])
     state = read_state(job.run / "checkpoints" / "step-00000004")
-    found = find_start(job.run, "auto", config, state.fingerprint, alone())
+    found = find_start(job.run, "auto", content(job, state.fingerprint), alone())
     opened = open_run(job.run, found, config, alone())
     assert opened.path is not None
     return opened.path.name, [str(one.path.name) for one in opened.skipped]
@@ -68,9 +74,7 @@ def test_harm_is_found_and_the_previous_checkpoint_taken(
     newest = copied.run / "checkpoints" / "step-00000008"
     harm(newest / name, newest.with_name("step-00000004"))
     with pytest.raises(UserError, match="not a valid checkpoint"):
-        find_start(
-            copied.run, str(newest), load_recipe(copied.run / "recipe.yaml", []), "", alone()
-        )
+        find_start(copied.run, str(newest), content(copied, ""), alone())
     assert resume(copied) == ("step-00000004", ["step-00000008.damaged"])
     assert (newest.with_name("step-00000008.damaged") / name).exists() or harm is deleted
     record("damage", file=name, harm=harm.__name__.replace("_", " "), found=1, of=1)

@@ -79,6 +79,9 @@ class TokenTask:
     def describe_rows(self, rows: Any) -> list[str]:
         return []
 
+    def place(self, split: str) -> str:
+        return f"{self.section.path}, {split}"
+
     def rows(self, split: Any) -> list[dict[str, object]]:
         files = {"train": self.section.train, "validation": self.section.validation}
         splits = LocalSplits(Path(str(self.section.path)), files)

@@ -64,10 +64,10 @@ class ClassificationTask:
         return self.metrics[0].name
 
     def resolved(self) -> Classification:
-        """See `Task`: labels that were found in the data, and the class that f1 is of."""
+        """See `Task`: labels that were found in the data, metric, and the class that f1 is of."""
         found: dict[str, object] = {}
         if self.name in (CUSTOM, DEMO):
-            found["labels"] = list(self.labels)
+            found = {"labels": list(self.labels), "metric": self.metric}
         if self._has_f1:
             found["positive"] = self.labels[self.positive]
         return self.section.model_copy(update=found)
@@ -93,6 +93,10 @@ class ClassificationTask:
     def positive(self) -> int:
         """Number of the class that f1 is of."""
         return positive_class(self.section.positive, self.labels)
+
+    def place(self, split: Split) -> str:
+        """See `Task`."""
+        return self.splits.place(split)
 
     def rows(self, split: Split) -> list[Row]:
         """See `Task`; rows of a test split may lack labels."""

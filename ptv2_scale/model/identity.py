@@ -1,0 +1,59 @@
+"""What a run depends on beside recipe and weights, as digests: see `RunIdentity`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ptv2_scale.data.collate import Example
+from ptv2_scale.runtime.files import read_json
+from ptv2_scale.runtime.run_identity import RunIdentity
+
+# Of config.json: where it was saved and by what, and what no forward pass reads.
+_NOT_ARITHMETIC = frozenset(
+    {
+        *("_name_or_path", "name_or_path", "transformers_version", "architectures", "auto_map"),
+        *("dtype", "torch_dtype", "use_cache", "id2label", "label2id", "problem_type"),
+        *("task_specific_params", "finetuning_task"),
+    }
+)
+_MOST_WORDS = 20_000  # of a vocabulary: a quarter of a million would take seconds
+
+
+def identity_of(folder: Path, tokenizer: Any) -> RunIdentity:
+    """The identity of a backbone's folder with a tokenizer, without rows."""
+    return RunIdentity(_config_digest(folder / "config.json"), _tokenizer_digest(tokenizer))
+
+
+def example_digests(examples: Iterable[Example]) -> list[bytes]:
+    """A digest of each example: its row, what a model reads of it, and its answer."""
+    return [
+        hashlib.sha256(f"{one.row} {sorted(one.inputs.items())} {one.target!r}".encode()).digest()
+        for one in examples
+    ]
+
+
+def _config_digest(path: Path) -> str:
+    settings = read_json(path)
+    assert isinstance(settings, dict)  # the backbone has been opened
+    read = {key: value for key, value in settings.items() if key not in _NOT_ARITHMETIC}
+    return _digest(read)
+
+
+def _tokenizer_digest(tokenizer: Any) -> str:
+    """Of the vocabulary, and of what the tokenizer makes of its words, alone and side by side.
+
+    Not of its files: other files, or another library's version, may well do the same.
+    """
+    vocabulary = sorted(tokenizer.get_vocab().items())
+    words = [word for word, _ in vocabulary[:: len(vocabulary) // _MOST_WORDS + 1]]
+    texts = [*words, *(" ".join(words[start : start + 50]) for start in range(0, len(words), 50))]
+    encoded = tokenizer(texts, return_attention_mask=False, verbose=False)
+    return _digest([vocabulary, sorted(encoded.items()), tokenizer.pad_token_id])
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=repr).encode()).hexdigest()
