@@ -19,6 +19,8 @@ from ptv2_scale.runtime.errors import UserError
 SCHEMA = Path(__file__).parents[2] / "recipes" / "recipe.schema.json"
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+# Without what stands for something else in a path.
+PATH = TEXT.filter(lambda text: not text.startswith("~") and "$" not in text)
 COUNT = st.integers(1, 10**9)
 SHARE = st.floats(0, 1, exclude_max=True)
 ABOVE = st.floats(0, 1, exclude_min=True)
@@ -44,12 +46,12 @@ FIRST_VALUES = st.one_of(
     st.just({"init": "zero"}),
     st.just({"encoder": "mlp", "hidden": 64}),
     st.builds(lambda text: {"init": "text", "init_text": text}, TEXT),
-    st.builds(lambda path: {"init": "saved", "init_from": path}, TEXT),
+    st.builds(lambda path: {"init": "saved", "init_from": path}, PATH),
 )
 PROMPT = st.just({"method": "none"}) | st.builds(lambda a, b: {**a, **b}, ANY_PREFIX, FIRST_VALUES)
 TASK = st.one_of(
     st.builds(
-        lambda name, rest: {"name": name, **rest}, TEXT, section(path=TEXT, max_length=COUNT)
+        lambda name, rest: {"name": name, **rest}, TEXT, section(path=PATH, max_length=COUNT)
     ),
     st.builds(
         lambda text, label, rest: {"name": "classification", "text": text, "label": label, **rest},
@@ -68,14 +70,14 @@ TRAIN = st.builds(
     ),
 )
 RECIPE = st.fixed_dictionaries(
-    {"backbone": st.builds(lambda name: {"name": name}, TEXT), "task": TASK},
+    {"backbone": st.builds(lambda name: {"name": name}, PATH), "task": TASK},
     optional={
         "prompt": PROMPT,
         "train": TRAIN,
         "evaluate": section(every=COUNT, patience=COUNT),
         "checkpoint": section(keep=st.integers(2, 9)),
-        "deepspeed": TEXT,
-        "run": TEXT,
+        "deepspeed": PATH,
+        "run": PATH,
         "trackers": st.lists(TEXT, unique=True),
     },
 )
