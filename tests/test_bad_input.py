@@ -216,9 +216,14 @@ def test_two_ranks_refuse_a_batch_they_do_not_divide(job: Path) -> None:
         ("", "in.jsonl", ("{job}/in.jsonl", "no rows")),
         ("text\nw1\n", "in.csv", ("{job}/in.csv", "predict reads .jsonl files")),
         ('{"text": "w1"}\n{"txt": "w1"}\n', "in.jsonl", ("{job}/in.jsonl:2", "no column 'text'")),
-        ('{"text": 3}\n', "in.jsonl", ("{job}/in.jsonl", "row 1", "found 3, expected text")),
+        ('{"text": 3}\n', "in.jsonl", ("{job}/in.jsonl:1", "found 3, expected text")),
+        (
+            '{"text": "w1"}\n{"text": "w2", "prediction": "mine"}\n',
+            "in.jsonl",
+            ("{job}/in.jsonl:2", "has a column 'prediction'", "--key NAME"),
+        ),
     ],
-    ids=["missing", "empty", "not JSONL", "missing column", "not text"],
+    ids=["missing", "empty", "not JSONL", "missing column", "not text", "taken column"],
 )
 def test_predict_refuses(
     content: str | None, name: str, words: tuple[str, ...], job: Path, capsys: Any
@@ -249,7 +254,9 @@ def write_untrained_export(job: Path) -> Path:
     return job / "export"
 
 
-@pytest.mark.parametrize("output", ["nowhere/out.jsonl", "recipe.yaml/out.jsonl", "recipe.yaml"])
+@pytest.mark.parametrize(
+    "output", ["nowhere/out.jsonl", "recipe.yaml/out.jsonl", "recipe.yaml", "x" * 250]
+)
 def test_predict_refuses_an_output_it_cannot_write(output: str, job: Path, capsys: Any) -> None:
     before = snapshot(job)
     source = job / "data/validation.jsonl"

@@ -88,8 +88,9 @@ def used(installed: Path, folder: Path, run: Path) -> None:
     ranks.cli(1, "export", str(run), str(exported)).must_succeed()
     reported = ("--input", str(source), "--output", str(out))
     ranks.cli(2, "predict", str(exported), *reported).must_succeed()
-    records = [json.loads(line) for line in out.read_text().splitlines()]
-    assert all(len(one["tags"]) == len(one["text"].split()) for one in records)
+    records = [json.loads(line)["prediction"] for line in out.read_text().splitlines()]
+    words = [json.loads(line)["text"].split() for line in source.read_text().splitlines()]
+    assert [len(one["tags"]) for one in records] == list(map(len, words))
     code = (
         "import json, sys, torch, toys_of_others\n"
         "from transformers import AutoTokenizer\n"

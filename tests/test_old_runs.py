@@ -56,6 +56,9 @@ def test_an_old_export_gives_the_same_logits(source: str, old: Path) -> None:
 
 
 def test_an_old_run_predicts_the_same(old: Path) -> None:
+    """The answer stands beside the row's own label; what a killed command has left is no matter."""
+    left = old / ".now.jsonl.begun.partial"
+    left.write_text("half a li")
     arguments = ("--input", "data/validation.jsonl", "--output", "now.jsonl")
     ranks.cli(1, "predict", "run", *arguments).must_succeed()
     found, expected = (
@@ -63,9 +66,13 @@ def test_an_old_run_predicts_the_same(old: Path) -> None:
         for name in ("now.jsonl", "predicted.jsonl")
     )
     assert len(found) == len(expected) == 7
+    assert not left.exists()
+    rows = [json.loads(line) for line in (old / "data/validation.jsonl").read_text().splitlines()]
+    assert [{key: mine[key] for key in row} for mine, row in zip(found, rows, strict=True)] == rows
     for mine, theirs in zip(found, expected, strict=True):
-        assert mine["label"] == theirs["label"]
-        assert mine["probabilities"] == pytest.approx(theirs["probabilities"], abs=1e-6)
+        now = mine["prediction"]  # beside the row's own columns, which it took the place of
+        assert now["label"] == theirs["label"]
+        assert now["probabilities"] == pytest.approx(theirs["probabilities"], abs=1e-6)
 
 
 def test_an_old_run_goes_on_to_its_old_end(old: Path) -> None:

@@ -59,6 +59,10 @@ def _predict(command: argparse.ArgumentParser) -> None:
     command.add_argument("sources", nargs="+", metavar="EXPORT", help="exports on one backbone")
     command.add_argument("--input", required=True, help="JSONL with the task's columns")
     command.add_argument("--output", required=True, help="JSONL to be written; must not exist")
+    command.add_argument(
+        "--key", metavar="NAME",
+        help="where a row's answer stands; default: prediction, or predictions of several exports",
+    )  # fmt: skip
     command.add_argument("--backbone", help="name or folder, where it is not the exports' own")
 
 

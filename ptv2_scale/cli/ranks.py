@@ -6,8 +6,9 @@ import argparse
 import json
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from ptv2_scale.cli.recipe import load
 from ptv2_scale.config import RunConfig
@@ -70,25 +71,36 @@ def predict(arguments: argparse.Namespace) -> int:
     from ptv2_scale.engine.serving import sharded_predictor
     from ptv2_scale.engine.session import run_distributed
     from ptv2_scale.inference.exported import Export, open_export
-    from ptv2_scale.inference.files import check_output, read_input, write_predictions
+    from ptv2_scale.inference.files import read_input, write_predictions
+    from ptv2_scale.runtime.atomic import begun_file
     from ptv2_scale.watch.thread import ThreadWatch
 
     output = Path(arguments.output)
+    key = arguments.key or ("prediction" if len(arguments.sources) == 1 else "predictions")
 
-    def prepare() -> tuple[RunConfig, tuple[list[Export], list[Row]]]:
-        check_output(output)
-        exports = [open_export(Path(source), arguments.backbone) for source in arguments.sources]
-        columns = [column for export in exports for column in export.setup.task.columns]
-        rows = read_input(Path(arguments.input), columns)
-        return exports[0].setup.config, (exports, rows)
+    with ExitStack() as stack:
 
-    def action(ranks: RankContext, opened: tuple[list[Export], list[Row]]) -> None:
-        exports, rows = opened
-        predictor = sharded_predictor(exports, ranks)
-        found = {name: predictor.predict(rows, name) for name in predictor.names}
-        if ranks.first:
-            write_predictions(output, rows, found)
-            print(f"{len(rows)} rows -> {output}", file=sys.stderr)
+        def prepare() -> tuple[RunConfig, tuple[list[Export], list[Row], BinaryIO | None]]:
+            file = None
+            with ExitStack() as begun:  # removed again where something else is wrong
+                if rank_from_environment() == 0:
+                    file = begun.enter_context(begun_file(output, f"--output {output}"))
+                exports = [open_export(Path(one), arguments.backbone) for one in arguments.sources]
+                columns = [column for export in exports for column in export.setup.task.columns]
+                rows = read_input(Path(arguments.input), columns, key)
+                stack.push(begun.pop_all())
+            return exports[0].setup.config, (exports, rows, file)
 
-    run_distributed(prepare, action, ThreadWatch(graceful=False))
+        def action(
+            ranks: RankContext, opened: tuple[list[Export], list[Row], BinaryIO | None]
+        ) -> None:
+            exports, rows, file = opened
+            predictor = sharded_predictor(exports, ranks)
+            found = {name: predictor.predict(rows, name) for name in predictor.names}
+            if file is not None:
+                write_predictions(file, rows, key, found)
+                stack.close()  # the file takes its name
+                print(f"{len(rows)} rows -> {output}", file=sys.stderr)
+
+        run_distributed(prepare, action, ThreadWatch(graceful=False))
     return DONE

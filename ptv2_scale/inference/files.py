@@ -3,68 +3,61 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-from ptv2_scale.data.rows import Row
+from ptv2_scale.data.rows import Row, place_of, text_of
 from ptv2_scale.data.sources import read_rows
-from ptv2_scale.runtime.atomic import atomic_file
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Record
 
 
-def read_input(path: Path, columns: Sequence[str]) -> list[Row]:
+def read_input(path: Path, columns: Sequence[str], key: str) -> list[Row]:
     """Rows to be labelled.
 
     Args:
         path: a .jsonl file.
         columns: that every row must have.
+        key: under which predictions are to stand beside the row's own columns.
 
     Raises:
-        UserError: it is not JSONL, or a row has no text in a column; names the line.
+        UserError: it is not JSONL, a row has no text in a column, or a column of that name; names
+            the line.
     """
     if path.suffix != ".jsonl":
         raise UserError(f"--input {path}: predict reads .jsonl files, one object a line.")
     rows = read_rows(path, columns)
     for number, row in enumerate(rows, start=1):
         for column in columns:
-            if not isinstance(row[column], str):
-                raise UserError(
-                    f"{path}, row {number}, column '{column}': found {row[column]!r:.60},"
-                    " expected text."
-                )
+            text_of(row, column, number)
+        if key in row:
+            raise UserError(
+                f"{place_of(row, number)}: has a column '{key}', where the prediction is to stand."
+                " Name another one with --key NAME."
+            )
     return rows
 
 
-def check_output(path: Path) -> None:
-    """Refuse to overwrite, before any work is done.
-
-    Raises:
-        UserError: the file exists, or its folder does not.
-    """
-    if os.path.lexists(path):
-        raise UserError(f"--output {path}: exists already, and nothing is overwritten.")
-    if not os.path.isdir(path.parent):
-        raise UserError(f"--output {path}: the folder {path.parent} does not exist.")
-
-
 def write_predictions(
-    path: Path, rows: Sequence[Row], found: Mapping[str, Sequence[Record]]
+    file: BinaryIO, rows: Sequence[Row], key: str, found: Mapping[str, Sequence[Record]]
 ) -> None:
-    """Write each row with its answer: `label` and `probabilities` for classification.
+    """Write each row as it was, with its answer under a key of its own.
 
-    With several exports these stand under `predictions`, by the export's name.
+    Args:
+        file: to be written.
+        rows: of the input.
+        key: which no row has.
+        found: answers of each export, by its name; those of several stand under these names.
 
     Raises:
         UserError: the file cannot be written.
     """
     try:
-        with atomic_file(path) as file:
-            for number, row in enumerate(rows):
-                made = {name: records[number] for name, records in found.items()}
-                extra = next(iter(made.values())) if len(made) == 1 else {"predictions": made}
-                line = json.dumps({**row, **extra}, ensure_ascii=False)
-                file.write(f"{line}\n".encode())
+        for number, row in enumerate(rows):
+            made = {name: records[number] for name, records in found.items()}
+            answer = next(iter(made.values())) if len(made) == 1 else made
+            file.write(f"{json.dumps({**row, key: answer}, ensure_ascii=False)}\n".encode())
+        file.flush()
     except OSError as error:
-        raise UserError(f"--output {path}: cannot be written ({error.strerror}).") from None
+        raise UserError(f"the predictions cannot be written ({error.strerror}).") from None

@@ -178,7 +178,7 @@ def test_an_export_beside_another_is_as_it_is_alone(job: Job, from_peft: Path, b
     output = job.folder / "alone.jsonl"
     source = job.folder / "new.jsonl"
     command("predict", from_peft, "--input", source, "--output", output)
-    expected = [{**row, **row["predictions"]["v1.0"]} for row in read(both)]
+    expected = [{**row, "prediction": row["predictions"]["v1.0"]} for row in read(both)]
     for row in expected:
         del row["predictions"]
     assert read(output) == expected

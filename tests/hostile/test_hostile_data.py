@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from hypothesis import strategies as st
 from strategies import damaged, file_names, json_bytes, junk, mutated, trials
 
 from ptv2_scale.config import Classification
-from ptv2_scale.inference.files import check_output, read_input, write_predictions
+from ptv2_scale.data.sources import read_rows
+from ptv2_scale.inference.files import read_input, write_predictions
+from ptv2_scale.runtime.atomic import begun_file
 from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.tasks.labels import LabelReader, in_order, label_counts
 from ptv2_scale.tasks.registry import build_task
 
 RECORD = {"label": "a", "probabilities": {"a": 1.0}}
@@ -67,7 +71,7 @@ def test_bombs(arena: Arena, name: str) -> None:
     path.write_bytes(BOMBS[name])
     arena.attempt("JSONL", lambda: rows_of(path))
     arena.attempt("JSONL", lambda: rows_of(path, labels=["a", "b", "1" * 400_000]))
-    arena.attempt("prediction input", lambda: read_input(path, ["text"]))
+    arena.attempt("prediction input", lambda: read_input(path, ["text"], "prediction"))
 
 
 @trials(2)
@@ -127,6 +131,58 @@ def test_parquet(arena: Arena, data: st.DataObject) -> None:
     arena.attempt("Parquet", lambda: rows_of(path))
 
 
+LABELS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(),
+    st.lists(st.integers(), max_size=2),
+    st.sampled_from(["nan", "1.0", " 1", "-0", "1e5", "9" * 5000, "\u0661", "1.00"]),
+)
+
+
+@trials()
+@given(labels=st.lists(LABELS, min_size=1, max_size=6))
+def test_labels(arena: Arena, labels: list[Any]) -> None:
+    """Whatever is read as a label is text that is read as the same label again."""
+    path = arena.inside / "rows.jsonl"
+    path.write_bytes(jsonl([{"text": "x", "label": one} for one in labels]))
+    arena.attempt("labels", lambda: rows_of(path))
+
+    def read() -> None:
+        reader = LabelReader()
+        found = [reader.read({"label": one}, 1) for one in labels]
+        assert found == [reader.read({"label": one}, 1) for one in found]
+        names = [one for one in found if one is not None]
+        assert label_counts(Counter(names), in_order(set(names)))
+
+    arena.attempt("labels", read)
+
+
+@trials()
+@given(data=st.data())
+def test_quoting(arena: Arena, data: st.DataObject) -> None:
+    """What csv has written is read back, in the dialect it was written in."""
+    cell = st.text(st.sampled_from('ab"\\,\t\n \u2028'), max_size=6)
+    rows = data.draw(st.lists(st.tuples(cell, cell), min_size=1, max_size=4))
+    quoting = data.draw(st.sampled_from(["csv", "backslash"]))
+    suffix, separator = data.draw(st.sampled_from([(".csv", ","), (".tsv", "\t")]))
+    options: Any = {} if quoting == "csv" else {"doublequote": False, "escapechar": "\\"}
+    path = arena.inside / f"rows{suffix}"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, delimiter=separator, quoting=csv.QUOTE_ALL, **options)
+        writer.writerows([("one", "two"), *rows])
+
+    def read() -> None:
+        found = read_rows(path, ["one", "two"], quoting=quoting)
+        assert [(row["one"], row["two"]) for row in found] == rows
+
+    error = arena.attempt("quoting", read)
+    assert error is None or ".tsv" in str(error)  # a tab and a line's end in one field
+    arena.attempt("quoting", lambda: read_rows(path, quoting="none"))
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_tables(arena: Arena, name: str) -> None:
     path = arena.inside / "table.parquet"
@@ -145,11 +201,9 @@ def test_prediction_input(arena: Arena, data: st.DataObject) -> None:
     output.unlink(missing_ok=True)
 
     def predict() -> None:
-        check_output(output)
-        rows = read_input(path, ["text"])
-        write_predictions(
-            output, rows, {"e": [{"label": "a", "probabilities": {"a": 1.0}}] * len(rows)}
-        )
+        with begun_file(output, "--output") as file:
+            rows = read_input(path, ["text"], "prediction")
+            write_predictions(file, rows, "prediction", {"e": [RECORD] * len(rows)})
         assert len(output.read_bytes().splitlines()) == len(rows)
 
     arena.attempt("prediction input", predict)
@@ -181,8 +235,8 @@ def test_names_of_outputs(arena: Arena, name: str) -> None:
     def write() -> None:
         path = arena.inside / "new" / Path(name).name
         path.parent.mkdir(exist_ok=True)
-        check_output(path)
-        write_predictions(path, rows, {"e": [RECORD]})
+        with begun_file(path, f"--output {path}") as file:
+            write_predictions(file, rows, "prediction", {"e": [RECORD]})
 
     arena.attempt("prediction output", write)
 
