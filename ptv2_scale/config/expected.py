@@ -62,6 +62,20 @@ def takes_text(schemas: Sequence[Schema]) -> bool:
     return any(one.get("type") == "string" and not words_of([one]) for one in schemas)
 
 
+def takes_items(schemas: Sequence[Schema], value: object) -> bool:
+    """Whether a list of what a value names, commas in between, is among what is allowed."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return False
+    wanted = "string" if isinstance(value, str) else "integer"
+    count = len(str(value).split(","))
+    return any(
+        one.get("type") == "array"
+        and one.get("minItems", 0) <= count <= one.get("maxItems", count)
+        and any(item.get("type") == wanted for item in _inside(one, 0))
+        for one in schemas
+    )
+
+
 def _alternatives(schema: Schema) -> Iterator[Schema]:
     if "$ref" in schema:
         schema = _recipe_schema()["$defs"][schema["$ref"].rpartition("/")[2]]

@@ -11,7 +11,14 @@ from pydantic import ValidationError
 
 from ptv2_scale.config import yaml_text
 from ptv2_scale.config.expected import allowed_at, keys_at
-from ptv2_scale.config.problems import Problem, problems, repeated, show_value, value_at
+from ptv2_scale.config.problems import (
+    Problem,
+    problems,
+    repeated,
+    replaced_by,
+    show_value,
+    value_at,
+)
 from ptv2_scale.config.recipe import Backbone, RunConfig
 from ptv2_scale.config.source import Place, Source, order
 from ptv2_scale.config.yaml_text import KeyPath, UnreadableError
@@ -103,6 +110,7 @@ def _load(text: str, name: str, overrides: Sequence[str], *, lines: bool = True)
     _read_file(draft, text, lines=lines)
     for one in overrides:
         _override(draft, one)
+    _give_way(draft)
     for section in _sections():
         # `train:` with nothing below it is a section whose keys are all commented out.
         if draft.values.get(section) is None:
@@ -178,6 +186,18 @@ def _set(draft: _Draft, path: KeyPath, value: Any, place: str) -> None:
             return
     target[str(path[-1])] = value
     draft.source.replace(path, place)
+
+
+def _give_way(draft: _Draft) -> None:
+    """Take out of the file's values those for which overrides leave no place."""
+    for path in [path for path, place in draft.source.places.items() if isinstance(place, str)]:
+        section = draft.values.get(str(path[0]))
+        if len(path) != 2 or not isinstance(section, dict):
+            continue
+        name, key = map(str, path)
+        for other in replaced_by(name, section, key):
+            if not isinstance(draft.source.place((name, other)), str):
+                section.pop(other, None)
 
 
 def _read_text(path: Path, name: str) -> str:

@@ -8,7 +8,14 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from ptv2_scale.config.expected import allowed_at, describe, keys_at, takes_text, words_of
+from ptv2_scale.config.expected import (
+    allowed_at,
+    describe,
+    keys_at,
+    takes_items,
+    takes_text,
+    words_of,
+)
 from ptv2_scale.config.prompt import METHODS
 from ptv2_scale.config.recipe import RunConfig
 from ptv2_scale.config.rules import Conflict
@@ -120,15 +127,29 @@ def _clashes(recipe: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _conflicts(section: str, given: Mapping[str, Any]) -> Iterator[Conflict]:
-    variants = _VARIANTS.get(section)
-    if variants is not None:
-        yield from variants.conflicts(given)
-        model: Any = variants.model_of(given)
-    else:
-        field = RunConfig.model_fields.get(section)
-        model = None if field is None else field.annotation
-    if isinstance(model, type) and issubclass(model, Section):
+    if section in _VARIANTS:
+        yield from _VARIANTS[section].conflicts(given)
+    model = _section_model(section, given)
+    if model is not None:
         yield from model.conflicts(given)
+
+
+def _section_model(section: str, given: Mapping[str, Any]) -> type[Section] | None:
+    if section in _VARIANTS:
+        return _VARIANTS[section].model_of(given)
+    field = RunConfig.model_fields.get(section)
+    model: Any = None if field is None else field.annotation
+    return model if isinstance(model, type) and issubclass(model, Section) else None
+
+
+def replaced_by(section: str, given: Mapping[str, Any], key: str) -> set[str]:
+    """Keys of a section for which there is no place beside what a key of it was set to."""
+    model = _section_model(section, given)
+    if given.get(key) is None or model is None:
+        return set()
+    keys = model.replaced_by(key, given[key])
+    variants = _VARIANTS.get(section)
+    return keys if variants is None else keys | variants.replaced_by(given, key)
 
 
 def _follows(clash: Problem, found: Mapping[KeyPath, Sequence[ErrorDetails]]) -> bool:
@@ -181,7 +202,11 @@ def _hint(value: object, path: KeyPath) -> str:
     if isinstance(value, str):
         if "\0" in value:
             return " Take the NUL character out."
-        return did_you_mean(value, words_of(allowed))
+        near = did_you_mean(value, words_of(allowed))
+        if near:
+            return near
+    if takes_items(allowed, value):
+        return f" A list is written in brackets: {show_path(path)}=[{value}]."
     if isinstance(value, int | float) and takes_text(allowed):
         return " Put it in quotes to make it text."
     return ""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from ptv2_scale.config.prompt import METHODS, MethodSection, Prefix
-from ptv2_scale.config.rules import Conflict, Partner, Partners
+from ptv2_scale.config.rules import Partner, Partners
 from ptv2_scale.config.section import Section, Variants
 from ptv2_scale.config.slurm import Slurm
 from ptv2_scale.config.task import TASKS, TaskSection
@@ -46,6 +45,7 @@ class Train(Section):
 
     SECTION: ClassVar[str] = "train"
     PARTNERS: ClassVar[Partners] = {"decay": Partner("schedule", "exponential")}
+    EXCLUSIVE: ClassVar[tuple[tuple[str, ...], ...]] = (("epochs", "steps"),)
 
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
         default=11, description="Of first values, order and dropout."
@@ -101,17 +101,6 @@ class Train(Section):
         if not isinstance(given, dict) or given.get("steps") is not None:
             return given
         return given if given.get("epochs") is not None else {**given, "epochs": _DEFAULT_EPOCHS}
-
-    @classmethod
-    def conflicts(cls, given: Mapping[str, Any]) -> Iterator[Conflict]:
-        """See `Section`."""
-        yield from super().conflicts(given)
-        if given.get("epochs") is not None and given.get("steps") is not None:
-            yield Conflict(
-                ("epochs", "steps"),
-                "train.epochs and train.steps contradict each other: keep one. On the command"
-                " line, 'train.epochs=null' removes the recipe's value.",
-            )
 
 
 class Evaluate(Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 
@@ -52,6 +52,23 @@ def partner_conflicts(
             yield _idle(section, key, partner, setting, written=partner.key in given)
         if partner.needs and given.get(key) is None and setting == partner.value:
             yield Conflict((partner.key, key), _missing(section, key, partner))
+
+
+def exclusive_conflicts(
+    section: str, exclusive: Iterable[tuple[str, ...]], given: Mapping[str, Any]
+) -> Iterator[Conflict]:
+    """Keys that are set though only one of them may be.
+
+    Args:
+        section: its name in a recipe.
+        exclusive: groups of keys of which one at most is set.
+        given: what the user has written; values of any type.
+    """
+    for group in exclusive:
+        keys = tuple(key for key in group if given.get(key) is not None)
+        if len(keys) > 1:
+            named = " and ".join(f"{section}.{key}" for key in keys)
+            yield Conflict(keys, f"{named} contradict each other: keep one.")
 
 
 def meaningful(partners: Partners, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,13 @@ from pydantic import (
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from typing_extensions import Self
 
-from ptv2_scale.config.rules import Conflict, Partners, meaningful, partner_conflicts
+from ptv2_scale.config.rules import (
+    Conflict,
+    Partners,
+    exclusive_conflicts,
+    meaningful,
+    partner_conflicts,
+)
 from ptv2_scale.config.values import SETTINGS
 
 
@@ -25,17 +31,31 @@ class Section(BaseModel):
     Attributes:
         SECTION: name in a recipe.
         PARTNERS: settings without which a key has no meaning.
+        EXCLUSIVE: groups of keys of which one at most is set.
     """
 
     model_config = SETTINGS
 
     SECTION: ClassVar[str] = ""
     PARTNERS: ClassVar[Partners] = {}
+    EXCLUSIVE: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
     @classmethod
     def conflicts(cls, given: Mapping[str, Any]) -> Iterator[Conflict]:
         """What in a section contradicts itself; `given` is what the user has written."""
-        return partner_conflicts(cls.SECTION, cls.PARTNERS, given, cls.defaults())
+        yield from partner_conflicts(cls.SECTION, cls.PARTNERS, given, cls.defaults())
+        yield from exclusive_conflicts(cls.SECTION, cls.EXCLUSIVE, given)
+
+    @classmethod
+    def replaced_by(cls, key: str, value: object) -> set[str]:
+        """Keys for which there is no place beside a setting."""
+        groups = [group for group in cls.EXCLUSIVE if key in group]
+        idle = {
+            other
+            for other, partner in cls.PARTNERS.items()
+            if partner.key == key and partner.value != value
+        }
+        return idle | {other for group in groups for other in group if other != key}
 
     @classmethod
     def defaults(cls) -> dict[str, Any]:
@@ -110,12 +130,23 @@ class Variants:
 
     def conflicts(self, given: Mapping[str, Any]) -> Iterator[Conflict]:
         """Keys that belong to another variant than the one that was asked for."""
-        model = self.model_of(given)
-        own = () if model is None else model.model_fields
-        for name, other in self._models.items():
-            keys = [key for key in given if key in other.model_fields and key not in own]
-            if keys and model is not None:
+        for name in self._models:
+            keys = [key for key in given if key in self.foreign(given, name)]
+            if keys:
                 yield self._foreign(self.name_of(given), name, keys)
+
+    def foreign(self, given: Mapping[str, Any], name: str) -> set[str]:
+        """Keys of a variant that the one which is asked for does not have."""
+        model = self.model_of(given)
+        if model is None:
+            return set()
+        return set(self._models[name].model_fields) - set(model.model_fields)
+
+    def replaced_by(self, given: Mapping[str, Any], key: str) -> set[str]:
+        """Keys for which there is no place beside the variant that a setting of `key` chose."""
+        if key != self.key:
+            return set()
+        return {other for name in self._models for other in self.foreign(given, name)}
 
     def _foreign(self, variant: str, other: str, keys: list[str]) -> Conflict:
         named = " and ".join(f"{self.section}.{key}" for key in (self.key, *keys))

@@ -23,13 +23,15 @@ def check_room(
     """
     room = family.position_room(config)
     if room is not None and shift + max_length > room:
+        keys, before = "task.max_length", ""
+        if shift:
+            keys, before = "prompt.length and task.max_length", f"{shift} prefix tokens and "
         raise UserError(
-            f"prompt.length and task.max_length: {shift} prefix tokens and {max_length} text tokens"
-            f" are longer than {family.name}'s position table, which has room for {room}."
-            f" {_ways_out(shift, max_length, room)}."
+            f"{keys}: {before}{max_length} text tokens are longer than {family.name}'s position"
+            f" table, which has room for {room}. {_ways_out(shift, max_length, room)}."
         )
     window = getattr(config, "sliding_window", None)
-    if window is not None and length + max_length > window:
+    if window is not None and length and length + max_length > window:
         raise UserError(
             f"prompt.length and task.max_length: {length} + {max_length} tokens are longer"
             f" than this backbone's sliding window of {window}, which would hide the prefix."

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -403,11 +404,85 @@ def test_bytes_on_the_command_line_that_are_no_text_can_be_printed(recipe: Path)
     assert found.count("\n") == 1
 
 
-def test_a_line_and_an_override_that_contradict(recipe: Path) -> None:
-    found = message(recipe, f"{LEAST}train: {{epochs: 3}}\n", "train.steps=7")
-    assert found.startswith(
-        "x.yaml:3 and override 'train.steps=7': train.epochs and train.steps contradict each other"
+@pytest.mark.parametrize(
+    ("text", "overrides", "section", "expected"),
+    [
+        ("train: {epochs: 3}", ["train.steps=7"], "train", {"epochs": None, "steps": 7}),
+        ("train: {steps: 3}", ["train.epochs=7"], "train", {"epochs": 7, "steps": None}),
+        ("train: {epochs: 3}", ["train.epochs=null", "train.steps=7"], "train", {"steps": 7}),
+        ("train: {epochs: 3}", ["train.steps=null"], "train", {"epochs": 3, "steps": None}),
+        (
+            "train: {schedule: exponential, decay: 0.5}",
+            ["train.schedule=cosine"],
+            "train",
+            {"schedule": "cosine"},
+        ),
+        ("prompt: {init: text, init_text: a}", ["prompt.init=zero"], "prompt", {"init": "zero"}),
+        (
+            "prompt: {init: text, init_text: a}",
+            ["prompt.init_from=old", "prompt.init=saved"],
+            "prompt",
+            {"init": "saved", "init_text": None, "init_from": "old"},
+        ),
+        ("prompt: {length: 9}", ["prompt.method=none"], "prompt", {"method": "none"}),
+    ],
+)
+def test_an_override_replaces_what_cannot_stand_beside_it(
+    recipe: Path, text: str, overrides: list[str], section: str, expected: dict[str, Any]
+) -> None:
+    recipe.write_text(f"{LEAST}{text}\n")
+    found = getattr(load_recipe(recipe, overrides), section)
+    assert {key: getattr(found, key) for key in expected} == expected
+    again = getattr(override(load_recipe(recipe), overrides), section)
+    assert {key: getattr(again, key) for key in expected} == expected
+
+
+def test_a_published_task_on_the_command_line_replaces_ones_own(recipe: Path) -> None:
+    recipe.write_text(
+        "backbone: {name: a}\ntask: {name: classification, path: d, text: t, label: l}\n"
     )
+    task = load_recipe(recipe, ["task.name=superglue/rte"]).task
+    assert isinstance(task, Classification)
+    assert (task.name, task.path, task.text, task.label) == ("superglue/rte", "d", None, None)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["train.steps=7", "train.epochs=3"], "train.epochs and train.steps contradict"),
+        (["train={steps: 7, epochs: 3}"], "train.epochs and train.steps contradict"),
+        (["train.decay=0.9"], "train.schedule and train.decay contradict"),
+        (["prompt.method=none", "prompt.length=9"], "prompt.method and prompt.length contradict"),
+    ],
+)
+def test_overrides_that_contradict_each_other(
+    recipe: Path, overrides: list[str], said: str
+) -> None:
+    found = message(recipe, f"{LEAST}train: {{epochs: 3}}\n", *overrides)
+    assert found.startswith("override '")
+    assert said in found
+    assert "\n" not in found
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("trackers=wandb", "trackers=[wandb]"),
+        ("trackers=wandb,tensorboard", "trackers=[wandb,tensorboard]"),
+        ("prompt.slots=encoder", "prompt.slots=[encoder]"),
+        ("prompt.layers=3", "prompt.layers=[3]"),
+        ("task.labels=no,yes", "task.labels=[no,yes]"),
+    ],
+)
+def test_a_list_without_brackets_is_told_with_them(recipe: Path, text: str, written: str) -> None:
+    found = message(recipe, LEAST, text)
+    assert found.endswith(f" A list is written in brackets: {written}.")
+    load_recipe(recipe, [written])
+
+
+@pytest.mark.parametrize("text", ["train.betas=0.9", "trackers=7", "task.labels=yes"])
+def test_brackets_are_not_advised_where_they_do_not_help(recipe: Path, text: str) -> None:
+    assert "brackets" not in message(recipe, LEAST, text)
 
 
 def test_override_of_a_recipe_at_hand() -> None:
@@ -416,8 +491,8 @@ def test_override_of_a_recipe_at_hand() -> None:
     assert override(config, ["task.path=here"]).task.path == "here"
     with pytest.raises(UserError, match="override 'task.pth=x': task.pth: unknown key"):
         override(config, ["task.pth=x"])
-    with pytest.raises(UserError, match="^override 'train.steps=5': train.epochs"):
-        override(config, ["train.steps=5"])
+    with pytest.raises(UserError, match="^override 'train.decay=0.5': train.schedule"):
+        override(config, ["train.decay=0.5"])
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

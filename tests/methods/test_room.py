@@ -1,0 +1,53 @@
+"""What is said of a text that is too long: of the keys that have to do with it, and no others."""
+
+from __future__ import annotations
+
+import pytest
+from tiny import config_of
+
+from ptv2_scale.backbones.families import family_of
+from ptv2_scale.config import HeadOnly, Prefix
+from ptv2_scale.methods.registry import build_method
+from ptv2_scale.runtime.errors import UserError
+
+
+def check(kind: str, section: Prefix | HeadOnly, max_length: int, **changes: object) -> None:
+    config = config_of(kind, **changes)
+    build_method(section, family_of(config, ""), config).check_length(max_length)
+
+
+def said(kind: str, section: Prefix | HeadOnly) -> str:
+    with pytest.raises(UserError) as caught:
+        check(kind, section, 2000)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "section"),
+    [
+        ("glm_classic", Prefix(length=100)),  # whose prefix takes no room of the table
+        ("bert", Prefix(length=100, positions="keep")),
+        ("bert", HeadOnly(method="none")),
+    ],
+)
+def test_a_text_that_is_too_long_by_itself(kind: str, section: Prefix | HeadOnly) -> None:
+    found = said(kind, section)
+    assert found.startswith("task.max_length: 2000 text tokens are longer than ")
+    assert "prefix" not in found
+    assert "prompt." not in found
+    room = int(found.rpartition(" to ")[2].rstrip("."))
+    assert f"room for {room}. Lower task.max_length to {room}." in found
+    check(kind, section, room)
+
+
+def test_a_prefix_that_takes_positions_is_counted() -> None:
+    found = said("bert", Prefix(length=100))
+    assert found.startswith(
+        "prompt.length and task.max_length: 100 prefix tokens and 2000 text tokens are longer than"
+    )
+
+
+def test_without_a_prefix_no_window_hides_it() -> None:
+    check("phi3", HeadOnly(method="none"), 100, sliding_window=64)
+    with pytest.raises(UserError, match="sliding window"):
+        check("phi3", Prefix(length=1), 100, sliding_window=64)
