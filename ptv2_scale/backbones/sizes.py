@@ -55,6 +55,12 @@ def _derived(config: Config, family: Family, source: str) -> Iterator[tuple[str,
         for stack in family.stacks:
             yield f"the number of {stack.slot} layers", stack.layers(config), MAX_LAYERS
         yield "the width", family.width(config), MAX_SIZE
+        yield "vocab_size", int(config.vocab_size), MAX_SIZE
+        if family.token_types:
+            yield "type_vocab_size", family.token_type_rows(config), MAX_SIZE
+        room = family.position_room(config)
+        if room is not None:
+            yield "the number of positions", room, MAX_SIZE
         kv_heads, head_dim = family.kv_heads(config), family.head_dim(config)
         yield "the number of key/value heads", kv_heads, MAX_SIZE
         yield "the width of a head", head_dim, MAX_SIZE

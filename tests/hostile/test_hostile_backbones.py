@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import damaged, file_names, json_bytes, trials
 from tiny import WORDS, save_backbone, save_tokenizer, write_task
+from transformers import CONFIG_MAPPING
 
 from ptv2_scale.backbones.load import open_backbone
 from ptv2_scale.cli.inspection import describe
@@ -162,6 +163,70 @@ def test_vocabularies(arena: Arena, folders: dict[str, Path], data: st.DataObjec
     for old in ("tokenizer.json", "tokenizer_config.json"):
         (copy / old).unlink()
     (copy / "merges.txt").write_bytes(data.draw(damaged(b"#version: 0.2\nw 1\n")))
+    arena.attempt("tokenizer", lambda: encode(copy))
+
+
+OPTIONS = sorted({
+    key
+    for kind in ("bert", "bloom", "deberta-v2", "esm", "falcon", "gemma3_text", "gpt_oss",
+                 "granite", "longformer", "mixtral", "mpt", "olmo2", "phi", "stablelm", "xlnet", "olmoe")
+    for key in CONFIG_MAPPING[kind].__dataclass_fields__
+})  # fmt: skip
+OPTION_VALUES = st.sampled_from(
+    [None, True, False, 0, 1, 2, -1, 0.5, 1.0, 30.0, "", "x", "absolute", [], [1], {}, {"a": 1}]
+)
+
+
+@trials(2)
+@given(data=st.data())
+def test_options_of_other_architectures(
+    arena: Arena, folders: dict[str, Path], data: st.DataObject
+) -> None:
+    folder = folders[data.draw(st.sampled_from(KINDS))]
+    valid = json.loads((folder / "config.json").read_text())
+    keys = data.draw(st.dictionaries(st.sampled_from(OPTIONS), OPTION_VALUES, max_size=3))
+    copy = spoilt(arena, folder, "config.json", json.dumps({**valid, **keys}).encode())
+    arena.attempt("backbone config", lambda: first(copy))
+
+
+@trials(1)
+@given(data=st.data())
+def test_tokens_that_were_added(
+    arena: Arena, folders: dict[str, Path], data: st.DataObject
+) -> None:
+    """Whatever becomes of them, no id reaches an embedding that has no row for it."""
+    folder = folders[data.draw(st.sampled_from(KINDS))]
+    whole = json.loads((folder / "tokenizer.json").read_text())
+    for word in data.draw(st.lists(st.sampled_from([*WORDS, "[PAD]", "</s>", "<pad>"]))):
+        number = data.draw(st.sampled_from([0, 1, 104, 105, 119, 120, 121, 10**6, 2**31]))
+        if data.draw(st.booleans()):
+            whole["model"]["vocab"][word] = number
+        else:
+            token = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+            special = data.draw(st.booleans())
+            whole["added_tokens"].append(
+                {"id": number, "content": word, "special": special, **token}
+            )
+    copy = spoilt(arena, folder, "tokenizer.json", json.dumps(whole).encode())
+
+    def encoded() -> None:
+        setup = open_setup(recipe(copy))
+        examples = setup.split("validation").examples
+        assert setup.padding.token < 120
+        assert all(0 <= one < 120 for example in examples for one in example.inputs["input_ids"])
+
+    arena.attempt("tokenizer", encoded)
+
+
+@trials(0.3)
+@given(data=st.data())
+def test_names_of_inputs(arena: Arena, folders: dict[str, Path], data: st.DataObject) -> None:
+    folder = folders[data.draw(st.sampled_from(KINDS))]
+    names = st.sampled_from(["input_ids", "token_type_ids", "attention_mask", "length", "bbox",
+                             "position_ids", "special_tokens_mask", "x", ""])  # fmt: skip
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings["model_input_names"] = data.draw(st.lists(names) | st.none() | st.text(max_size=3))
+    copy = spoilt(arena, folder, "tokenizer_config.json", json.dumps(settings).encode())
     arena.attempt("tokenizer", lambda: encode(copy))
 
 
