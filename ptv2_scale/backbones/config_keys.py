@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 from transformers import GenerationConfig
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.runtime.errors import UserError
@@ -49,6 +50,16 @@ _PLAIN = ("absolute", "default", "none", "original_full", "full")
 _FACTOR = re.compile(r".*(multiplier|scale|scaling|factor|ratio|alpha|temperature)")
 
 
+# What transformers computes rotary angles from, under any rope_type.
+_ROPE_KEYS = frozenset(
+    {
+        *("rope_type", "type", "rope_theta", "partial_rotary_factor", "factor", "attention_factor"),
+        *("original_max_position_embeddings", "beta_fast", "beta_slow", "truncate", "mscale"),
+        *("mscale_all_dim", "short_factor", "long_factor", "low_freq_factor", "high_freq_factor"),
+    }
+)
+
+
 def check_keys(content: Mapping[str, Any], config: Config, family: Family, source: str) -> None:
     """Refuse keys of a config.json that no code reads and that are about the model's arithmetic.
 
@@ -61,7 +72,7 @@ def check_keys(content: Mapping[str, Any], config: Config, family: Family, sourc
         source: the file, for the message.
 
     Raises:
-        UserError: names the keys.
+        UserError: names the keys, or what is not known of rotary positions.
     """
     if not _is_known_class(config):
         return  # the folder's own code says what its keys mean
@@ -74,8 +85,26 @@ def check_keys(content: Mapping[str, Any], config: Config, family: Family, sourc
             " something else than was published. If they change nothing, take them out of a copy"
             " of the folder."
         )
+    _check_rope(config, source)
     if unread:
         logger.warning(f"{source}: keys that no code here reads: {', '.join(unread)}")
+
+
+def _check_rope(config: Config, source: str) -> None:
+    """Transformers leaves out what it does not know of rotary angles, too."""
+    found = getattr(config, "rope_parameters", None)
+    if not isinstance(found, Mapping):
+        return
+    kind, known = found.get("rope_type", "default"), ("default", *ROPE_INIT_FUNCTIONS)
+    if kind not in known:
+        allowed = ", ".join(dict.fromkeys(known))
+        raise UserError(f"{source}: rope_type is {kind!r:.40}; this transformers has {allowed}.")
+    unread = [key for key in found if key not in _ROPE_KEYS and not _is_neutral(key, found[key])]
+    if unread:
+        raise UserError(
+            f"{source}: rotary positions with {', '.join(unread)}, which no code here reads; known"
+            f" are {', '.join(sorted(_ROPE_KEYS))}."
+        )
 
 
 def _is_known_class(config: Config) -> bool:

@@ -34,6 +34,7 @@ from ptv2_scale.runtime.atomic import (
     write_atomically,
 )
 from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.files import read_json
 
 SHARD_BYTES = 1 << 30
 # Mapped pages count as this process's memory until the file is opened anew.
@@ -103,12 +104,12 @@ def convert(
 
 def _config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
-    try:
-        return dict(json.loads(path.read_text()))
-    except FileNotFoundError:
-        raise UserError(f"{folder}: no config.json, so this is not a backbone's folder.") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: cannot be understood: {error}") from None
+    if not path.is_file():
+        raise UserError(f"{folder}: no config.json, so this is not a backbone's folder.")
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: cannot be understood: found no JSON object.")
+    return content
 
 
 def _entries(weights: WeightFolder, dtype: torch.dtype) -> list[Entry]:

@@ -54,6 +54,7 @@ class SafetensorsFile:
     """A .safetensors file, mapped into memory; rows outside a range are never touched."""
 
     def __init__(self, path: Path) -> None:
+        _refuse_pointer(path)
         try:
             self._file = safe_open(path, framework="pt")
         except (SafetensorError, OSError) as error:
@@ -139,9 +140,9 @@ def _refuse_pointer(path: Path) -> None:
 
 
 def _opened(path: Path) -> TensorFile:
-    _refuse_pointer(path)
     if path.suffix == ".safetensors":
         return SafetensorsFile(path)
+    _refuse_pointer(path)
     return PickledFile(path) if _is_zip(path) else LegacyFile(path)
 
 

@@ -78,8 +78,11 @@ class PromptedModel(nn.Module):
         Args:
             entry: this model's own, another one for the same backbone, or None for the backbone
                 without the method.
-            **inputs: input_ids and attention_mask [batch, n], and what else the family takes; the
-                rest of what a tokenizer gives is dropped.
+            **inputs: input_ids and attention_mask [batch, n] (none: no padding), and what else the
+                family takes; the rest of what a tokenizer gives is dropped.
+
+        Raises:
+            UserError: there are no input_ids.
         """
         if entry is None:
             entry = Entry()
@@ -115,6 +118,9 @@ class PromptedModel(nn.Module):
         config = self.backbone.config
         taken = self.family.inputs(config)
         given = {name: value for name, value in inputs.items() if name in taken}
+        if "input_ids" not in given:
+            raise UserError(f"input_ids: missing, found {', '.join(inputs) or 'nothing'}.")
+        given.setdefault("attention_mask", torch.ones_like(given["input_ids"]))
         made, text = entry.wrap({**given, **self.family.forward_options}, self.backbone)
         mask = made["attention_mask"]
         positions = self.family.position_ids(mask, entry.shift, config)

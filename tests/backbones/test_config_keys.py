@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import save_backbone, save_tokenizer, write_recipe
-from transformers import AutoConfig
+import torch
+from tiny import batch_of, save_backbone, save_tokenizer, write_recipe
+from transformers import AutoConfig, AutoModel
 
-from ptv2_scale.backbones.load import open_backbone
+from ptv2_scale.backbones.load import load_backbone, open_backbone
 from ptv2_scale.cli import main
 from ptv2_scale.runtime.errors import UserError
 
@@ -101,6 +102,40 @@ def test_keys_of_published_folders_are_taken_in_silence(
     with caplog.at_level(logging.WARNING):
         open_backbone(str(with_keys(tmp_path, kind, keys)))
     assert not [one for one in caplog.records if one.name.startswith("ptv2_scale")]
+
+
+@pytest.mark.parametrize(
+    ("rope", "words"),
+    [
+        ({"type": "mrope", "mrope_section": [1, 1, 2]}, "rope_type is 'mrope'"),
+        ({"rope_type": "su", "factor": 2.0}, "rope_type is 'su'"),
+        ({"rope_type": "linear", "factor": 2.0, "interleaved": True}, "with interleaved, which"),
+    ],
+)
+def test_rotary_positions_that_no_code_computes(
+    rope: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    folder = with_keys(tmp_path, "llama", {"rope_scaling": rope, "rope_parameters": None})
+    with pytest.raises(UserError, match=words):
+        open_backbone(str(folder))
+
+
+@pytest.mark.parametrize(
+    "rope",
+    [
+        {"type": "linear", "factor": 2.0},
+        {"rope_type": "dynamic", "factor": 4.0},
+        {"rope_type": "yarn", "factor": 4.0, "beta_fast": 32, "beta_slow": 1, "mscale": 1.0},
+        {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+         "original_max_position_embeddings": 64},
+    ],
+)  # fmt: skip
+def test_rotary_positions_as_published(rope: dict[str, Any], tmp_path: Path) -> None:
+    folder = with_keys(tmp_path, "llama", {"rope_scaling": rope, "rope_parameters": None})
+    with torch.no_grad():
+        ours = load_backbone(str(folder))(**batch_of("none")).last_hidden_state
+        theirs = AutoModel.from_pretrained(folder)(**batch_of("none")).last_hidden_state
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
 def test_others_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tiny import save_backbone, save_tokenizer, write_recipe
 from torch import Tensor
 from transformers import AutoModel
 
+from ptv2_scale import load_prompted
+from ptv2_scale.backbones.convert import Conversion, convert
 from ptv2_scale.backbones.load import load_backbone
 from ptv2_scale.backbones.tensor_files import read_tensors
 from ptv2_scale.backbones.tokenizers import load_tokenizer
@@ -160,6 +163,23 @@ def test_a_pointer_in_place_of_a_saved_prefix(tmp_path: Path, name: str) -> None
     (tmp_path / name).write_text(POINTER)
     with pytest.raises(UserError, match=f"{name}: a Git LFS pointer"):
         read_tensors(tmp_path / name)
+
+
+def test_a_pointer_in_an_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(Path(__file__).parents[1] / "fixtures" / "run-0.1.0", tmp_path / "old")
+    monkeypatch.chdir(tmp_path / "old")
+    for name in ("prompt.safetensors", "card.json"):
+        (tmp_path / "old" / "export" / name).write_text(POINTER)
+        with pytest.raises(UserError, match=f"{name}: a Git LFS pointer"):
+            load_prompted("export", backbone="backbone")
+
+
+def test_a_pointer_in_what_is_converted(folder: Path, tmp_path: Path) -> None:
+    for name in ("model.safetensors", "config.json"):
+        (folder / name).write_text(POINTER)
+        assert main(["convert", str(folder), str(tmp_path / "out")]) == 2
+        with pytest.raises(UserError, match=f"{name}: a Git LFS pointer"):
+            convert(Conversion(folder), tmp_path / "out")
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "tsv", "parquet"])

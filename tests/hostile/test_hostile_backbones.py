@@ -169,7 +169,8 @@ def test_vocabularies(arena: Arena, folders: dict[str, Path], data: st.DataObjec
 OPTIONS = sorted({
     key
     for kind in ("bert", "bloom", "deberta-v2", "esm", "falcon", "gemma3_text", "gpt_oss",
-                 "granite", "longformer", "mixtral", "mpt", "olmo2", "phi", "stablelm", "xlnet", "olmoe")
+                 "granite", "longformer", "mixtral", "mpt", "olmo2", "phi", "stablelm",
+                 "xlnet", "olmoe")
     for key in CONFIG_MAPPING[kind].__dataclass_fields__
 })  # fmt: skip
 OPTION_VALUES = st.sampled_from(

@@ -18,6 +18,7 @@ from ptv2_scale.cli import main
 from ptv2_scale.config import HeadOnly
 from ptv2_scale.methods.base import Method
 from ptv2_scale.model.prompted import PromptedModel
+from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.heads import LinearHead
 
 
@@ -152,3 +153,13 @@ def test_pairs_with_types_train_a_roberta_that_has_none(tmp_path: Path) -> None:
         (tmp_path / "data" / f"{name}.jsonl").write_text(text)
     columns = ("task.text=a", "task.text_pair=b")
     assert main(["train", str(recipe), *columns, "train.steps=1"]) == 0
+
+
+def test_a_missing_mask_is_made_and_missing_ids_are_named(tmp_path: Path) -> None:
+    save_backbone("llama", tmp_path)
+    model, batch = without_method(tmp_path), batch_of("none")
+    with torch.no_grad():
+        found = model(input_ids=batch["input_ids"]).features
+        torch.testing.assert_close(found, model(**batch).features, rtol=0, atol=0)
+    with pytest.raises(UserError, match="input_ids: missing, found attention_mask"):
+        model(attention_mask=batch["attention_mask"])
