@@ -19,6 +19,7 @@ from transformers import DynamicCache
 from ptv2_scale.backbones.glm_classic.inputs import mask_places, text_inputs
 from ptv2_scale.backbones.glm_classic.sampling import Choice, Sampling
 from ptv2_scale.backbones.glm_classic.vocabularies import PieceTokens
+from ptv2_scale.backbones.vocabulary import check_ids
 from ptv2_scale.runtime.errors import UserError
 
 
@@ -67,13 +68,19 @@ def fill_blank(
         For each text what fills its blanks, from the left.
 
     Raises:
-        UserError: a text has no blank, or text or piece is longer than the position tables.
+        UserError: a text has no blank, text or piece is longer than the position tables, or a
+            token has no row in the embedding.
     """
     given = [texts] if isinstance(texts, str) else list(texts)
+    tokens, inputs = PieceTokens.of(tokenizer), text_inputs(tokenizer, given)
+    tables = {"input_ids": int(_parts(model)[0].config.vocab_size)}
+    named = {f"text {number}": ids for number, ids in enumerate(inputs["input_ids"].tolist())}
+    for where, ids in {"a piece": [tokens.start, tokens.end], **named}.items():
+        check_ids({"input_ids": ids}, tables, where, tokenizer.convert_ids_to_tokens)
     filled = generate(
         model,
-        PieceTokens.of(tokenizer),
-        text_inputs(tokenizer, given),
+        tokens,
+        inputs,
         vocabulary=len(tokenizer),
         max_new_tokens=max_new_tokens,
         sampling=sampling,

@@ -236,3 +236,11 @@ def test_what_cannot_be_filled_is_said(model: PromptedModel) -> None:
     text = "[MASK] " + "w1 " * 21
     assert len(tokenizer(text)["input_ids"]) == 24
     assert len(fill_blank(model, tokenizer, text, max_new_tokens=23)[0]) == 1
+
+
+def test_words_without_a_row_in_the_embedding_are_said(model: PromptedModel) -> None:
+    tokenizer = words_tokenizer()
+    tokenizer.add_tokens([f"new{number}" for number in range(12)])
+    assert len(fill_blank(model, tokenizer, ["w1 new9 [MASK]"], max_new_tokens=LIMIT)) == 1
+    with pytest.raises(UserError, match=r"text 1: 'new10' has the id \d+, and the backbone's"):
+        fill_blank(model, tokenizer, ["w1 new9 [MASK]", "new10 [MASK]"])
