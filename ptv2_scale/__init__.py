@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ptv2_scale.backbones.load import load_backbone
     from ptv2_scale.engine.api import train
-    from ptv2_scale.inference.load import load_prompted
+    from ptv2_scale.inference.load import load_prompted, load_row_encoder
     from ptv2_scale.inference.predictor import Predictor
     from ptv2_scale.launchers.api import launch
     from ptv2_scale.launchers.options import LaunchOptions
@@ -33,6 +33,7 @@ __all__ = [
     "launch",
     "load_backbone",
     "load_prompted",
+    "load_row_encoder",
     "train",
 ]
 
@@ -46,6 +47,7 @@ _MODULES = {
     "launch": "launchers.api",
     "load_backbone": "backbones.load",
     "load_prompted": "inference.load",
+    "load_row_encoder": "inference.load",
     "train": "engine.api",
 }
 

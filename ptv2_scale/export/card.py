@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,8 +132,25 @@ def export_folder(folder: str | Path) -> Path:
     raise UserError(f"{folder}: neither an export nor a run: no {CARD_FILE} in it or in export/.")
 
 
-def model_card(card: Card) -> str:
-    """A README for the export, with the metadata block that model hubs read."""
+# The same function makes rows into inputs as in training.
+_EXAMPLE = (
+    "import torch",
+    "from ptv2_scale import load_prompted, load_row_encoder",
+    "",
+    "model = load_prompted(FOLDER, backbone={backbone})",
+    "encode = load_row_encoder(FOLDER, backbone={backbone})",
+    "with torch.no_grad():",
+    "    outputs = model(**encode(ROWS)).outputs  # logits, in the order of the labels",
+)
+
+
+def model_card(card: Card, example: Sequence[str] = _EXAMPLE) -> str:
+    """A README for the export, with the metadata block that model hubs read.
+
+    Args:
+        card: about it.
+        example: lines of Python that use what is in the folder FOLDER on the rows ROWS.
+    """
     lines = [
         "---",
         "library_name: ptv2_scale",
@@ -148,9 +166,7 @@ def model_card(card: Card) -> str:
         *_result_lines(card.result),
         "",
         "```python",
-        "from ptv2_scale import load_prompted",
-        "",
-        f"model = load_prompted(FOLDER, backbone={card.backbone!r})",
+        *(line.format(backbone=repr(card.backbone)) for line in example),
         "```",
         "",
     ]

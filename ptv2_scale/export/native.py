@@ -26,6 +26,7 @@ from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.safetensors_writer import SafetensorsLayout, TensorEntry
 
 README = "README.md"
+PEFT_FILE = "adapter_config.json"
 
 _HEAD = "head."
 _logger = logging.getLogger(__name__)
@@ -93,8 +94,13 @@ def trained_tensors(folder: Path) -> TensorFile:
     Raises:
         UserError: there is no export, or its file of tensors cannot be read.
     """
-    card = read_card(folder)
-    head, rest = _apart(SafetensorsFile(export_folder(folder) / PROMPT_FILE))
+    card, found = read_card(folder), export_folder(folder)
+    if not (found / PROMPT_FILE).is_file() and (found / PEFT_FILE).is_file():
+        raise UserError(
+            f"{found}: is PEFT's folder, which PEFT loads; its README says how. Use the run or the"
+            " export that it was made of."
+        )
+    head, rest = _apart(SafetensorsFile(found / PROMPT_FILE))
     return head.beside(_method(card.config()).from_export(rest))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -10,13 +11,15 @@ from torch import Tensor
 
 from ptv2_scale.backbones.tensor_files import read_whole
 from ptv2_scale.backbones.weights import TensorFile
-from ptv2_scale.export.card import Card, export_folder, model_card, read_card
-from ptv2_scale.export.native import published, trained_tensors
+from ptv2_scale.export.card import CARD_FILE, Card, export_folder, model_card, read_card
+from ptv2_scale.export.native import PEFT_FILE, README, published, trained_tensors
 from ptv2_scale.methods.base import PROMPT_FILE, PeftFiles
 from ptv2_scale.methods.registry import method_type
 from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.tasks.registry import build_task
 
 # What stands before the names of our heads' tensors in transformers' models.
+_MODELS = {"SEQ_CLS": "AutoModelForSequenceClassification"}
 _HEAD_STEMS = {"bert": "", "roberta": "classifier.", "score": ""}
 
 
@@ -33,7 +36,39 @@ def export_peft(source: Path, folder: Path) -> None:
     head = _transformers_head(card, trained_tensors(source))
     with published(folder) as building:
         _write(building, files, head, card)
-        (building / "README.md").write_text(model_card(card))
+        (building / CARD_FILE).write_text(json.dumps(asdict(card), indent=1) + "\n")
+        (building / README).write_text(model_card(card, _example(card)))
+
+
+def _labels(card: Card) -> dict[str, dict[str, object]]:
+    """Names of the classes, as a config.json of transformers has them."""
+    labels = build_task(card.config().task).labels
+    return {
+        "id2label": {str(number): label for number, label in enumerate(labels)},
+        "label2id": {label: number for number, label in enumerate(labels)},
+    }
+
+
+def _example(card: Card) -> list[str]:
+    """How PEFT uses the folder."""
+    model = _MODELS[card.config().task.PEFT_TASK_TYPE or ""]
+    return [
+        "import json",
+        "from pathlib import Path",
+        "import torch",
+        "from peft import PeftModel",
+        f"from transformers import {model}",
+        "from ptv2_scale import load_row_encoder",
+        "",
+        f'config = json.loads((Path(FOLDER) / "{PEFT_FILE}").read_text())',
+        'labels = {{int(n): one for n, one in config["auto_mapping"]["id2label"].items()}}',
+        f"base = {model}.from_pretrained({{backbone}}, num_labels=len(labels), id2label=labels)",
+        "model = PeftModel.from_pretrained(base, FOLDER).eval()",
+        "encode = load_row_encoder(FOLDER, backbone={backbone})",
+        "with torch.no_grad():",
+        "    logits = [model(**encode([row])).logits[0] for row in ROWS]",
+        "answers = [labels[int(one.argmax())] for one in logits]",
+    ]
 
 
 def _files(card: Card, file: Path) -> PeftFiles | str:
@@ -49,7 +84,7 @@ def _refusal(card: Card, task_type: str | None) -> str | None:
         return "it gives T5's encoder and cross-attention no prefix, and no T5 classification head"
     if card.family == "classic GLM":
         return "it works on transformers' models, and transformers has no classic GLM"
-    if task_type is None:
+    if task_type not in _MODELS:
         return "it has no model for this kind of task"
     if card.head not in _HEAD_STEMS:
         return "its head is not transformers' own; train with task.head: hf"
@@ -71,8 +106,10 @@ def _write(folder: Path, files: PeftFiles, head: dict[str, Tensor], card: Card) 
         "task_type": card.config().task.PEFT_TASK_TYPE,
         "base_model_name_or_path": card.backbone,
         "inference_mode": True,
+        # A free field of PEFT's; a key that it does not know is an error to its older versions.
+        "auto_mapping": _labels(card),
         "modules_to_save": sorted({name.partition(".")[0] for name in head}),
     }
-    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    (folder / PEFT_FILE).write_text(json.dumps(config, indent=2) + "\n")
     tensors = {f"base_model.{name}": value.contiguous() for name, value in head.items()}
     save_file({**tensors, **files.tensors}, folder / "adapter_model.safetensors", {"format": "pt"})

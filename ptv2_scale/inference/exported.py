@@ -32,13 +32,15 @@ class Export:
     trained: TensorFile
 
 
-def open_export(folder: Path, backbone: str | None = None, overrides: Sequence[str] = ()) -> Export:
-    """Open an export, or a finished run.
+def open_card(
+    folder: Path, backbone: str | None = None, overrides: Sequence[str] = ()
+) -> tuple[Card, Setup]:
+    """The card of an export or a finished run, and what its recipe names; no trained tensors.
 
     Args:
-        folder: of the export or the run.
-        backbone: name or folder, where it is not the one the card names.
-        overrides: of its recipe, `task.path=FOLDER` and the like.
+        folder: see `open_export`; PEFT's folder with a card in it will do.
+        backbone: see `open_export`.
+        overrides: see `open_export`.
 
     Raises:
         UserError: it is damaged, or the backbone is another one than it was trained on.
@@ -57,6 +59,21 @@ def open_export(folder: Path, backbone: str | None = None, overrides: Sequence[s
             f"{folder}: {what} in {where} is another than it was trained with. Restore it, or name"
             " the right folder with --backbone."
         )
+    return card, setup
+
+
+def open_export(folder: Path, backbone: str | None = None, overrides: Sequence[str] = ()) -> Export:
+    """Open an export, or a finished run.
+
+    Args:
+        folder: of the export or the run.
+        backbone: name or folder, where it is not the one the card names.
+        overrides: of its recipe, `task.path=FOLDER` and the like.
+
+    Raises:
+        UserError: it is damaged, or the backbone is another one than it was trained on.
+    """
+    card, setup = open_card(folder, backbone, overrides)
     trained = trained_tensors(folder)
     _check_shapes(folder, setup, trained)
     return Export(folder.resolve().name, card, setup, trained)

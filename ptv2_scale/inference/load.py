@@ -1,20 +1,24 @@
-"""`load_prompted`: a run or an export as a plain module, for one's own Python."""
+"""`load_prompted` and `load_row_encoder`: a run or an export in parts, for one's own Python."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from ptv2_scale.backbones.attention import IMPLEMENTATION
 from ptv2_scale.backbones.load import Unsharded, materialise, usable_device
 from ptv2_scale.export.card import source_folder
-from ptv2_scale.inference.exported import open_export
+from ptv2_scale.inference.exported import open_card, open_export
 from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.model.setup import build_model, model_filler
 from ptv2_scale.runtime.errors import UserError
+
+RowEncoder = Callable[[Sequence[Mapping[str, object]]], dict[str, Tensor]]
 
 
 def load_prompted(
@@ -38,14 +42,52 @@ def load_prompted(
     """
     place = usable_device(device)
     loaded = None if backbone is None or isinstance(backbone, (str, Path)) else backbone
-    if loaded is not None:
-        _check_loaded(loaded)
-    name = backbone if loaded is None else loaded.config.name_or_path
-    export = open_export(source_folder(source), None if not name else str(name))
+    export = open_export(source_folder(source), _name(backbone))
     model = build_model(export.setup, loaded)
     fill = model_filler(export.setup, model, export.trained)
     materialise(model, fill, Unsharded(place))
     return model.to(place).requires_grad_(False).eval()
+
+
+def load_row_encoder(
+    source: str | Path, *, backbone: Any = None, device: str | torch.device = "cpu"
+) -> RowEncoder:
+    """What makes rows of a task into inputs, the very way training and `predict` do it.
+
+    >>> from ptv2_scale import load_row_encoder
+    >>> encode = load_row_encoder("runs/demo")
+    >>> encode([{"text": "the room was clean ."}]).keys()
+    dict_keys(['input_ids', 'attention_mask'])
+
+    Args:
+        source: folder of an export or a finished run, or PEFT's folder that was made of one.
+        backbone: see `load_prompted`.
+        device: where the inputs go.
+
+    Returns:
+        A function of a list of rows, each with the task's columns, to tensors [examples, longest]:
+        input_ids, attention_mask, and what else the backbone takes.
+
+    Raises:
+        UserError: the export is damaged, or the backbone is another one.
+    """
+    place = usable_device(device)
+    _, setup = open_card(source_folder(source), _name(backbone))
+
+    def encode(rows: Sequence[Mapping[str, object]]) -> dict[str, Tensor]:
+        return {name: tensor.to(place) for name, tensor in setup.inputs(rows).items()}
+
+    return encode
+
+
+def _name(backbone: Any) -> str | None:
+    """The folder of a backbone that was named or loaded; None: the export's own."""
+    if backbone is None or isinstance(backbone, (str, Path)):
+        name = backbone
+    else:
+        _check_loaded(backbone)
+        name = backbone.config.name_or_path
+    return str(name) if name else None
 
 
 def _check_loaded(backbone: Any) -> None:

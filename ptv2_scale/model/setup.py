@@ -29,7 +29,7 @@ from ptv2_scale.backbones.vocabulary import check_ids, unknown_tokens
 from ptv2_scale.backbones.weights import TensorFile
 from ptv2_scale.config import RunConfig
 from ptv2_scale.data.collate import Example, Padding
-from ptv2_scale.data.rows import Row
+from ptv2_scale.data.rows import Row, place_of
 from ptv2_scale.data.splits import Split
 from ptv2_scale.methods.base import Method
 from ptv2_scale.methods.registry import build_method
@@ -90,14 +90,23 @@ class Setup:
         rows = self.task.rows(split)
         return EncodedSplit(rows, self.encode(rows))
 
-    def encode(self, rows: Sequence[Row], *, with_targets: bool = True) -> list[Example]:
+    def encode(
+        self, rows: Sequence[Mapping[str, object]], *, with_targets: bool = True
+    ) -> list[Example]:
         """Rows, tokenised; see `Task.encode`."""
         style = self.files.family.text_style
         length = self.config.task.max_length
         examples = self.task.encode(rows, self.tokenizer, style, length, with_targets)
         for example in examples:
-            self._check_ids(example.inputs, f"row {example.row + 1}")
+            self._check_ids(example.inputs, place_of(rows[example.row], example.row + 1))
         return examples
+
+    def inputs(self, rows: Sequence[Mapping[str, object]]) -> dict[str, Tensor]:
+        """Rows as the model takes them, [examples, longest]: tokenised, padded, nothing else."""
+        examples = self.encode(rows, with_targets=False)
+        taken = self.files.family.inputs(self.files.config)
+        batch = self.task.collate(examples, self.padding).inputs
+        return {name: tensor for name, tensor in batch.items() if name in taken}
 
     def _check_ids(self, inputs: Mapping[str, Sequence[int]], where: str) -> None:
         tables = self.files.family.tables(self.files.config)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,19 +40,24 @@ class TextFormat:
 
 
 def tokenize(
-    parts: Sequence[tuple[str, ...]], tokenizer: Tokenizer, style: Style, max_length: int
+    parts: Sequence[tuple[str, ...]],
+    tokenizer: Tokenizer,
+    style: Style,
+    max_length: int,
+    called: Callable[[int], str] = "row {}".format,
 ) -> tuple[list[Inputs], int]:
     """Token ids of texts, and how many texts were cut to `max_length` tokens.
 
     In the style "pair" the tokenizer joins two texts in its own way; in "named" they are one text.
     In both, the longer of two texts is cut first: a question keeps its words beside a passage.
+    Messages call a text by what `called` gives for its number from 1.
 
     Raises:
         UserError: a text has no tokens, `max_length` has no room for one, or the tokenizer fails.
     """
     texts = list(parts) if style == "pair" else [(" ".join(text),) for text in parts]
     inputs = _call(tokenizer, texts)
-    _refuse_empty(inputs)
+    _refuse_empty(inputs, called)
     too_long = [place for place, found in enumerate(inputs) if _size(found) > max_length]
     if not too_long:
         return inputs, 0
@@ -67,10 +72,12 @@ def tokenize(
     return inputs, len(too_long)
 
 
-def _refuse_empty(inputs: Sequence[Inputs]) -> None:
+def _refuse_empty(inputs: Sequence[Inputs], called: Callable[[int], str]) -> None:
     for number, found in enumerate(inputs, start=1):
         if not _size(found):
-            raise UserError(f"row {number}: the text has no tokens. Leave out rows without text.")
+            raise UserError(
+                f"{called(number)}: the text has no tokens. Leave out rows without text."
+            )
 
 
 def _check_room(

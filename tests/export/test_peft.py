@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,11 @@ import torch
 from peft import PeftModel, PrefixTuningConfig, get_peft_model
 from safetensors.torch import load_file
 from tiny import batch_of, write_recipe
+from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
-from ptv2_scale import load_prompted
+from ptv2_scale import Predictor, load_prompted
 from ptv2_scale.backbones.load import Unsharded, materialise
 from ptv2_scale.backbones.tensor_files import NamedTensors
 from ptv2_scale.config import load_recipe
@@ -27,6 +31,7 @@ from ptv2_scale.model.setup import Setup, build_model, first_values, model_fille
 from ptv2_scale.runtime.errors import UserError
 
 LENGTH = 6
+CB = ["entailment", "contradiction", "neutral"]
 LABELS = ["no", "yes", "perhaps"]
 PEFT_KINDS = ("bert", "roberta", "glm", "llama")
 
@@ -99,6 +104,88 @@ def test_the_peft_folder_is_what_older_versions_read(
         "prompt_embeddings": [LENGTH, 3 * 2 * 16],
         "base_model.score.weight": [3, 32],
     }
+
+
+def python_of(readme: Path) -> str:
+    (example,) = re.findall(r"^```python\n(.*?)^```", readme.read_text(), re.DOTALL | re.MULTILINE)
+    return str(example)
+
+
+PAIRS = [
+    {"text": "w1 w2 w3", "more": "w4 w5"},
+    {"text": "w6", "more": "w7 w8 w9 w10 w11 w12"},
+]
+
+
+@pytest.mark.parametrize("kind", PEFT_KINDS)
+def test_the_readmes_of_both_folders_give_the_answers_of_predict(
+    kind: str, recipes: dict[str, Path], tmp_path: Path
+) -> None:
+    """Pairs of texts, as the README of each folder tells to use it, against `Predictor`."""
+    recipe = recipes[kind]
+    setup = setup_of(recipe, "task.text_pair=more")
+    setup = replace(setup, tokenizer=with_token_types(setup.tokenizer))
+    setup.tokenizer.save_pretrained(tmp_path / "tokenizer")
+    setup = setup_of(recipe, "task.text_pair=more", f"backbone.tokenizer={tmp_path}/tokenizer")
+    ours = write(setup, tmp_path / "ours")
+    export_peft(ours, tmp_path / "peft")
+    expected = Predictor.load(ours).predict(PAIRS)
+
+    found: dict[str, Any] = {"FOLDER": str(ours), "ROWS": PAIRS}
+    exec(python_of(ours / "README.md"), found)  # noqa: S102 - the reader would run it
+    for record, probabilities in zip(expected, found["outputs"].softmax(-1).tolist(), strict=True):
+        named = dict(zip(LABELS, probabilities, strict=True))
+        assert named == pytest.approx(record["probabilities"], abs=1e-5)
+
+    found = {"FOLDER": str(tmp_path / "peft"), "ROWS": PAIRS}
+    exec(python_of(tmp_path / "peft" / "README.md"), found)  # noqa: S102 - as above
+    assert found["answers"] == [record["label"] for record in expected]
+    for record, logits in zip(expected, found["logits"], strict=True):
+        named = dict(zip(LABELS, logits.softmax(-1).tolist(), strict=True))
+        assert named == pytest.approx(record["probabilities"], abs=1e-5)
+    assert found["model"].config.id2label == dict(enumerate(LABELS))
+
+
+def with_token_types(tokenizer: Any) -> Any:
+    """The tokenizer, telling two texts apart as BERT's does."""
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<s> $A </s>",
+        pair="<s> $A </s> $B:1 </s>:1",
+        special_tokens=[(one, tokenizer.convert_tokens_to_ids(one)) for one in ("<s>", "</s>")],
+    )
+    tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
+    return tokenizer
+
+
+def test_labels_are_in_every_folder(recipes: dict[str, Path], tmp_path: Path) -> None:
+    """Numbers in their order, and those of a published task, whose recipe names none."""
+    numbers = [str(number) for number in range(12)]
+    cases = {
+        "own": (f"task.labels={json.dumps(numbers)}", numbers),
+        "published": ("task={name: superglue/cb, head: hf}", CB),
+    }
+    for name, (change, labels) in cases.items():
+        ours = write(setup_of(recipes["bert"], change), tmp_path / name)
+        export_peft(ours, tmp_path / f"{name}-peft")
+        config = json.loads((tmp_path / f"{name}-peft" / "adapter_config.json").read_text())
+        named = config["auto_mapping"]
+        assert named["id2label"] == {str(number): one for number, one in enumerate(labels)}
+        assert named["label2id"] == {one: number for number, one in enumerate(labels)}
+        for folder in (ours, tmp_path / f"{name}-peft"):
+            assert f"labels: {', '.join(labels)}" in (folder / "README.md").read_text()
+        base = AutoModelForSequenceClassification.from_pretrained(
+            setup_of(recipes["bert"]).files.folder, num_labels=len(labels)
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # PEFT warns of keys that it does not know
+            PeftModel.from_pretrained(base, tmp_path / f"{name}-peft")
+
+
+def test_pefts_folder_says_who_loads_it(recipes: dict[str, Path], tmp_path: Path) -> None:
+    ours = write(setup_of(recipes["bert"]), tmp_path / "ours")
+    export_peft(ours, tmp_path / "peft")
+    with pytest.raises(UserError, match=r"is PEFT's folder, which PEFT loads; its README says how"):
+        load_prompted(tmp_path / "peft")
 
 
 def train_with_peft(base: Any, projection: bool, batch: dict[str, Tensor]) -> Any:

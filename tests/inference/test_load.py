@@ -9,9 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModel, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
+from transformers import (
+    AutoModel,
+    AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 
-from ptv2_scale import Predictor, UserError, load_backbone, load_prompted
+from ptv2_scale import Predictor, UserError, load_backbone, load_prompted, load_row_encoder
 from ptv2_scale.export.card import read_card
 
 OLD = Path(__file__).parents[1] / "fixtures" / "run-0.1.0"
@@ -88,3 +93,43 @@ def test_arguments_of_a_predictor(export: str) -> None:
         message = message_of(lambda wrong=wrong: predictor.predict(wrong))
         assert "row 1: found" in message
         assert "expected a mapping of columns, such as {'text': '...'}" in message
+
+
+ROWS = [{"text": "w1 w2 w3", "id": 1}, {"text": "w4", "label": "unheard of"}]
+
+
+def test_rows_are_encoded_as_they_were_in_training(export: str) -> None:
+    """T5 reads the column's name before the text: what transformers makes of that, padded."""
+    tokenizer = AutoTokenizer.from_pretrained("backbone")
+    texts = [f"text: {row['text']}" for row in ROWS]
+    expected = tokenizer(texts, padding=True, return_tensors="pt")
+    found = load_row_encoder(export)(ROWS)
+    assert set(found) == {"input_ids", "attention_mask"}
+    for name, tensor in found.items():
+        assert torch.equal(tensor, expected[name])
+
+
+def test_encoded_rows_have_the_probabilities_of_predict(export: str) -> None:
+    backbone = load_backbone("backbone")
+    model = load_prompted(export, backbone=backbone)
+    with torch.no_grad():
+        logits = model(**load_row_encoder(export, backbone=backbone)(ROWS)).logits
+    for record, row in zip(Predictor.load(export).predict(ROWS), logits.softmax(-1), strict=True):
+        assert list(record["probabilities"].values()) == pytest.approx(row.tolist(), abs=1e-5)
+
+
+def test_texts_are_cut_as_in_training(export: str) -> None:
+    longest = read_card(export).config().task.max_length
+    found = load_row_encoder(export)([{"text": "w1 " * 500}])
+    assert found["input_ids"].shape == (1, longest)
+
+
+def test_what_cannot_be_encoded_is_named(export: str) -> None:
+    encode = load_row_encoder(export)
+    found = message_of(lambda: encode([{"text": "w1"}, {"txt": "w1"}]))
+    assert found == "row 2: no column 'text'; found: txt. Did you mean 'txt'?"
+    assert "row 1, column 'text': found 5, expected text" in message_of(
+        lambda: encode([{"text": 5}])
+    )
+    assert "there is no folder" in message_of(lambda: load_row_encoder(export, backbone="./none"))
+    assert "expected the folder of an export" in message_of(lambda: load_row_encoder(3))

@@ -155,7 +155,11 @@ class ClassificationTask:
     ) -> list[Example]:
         """See `Task`: one example a row, whose target is the number of its class."""
         parts = [self.text.parts(row, number, style) for number, row in enumerate(rows, start=1)]
-        inputs, cut = tokenize(parts, tokenizer, style, max_length)
+
+        def place(number: int) -> str:
+            return place_of(rows[number - 1], number)
+
+        inputs, cut = tokenize(parts, tokenizer, style, max_length, place)
         if cut:
             logger.warning(
                 f"{self.name}: {cut} of {len(rows)} texts are longer than {max_length} tokens "
