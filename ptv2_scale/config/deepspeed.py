@@ -141,13 +141,23 @@ def complete(
     if zero.get("reduce_bucket_size", "auto") == "auto":
         zero["reduce_bucket_size"] = min(max(trained, 1), _LARGEST_BUCKET)
     if "zero_hpz_partition_size" in zero:
-        zero["zero_hpz_partition_size"] = _hpz_size(zero, world, ranks_per_host)
+        zero["zero_hpz_partition_size"] = hpz_size(zero, world, ranks_per_host)
     if (zero.get("offload_param") or {}).get("nvme_path") == "auto":
         zero["offload_param"]["nvme_path"] = _nvme_folder()
     return full
 
 
-def _hpz_size(zero: Config, world: int, ranks_per_host: int) -> int:
+def hpz_size(zero: Config, world: int, ranks_per_host: int) -> int:
+    """Ranks that share hpZ's second copy of the backbone.
+
+    Args:
+        zero: section zero_optimization of a checked configuration, with zero_hpz_partition_size.
+        world: number of ranks.
+        ranks_per_host: ranks on each host.
+
+    Raises:
+        UserError: it does not divide the ranks.
+    """
     size = zero["zero_hpz_partition_size"]
     if size == "auto":
         # On one host the second shard would be the first one again: memory for nothing.

@@ -7,7 +7,6 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from importlib.util import find_spec
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -21,6 +20,7 @@ from ptv2_scale.config.deepspeed_keys import (
 )
 from ptv2_scale.config.deepspeed_values import NEEDED_PACKAGES, Settings
 from ptv2_scale.runtime.errors import did_you_mean
+from ptv2_scale.runtime.packages import is_installed
 
 Config = dict[str, Any]
 
@@ -107,7 +107,7 @@ def _missing_packages(config: Config) -> Iterator[str]:
     for section, package in NEEDED_PACKAGES.items():
         settings = config.get(section)
         enabled = isinstance(settings, dict) and settings.get("enabled") is True
-        if enabled and find_spec(package) is None:
+        if enabled and not is_installed(package):
             yield (
                 f"{section}.enabled: the package {package} is not installed. Install it with pip,"
                 " or leave the section out"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -37,7 +38,8 @@ from ptv2_scale.engine.trainer import StepOutcome, Trainer
 from ptv2_scale.export.card import CARD_FILE, Card
 from ptv2_scale.export.native import check_replaceable, write_export
 from ptv2_scale.inference.forward import answer_all
-from ptv2_scale.model.setup import EncodedSplit, Setup, build_model, open_setup
+from ptv2_scale.model.readiness import RankCounts, open_ready
+from ptv2_scale.model.setup import EncodedSplit, Setup, build_model
 from ptv2_scale.runtime.atomic import write_atomically
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.heartbeat import report_progress
@@ -77,7 +79,7 @@ def open_recipe(config: RunConfig) -> Opened:
         UserError: something is missing, wrong, or does not go together.
     """
     began = time.perf_counter()
-    setup = open_setup(config)
+    setup = open_ready(config, RankCounts.of_environment(os.environ))
     train, validation = setup.split("train"), setup.split("validation")
     content = content_of(setup, {"train": train, "validation": validation})
     return Opened(setup, train, validation, content, began)

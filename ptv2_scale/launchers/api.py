@@ -18,6 +18,7 @@ from ptv2_scale.launchers.events import (
 )
 from ptv2_scale.launchers.forwarded_env import stays_behind
 from ptv2_scale.launchers.options import LaunchOptions
+from ptv2_scale.launchers.request_check import check_request
 from ptv2_scale.launchers.result import LaunchResult
 from ptv2_scale.runtime.exit_codes import DONE
 from ptv2_scale.runtime.launch_context import host_name
@@ -47,14 +48,17 @@ def launch(
         How the run ended. A run that failed, or whose input its ranks found wrong, raises nothing.
 
     Raises:
-        UserError: options do not go together, or a file that they or the recipe name is wrong.
+        UserError: options do not go together, a file that they or the recipe name is wrong, or the
+            recipe cannot run on so many ranks; see `check_request`.
     """
     request, backend = open_request(options), host_backend(options)
     control = Control(on_event or ignore, stop or StopRequest())
     for text in stays_behind(os.environ) if options.slurm or options.hostfile else ():
         control.emit(HostWarning(host_name(), text))
+    rendered = backend.render(request)  # first: options that do not go together are refused
+    check_request(request, backend.slots(request))
     if options.dry_run:
-        control.emit(Rendered(backend.render(request)))
+        control.emit(Rendered(rendered))
         result = LaunchResult(DONE, "rendered", request.run)
     else:
         result = backend.run(request, control)

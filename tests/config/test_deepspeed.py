@@ -216,7 +216,7 @@ def test_value_of_zero_that_deepspeed_cannot_use(keys: dict[str, Any], said: str
 
 
 def test_a_monitor_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deepspeed_check, "find_spec", lambda name: None)
+    monkeypatch.setattr(deepspeed_check, "is_installed", lambda name: False)
     for section, package in (("wandb", "wandb"), ("comet", "comet_ml"), ("tensorboard",) * 2):
         message = _message({**PLAIN, section: {"enabled": True}})
         assert f"{section}.enabled: the package {package} is not installed" in message
@@ -290,7 +290,8 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize(
     "words",
-    ["doctor demo", "fetch demo"],
+    ["doctor demo", "fetch demo", "train demo", "launch demo --nproc 1 --dry-run"]
+    + ["launch demo --slurm --nodes 2 --dry-run", "launch demo --hostfile HOSTS --dry-run"],
 )
 def test_every_command_refuses_a_broken_file(
     name: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

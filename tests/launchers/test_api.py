@@ -113,9 +113,16 @@ def test_a_request_to_stop_saves_and_ends(run: Run) -> None:
     assert run.status()["reason"] == "SIGTERM"
 
 
-def test_a_mistake_that_ranks_find_is_a_result_and_not_tried_again(run: Run) -> None:
+def test_a_mistake_that_ranks_find_is_a_result_and_not_tried_again(
+    run: Run, tmp_path: Path
+) -> None:
     seen: list[Event] = []
-    asked = options(run, "task.path=/nowhere", max_restarts=3)
+    # The launch looks for files; ranks read every row.
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("train", "validation"):
+        (data / f"{name}.jsonl").write_text('{"text": "w3", "label": "other"}\n')
+    asked = options(run, f"task.path={data}", "task.labels=[no, yes]", max_restarts=3)
     result = launch(asked, seen.append)
     assert (result.exit_code, result.state, result.restarts) == (2, "invalid", 0)
     assert not [event for event in seen if isinstance(event, Restarting | RunFailed)]
@@ -124,6 +131,8 @@ def test_a_mistake_that_ranks_find_is_a_result_and_not_tried_again(run: Run) -> 
 def test_a_mistake_that_the_launch_finds_is_raised(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         launch(LaunchOptions(str(tmp_path / "none.yaml")))
+    with pytest.raises(UserError, match="/nowhere/train.jsonl: no such file"):
+        launch(LaunchOptions("demo", ("task.path=/nowhere",), nproc=1))
     with pytest.raises(UserError, match="--master: ranks of one host meet there"):
         launch(LaunchOptions("demo", master="n1:29500"))
 

@@ -118,6 +118,14 @@ class HostBackend(ABC):
         """
 
     @abstractmethod
+    def slots(self, request: LaunchRequest) -> tuple[int, ...]:
+        """Ranks of each host.
+
+        Raises:
+            UserError: see `render`.
+        """
+
+    @abstractmethod
     def run(self, request: LaunchRequest, control: Control) -> LaunchResult:
         """Start it, and supervise it to its end where it is not handed over.
 

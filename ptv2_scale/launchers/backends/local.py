@@ -44,6 +44,11 @@ class LocalHosts(SupervisedBackend):
         restarts = options.max_restarts - self.restarts(request)
         return LocalNode(group, number, request.run, request.ranks, restarts).spec()
 
+    def slots(self, request: LaunchRequest) -> tuple[int, ...]:
+        """See `HostBackend`."""
+        options = request.options
+        return (options.nproc or self.devices(),) * (options.nodes or 1)
+
     def restarts(self, request: LaunchRequest) -> int:
         """See `SupervisedBackend`; none where the launcher of ranks restarts them itself."""
         return 0 if request.ranks.elastic else request.options.max_restarts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,11 @@ class SlurmHosts(HostBackend):
     def render(self, request: LaunchRequest) -> str:
         """See `HostBackend`."""
         return render(job_of(request))
+
+    def slots(self, request: LaunchRequest) -> tuple[int, ...]:
+        """See `HostBackend`."""
+        settings = request.config.slurm
+        return (settings.ranks,) * settings.nodes
 
     def run(self, request: LaunchRequest, control: Control) -> LaunchResult:
         """See `HostBackend`."""
@@ -80,9 +86,22 @@ def submit(script: str, path: Path, secret: Mapping[str, str]) -> str:
         The job's number.
 
     Raises:
-        UserError: something else lies there, sbatch is not installed, or it refuses the job.
+        UserError: something else lies there, sbatch is not installed, or it refuses the job; then
+            no script is left that was not there before.
     """
+    if shutil.which("sbatch") is None:
+        raise UserError("sbatch: not installed here. Log in to a host of the cluster.")
+    new = not path.exists()
     replace_own(path, script, MADE_BY)
+    try:
+        return _handed_over(path, secret)
+    except UserError:
+        if new:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _handed_over(path: Path, secret: Mapping[str, str]) -> str:
     try:
         made = subprocess.run(
             ["sbatch", "--parsable", str(path)],
@@ -94,10 +113,10 @@ def submit(script: str, path: Path, secret: Mapping[str, str]) -> str:
             timeout=_SUBMIT_S,
             check=False,
         )
-    except FileNotFoundError:
-        raise UserError("sbatch: not installed here. Log in to a host of the cluster.") from None
     except subprocess.TimeoutExpired:
         raise UserError(f"sbatch: no answer in {_SUBMIT_S:g} s. Is the cluster up?") from None
     if made.returncode != 0:
-        raise UserError(f"sbatch refused {path}:\n{made.stderr.strip()}")
+        raise UserError(
+            f"sbatch refused the job, whose script --dry-run prints:\n{made.stderr.strip()}"
+        )
     return made.stdout.strip().partition(";")[0]

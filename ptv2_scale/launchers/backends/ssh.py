@@ -26,6 +26,11 @@ class SshHosts(SupervisedBackend):
     name = "ssh"
     over_hostfile = True
 
+    def slots(self, request: LaunchRequest) -> tuple[int, ...]:
+        """See `HostBackend`."""
+        path = _hostfile(request.options, request.ranks)
+        return tuple(host.slots for host in read_hostfile(path))
+
     def spec(self, request: LaunchRequest) -> LaunchSpec:
         """See `SupervisedBackend`."""
         options, ranks = request.options, request.ranks

@@ -42,9 +42,23 @@ def test_what_sbatch_says_is_passed_on(tmp_path: Path, monkeypatch: pytest.Monke
     sbatch(tmp_path, "echo 'sbatch: error: invalid partition' >&2; exit 1", monkeypatch)
     with pytest.raises(UserError, match="invalid partition"):
         submit(render(PLAIN), tmp_path / "x.sbatch", {})
+    assert not (tmp_path / "x.sbatch").exists()
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UserError, match="not installed here"):
-        submit(render(PLAIN), tmp_path / "x.sbatch", {})
+        submit(render(PLAIN), tmp_path / "runs" / "x.sbatch", {})
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_refused_job_leaves_an_older_script_in_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sbatch(tmp_path, "echo 41", monkeypatch)
+    path = tmp_path / "x.sbatch"
+    submit(render(PLAIN), path, {})
+    sbatch(tmp_path, "exit 1", monkeypatch)
+    with pytest.raises(UserError, match="sbatch refused the job"):
+        submit(render(PLAIN), path, {})
+    assert path.exists()
 
 
 @pytest.mark.parametrize(
