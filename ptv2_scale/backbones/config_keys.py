@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 
 # Parts of the names by which architectures call what they compute.
 _WORDS = """
-    act activation adapter adapters alibi alpha attention attn bias biases blocks cap causal clip
+    act activation adapter adapters alibi alpha attention attn bias biases bidirectional bit bits
+    blocks cap causal clip
     compress conv cross embedding embeddings eps epsilon expert experts factor ffn gate gated glu
     head heads interleaved key kv layer layernorm layers logit logits lora mask mlp moe mrope mscale
     multiplier mup norm normalize normalization nope parallel pos position positional positions
@@ -35,7 +36,7 @@ _ARITHMETIC = frozenset(_WORDS.split())
 # Of training, of generating, of speed, of task heads; sizes that the weights' shapes show; and what
 # says what a folder is.
 _BOOKKEEPING = re.compile(
-    r"_.*|.*(dropout|drop|pdrop|_token_ids?|_token|_version|_dtype|loss.*|_init|_init_.*)"
+    r"_.*|.*(dropout.*|drop|pdrop|_token_ids?|_token|_version|_dtype|loss.*|_init|_init_.*)"
     r"|(init|initializer|output|pooler|summary|pretraining|unsloth|classifier|use_cache)(_.*|$)"
     r"|(gradient_checkpointing|use_gradient_checkpointing|use_flash.*|.*attn_implementation"
     r"|n_ctx|n_positions|max_sequence_length|max_position_embeddings|model_max_length|seq_length"
@@ -131,6 +132,8 @@ def _is_neutral(key: str, value: Any) -> bool:
         return value.lower() in ("", *_PLAIN)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return value == 0 or (value == 1 and _FACTOR.fullmatch(key) is not None)
+    if isinstance(value, Mapping):
+        return not any(value.values())
     return not value and key not in ("is_causal", "use_rope")
 
 

@@ -33,6 +33,7 @@ from ptv2_scale.runtime.atomic import (
     sync,
     write_atomically,
 )
+from ptv2_scale.runtime.digest import appearance
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.files import read_json
 
@@ -63,11 +64,11 @@ class Conversion:
     shard_bytes: int = SHARD_BYTES
 
     def plan(self) -> dict[str, Any]:
-        """The options, and every source file's size and time of change."""
-        stats = {
-            path.name: path.stat() for path in (*WeightFolder(self.folder).paths, *self.beside())
+        """The options, and what shows that a source file is the one that it was."""
+        sources = {
+            path.name: appearance(path)
+            for path in (*WeightFolder(self.folder).paths, *self.beside())
         }
-        sources = {name: f"{stat.st_size} {stat.st_mtime_ns}" for name, stat in stats.items()}
         return {"dtype": self.dtype, "shard_bytes": self.shard_bytes, "sources": sources}
 
     def beside(self) -> list[Path]:

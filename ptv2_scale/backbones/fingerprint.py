@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ptv2_scale.backbones.load import BackboneFiles
 from ptv2_scale.runtime.atomic import write_atomically
-from ptv2_scale.runtime.digest import samples, sha256_of
+from ptv2_scale.runtime.digest import appearance, sha256_of
 
 
 def fingerprint(files: BackboneFiles) -> str:
@@ -36,16 +36,10 @@ def _cache_folder() -> Path:
 
 
 def _identity(path: Path) -> str:
-    """A file's path, number, size, times, and samples of its content.
-
-    A time that was set back, or copied with the file, tells nothing by itself.
-    """
+    """A file's path, number, time of change of its entry, and how it appears."""
     real = path.resolve()
-    stat, seen = real.stat(), hashlib.sha256()
-    for block in samples(real):
-        seen.update(block)
-    facts = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-    return " ".join(map(str, (real, *facts, seen.hexdigest())))
+    stat = real.stat()
+    return f"{real} {stat.st_ino} {stat.st_ctime_ns} {appearance(real)}"
 
 
 def _cached_sha256(path: Path) -> str:

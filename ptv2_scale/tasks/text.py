@@ -113,6 +113,8 @@ def _call(
     for start in range(0, len(texts), CHUNK):
         columns = [list(column) for column in zip(*texts[start : start + CHUNK], strict=True)]
         found = _encoded(tokenizer, columns, options)
+        if "input_ids" not in found:
+            raise UserError("the backbone's tokenizer gives no input_ids of a text.")
         names = [name for name in READ if name in found]
         inputs += [
             dict(zip(names, values, strict=True))

@@ -216,6 +216,19 @@ def test_a_source_that_changed_is_noticed(tmp_path: Path) -> None:
     assert "Delete that folder to begin anew" in message
 
 
+def test_other_content_with_the_same_size_and_time_is_noticed(tmp_path: Path) -> None:
+    folder, out = publish_bin("bert", tmp_path / "in"), tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        convert(Conversion(folder, shard_bytes=SMALL), out, stop_after(5))
+    path = folder / "pytorch_model.bin"
+    stat, content = path.stat(), bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    message = message_of(lambda: convert(Conversion(folder, shard_bytes=SMALL), out))
+    assert "pytorch_model.bin has changed" in message
+
+
 def test_a_source_that_changes_meanwhile_is_noticed(tmp_path: Path) -> None:
     folder = publish_bin("bert", tmp_path / "in")
 

@@ -46,5 +46,6 @@ PHI3 = Family(
     stacks=(Stack("decoder", "layers.{}.self_attn"),),
     positions="rotary",
     buffers=(_ANGLES,),
+    extra_keys=("full_attn_mod", "interpolate_factor"),  # 1 in Phi-4-mini, and never read
     dropout_keys=("attention_dropout", "resid_pdrop", "embd_pdrop"),
 )
