@@ -36,12 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     arguments = parse(argv)
     try:
-        load_extensions()
         if arguments.action in (train, evaluate, predict):
             export_torch_env(os.environ)
+        else:
+            load_extensions()
     except UserError as error:
-        # Every rank says it: which one this is, is what it does not know.
-        print(f"ptv2-scale: {error}", file=sys.stderr)
+        _say(str(error))
         return INVALID_INPUT
     _quieten()
     if arguments.action not in (schema, launch, doctor, fetch):
@@ -51,10 +51,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(arguments.action(arguments))
     except UserError as error:
-        _print_once(str(error))
+        # Of several ranks the watch has spoken, and ended this process.
+        _say(str(error))
         return INVALID_INPUT
     except Stopped as stop:
-        _print_once(f"{stop}. Go on with --resume auto.")
+        if rank_from_environment() == 0:  # all ranks have come to it
+            _say(f"{stop}. Go on with --resume auto.")
         return SAVED
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -65,10 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         output.restore()
 
 
-def _print_once(message: str) -> None:
-    """Print a message that every rank of a run has come to, on the first one."""
-    if rank_from_environment() == 0:
-        print(f"ptv2-scale: {message}", file=sys.stderr)
+def _say(message: str) -> None:
+    print(f"ptv2-scale: {message}", file=sys.stderr)
 
 
 def run() -> NoReturn:

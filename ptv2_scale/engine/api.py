@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,25 +66,26 @@ def train(
     try:
         with _process_restored():
             _check_alone()
-            config, run = load_run(recipe, overrides)
+            loaded = load_run(recipe, overrides)
             choose_accelerator()
-            return train_rank(config, run, str(resume), InProcessWatch())
+            return train_rank(lambda: loaded, str(resume), InProcessWatch())[0]
     finally:
         _running.release()
         gc.collect()  # an engine is full of cycles, and its memory is the next run's
 
 
-def train_rank(config: RunConfig, run: Path, resume: str, watch: Watch) -> Result:
+def train_rank(
+    load: Callable[[], tuple[RunConfig, Path]], resume: str, watch: Watch
+) -> tuple[Result, Path]:
     """Be one rank of a run's training.
 
     Args:
-        config: the recipe.
-        run: the run directory.
+        load: finds the recipe and the run directory.
         resume: "never", "auto" or the path of a checkpoint.
         watch: what watches this process meanwhile.
 
     Returns:
-        What the run reached; the same on every rank.
+        What the run reached, the same on every rank, and the run directory.
 
     Raises:
         UserError: see `run_distributed`.
@@ -95,11 +96,15 @@ def train_rank(config: RunConfig, run: Path, resume: str, watch: Watch) -> Resul
     from ptv2_scale.engine.run import Opened, Run, open_recipe
     from ptv2_scale.engine.session import run_distributed
 
-    def action(ranks: RankContext, opened: Opened) -> Result:
-        return Run(opened, run, resume, ranks, watch).train()
+    def prepare(config: RunConfig, run: Path) -> tuple[Opened, Path]:
+        return open_recipe(config), run
+
+    def action(ranks: RankContext, prepared: tuple[Opened, Path]) -> tuple[Result, Path]:
+        opened, run = prepared
+        return Run(opened, run, resume, ranks, watch).train(), run
 
     try:
-        return run_distributed(lambda: (config, open_recipe(config)), action, watch)
+        return run_distributed(load, prepare, action, watch)
     finally:
         unlock_runs()
 

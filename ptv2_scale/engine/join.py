@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from datetime import timedelta
 from io import StringIO
+from typing import NoReturn
 
 import deepspeed
 import torch
@@ -14,13 +16,15 @@ from deepspeed.accelerator import get_accelerator
 
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine.jit import prepare_extensions
-from ptv2_scale.engine.rendezvous import init_method
+from ptv2_scale.engine.rendezvous import meet
 from ptv2_scale.engine.shared_memory import release_buffer, remove_abandoned_buffers
 from ptv2_scale.runtime import interfaces
-from ptv2_scale.runtime.rank_env import only_rank, rank_env
+from ptv2_scale.runtime.rank_env import RankEnv, only_rank, rank_env
+
+WAIT_S = 1830.0
 
 
-def start(cpu_threads: int, timeout: float = 1800.0) -> RankContext:
+def start(cpu_threads: int, timeout: float = WAIT_S) -> RankContext:
     """Join the run that the launcher's environment describes; alone without one.
 
     Args:
@@ -30,21 +34,49 @@ def start(cpu_threads: int, timeout: float = 1800.0) -> RankContext:
 
     Raises:
         UserError: the environment contradicts itself, or an extension could not be built.
+        FailedElsewhere: another rank has failed before all had met.
     """
     torch.set_num_threads(cpu_threads)
     place = rank_env(os.environ) or only_rank()
     os.environ.update(place.variables())
-    prepare_extensions()
-    os.environ.update(interfaces.interface_env(os.environ, place.world > place.per_host))
-    remove_abandoned_buffers()
+    meeting = meet(place, _attempt(lambda: _prepare(place)), timeout)
     with redirect_stdout(StringIO()):  # DeepSpeed prints a line on every rank
         deepspeed.init_distributed(
-            verbose=False, timeout=timedelta(seconds=timeout), init_method=init_method()
+            verbose=False, timeout=timedelta(seconds=timeout), init_method=meeting
         )
     device = torch.device(get_accelerator().device_name(place.local))
     ranks = RankContext(place.rank, place.world, place.local, place.per_host, device)
     release_buffer(ranks)
     return ranks
+
+
+def refuse(failure: Exception, timeout: float = WAIT_S) -> NoReturn:
+    """Meet the other ranks only to tell them that this one cannot join.
+
+    Args:
+        failure: why.
+        timeout: seconds until ranks that do not come are given up.
+
+    Raises:
+        Exception: `failure`, where this is the lowest rank that has failed.
+        FailedElsewhere: a lower one has failed, too.
+    """
+    meet(rank_env(os.environ) or only_rank(), failure, timeout)
+    raise failure
+
+
+def _prepare(place: RankEnv) -> None:
+    prepare_extensions()
+    os.environ.update(interfaces.interface_env(os.environ, place.world > place.per_host))
+    remove_abandoned_buffers()
+
+
+def _attempt(action: Callable[[], None]) -> Exception | None:
+    try:
+        action()
+    except Exception as failure:
+        return failure
+    return None
 
 
 def stop() -> None:

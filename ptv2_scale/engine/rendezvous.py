@@ -1,13 +1,15 @@
-"""How ranks meet where torchrun starts them again after a failure.
+"""How ranks meet: all of them, or none, once one has said that it cannot take part.
 
-Its agent outlives them, and with it the store in which ranks of the start that failed have left
-their addresses. Newer ranks would call those: gloo fails, NCCL waits. Nor do agents agree on the
-number of the start: on the host whose rank has failed it is a restart, to the agents of the others
-it is a change of members, which they do not count. So the ranks agree on a name that is new.
+Where torchrun starts ranks again after a failure, its agent outlives them, and with it the store in
+which those of the start that failed have left their addresses. Newer ranks would call these: gloo
+fails, NCCL waits. Nor do agents agree on the number of the start: on the host whose rank has failed
+it is a restart, to the agents of the others it is a change of members, which they do not count. So
+the ranks agree on a name that is new.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import time
@@ -18,26 +20,115 @@ from typing import Any
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import register_rendezvous_handler, rendezvous
 
+from ptv2_scale.runtime.rank_env import RankEnv
+from ptv2_scale.watch.faults import EVIDENCE_S, FailedElsewhere, Fault
+
 _SCHEME = "ptv2-scale"
 _NAME, _HERE = "ptv2-scale/name", "ptv2-scale/here"
+_ARRIVED, _FAILED, _HEARD = "arrived", "failed", "heard"
 _POLL_S = 0.05
+_LINGER_S = 20.0  # for ranks that have still to hear why there will be no run
+
+_met: dict[str, tuple[Store, int, int]] = {}
 
 
-def init_method() -> str | None:
-    """The URL of this process's rendezvous with the others; None: PyTorch's own will do."""
-    once = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") == "0"
-    if once or os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != str(True):
+def meet(place: RankEnv, failure: Exception | None, timeout: float) -> str | None:
+    """Wait for all ranks, or until one of them says that it has failed.
+
+    Args:
+        place: this process's.
+        failure: why this rank cannot take part; None: it can.
+        timeout: seconds until ranks that do not come raise.
+
+    Returns:
+        The URL of the rendezvous for PyTorch; None: its own will do, for there is one rank.
+
+    Raises:
+        Exception: `failure`, where this is the lowest rank that has failed.
+        FailedElsewhere: another one has failed.
+        TimeoutError: some did not come.
+    """
+    if place.world == 1:
+        if failure is not None:
+            raise failure
         return None
-    register_rendezvous_handler(_SCHEME, _renamed_store)
-    return f"{_SCHEME}://agents-store"
+    until = time.monotonic() + timeout
+    store, rank, world = next(rendezvous("env://", timeout=timedelta(seconds=timeout)))
+    named = _renamed(store, rank, world, until) if _outlives_ranks() else store
+    roll_call(PrefixStore("roll call", named), rank, world, failure, until)
+    _met[_SCHEME] = named, rank, world
+    return f"{_SCHEME}://met"
 
 
-def _renamed_store(url: str, timeout: timedelta, **_: Any) -> Iterator[tuple[Store, int, int]]:
+def _outlives_ranks() -> bool:
+    """Whether the store is an agent's, which starts ranks again."""
+    once = os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") == "0"
+    return not once and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == str(True)
+
+
+def _renamed(store: Store, rank: int, world: int, until: float) -> Store:
     """The agent's store, under a name that no earlier start has used."""
-    for store, rank, world in rendezvous("env://", timeout=timeout):
-        until = time.monotonic() + timeout.total_seconds()
-        name = propose_name(store, world, until) if rank == 0 else adopt_name(store, rank, until)
-        yield PrefixStore(name, store), rank, world
+    name = propose_name(store, world, until) if rank == 0 else adopt_name(store, rank, until)
+    return PrefixStore(name, store)
+
+
+def _take_met(url: str, **_: Any) -> Iterator[tuple[Store, int, int]]:
+    yield _met.pop(_SCHEME)
+
+
+register_rendezvous_handler(_SCHEME, _take_met)
+
+
+def roll_call(store: Store, rank: int, world: int, failure: Exception | None, until: float) -> None:
+    """Say that this rank is there, or has failed, and wait until all are there or one has failed.
+
+    Args:
+        store: of these ranks alone.
+        rank: this process's.
+        world: number of ranks.
+        failure: why this rank cannot take part; None: it can.
+        until: the time to give up, in seconds of the monotonic clock.
+
+    Raises:
+        Exception: `failure`, where this is the lowest rank that has failed.
+        FailedElsewhere: another one has failed.
+        TimeoutError: some did not come.
+    """
+    if failure is not None:
+        _report(store, rank, Fault.of(rank, failure).code)
+    store.add(_ARRIVED, 1)
+    _await_arrivals(store, world, until)
+    if not store.check([_FAILED]):
+        return
+    first, code = json.loads(store.get(_FAILED))
+    store.add(_HEARD, 1)
+    if rank == 0:  # with which the store may end
+        _linger(store, world)
+    raise failure if failure is not None and first == rank else FailedElsewhere(first, code)
+
+
+def _report(store: Store, rank: int, code: int) -> None:
+    """Say that this rank has failed; of several that have, the lowest is kept."""
+    own = json.dumps([rank, code])
+    known = store.compare_set(_FAILED, "", own).decode()
+    while json.loads(known)[0] > rank:
+        known = store.compare_set(_FAILED, known, own).decode()
+
+
+def _await_arrivals(store: Store, world: int, until: float) -> None:
+    """Wait until all ranks are there, or some have failed and others have had time to say so."""
+    while store.add(_ARRIVED, 0) < world:
+        if store.check([_FAILED]):
+            until = min(until, time.monotonic() + EVIDENCE_S)
+            if time.monotonic() + _POLL_S > until:
+                return
+        _wait(until, "all ranks to join")
+
+
+def _linger(store: Store, world: int) -> None:
+    until = time.monotonic() + _LINGER_S
+    while store.add(_HEARD, 0) < world and time.monotonic() < until:
+        time.sleep(_POLL_S)
 
 
 def propose_name(store: Store, world: int, until: float) -> str:

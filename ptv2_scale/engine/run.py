@@ -53,9 +53,7 @@ _MOST_IN_A_ROW = 10
 
 @dataclass(frozen=True)
 class Opened:
-    """A recipe with its data, before this process has joined the other ranks.
-
-    Opening comes first: most mistakes are found before ranks wait for each other.
+    """A recipe with its data, which each rank opens by itself.
 
     Attributes:
         setup: what the recipe names.

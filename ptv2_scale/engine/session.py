@@ -7,25 +7,30 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from typing import TypeVar
 
-from ptv2_scale.config import RunConfig, Watchdog
+from ptv2_scale.config import RunConfig
 from ptv2_scale.config.values import seconds
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine import join
-from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.rank_env import world_from_environment
 from ptv2_scale.watch.base import Watch
 
+F = TypeVar("F")
 T = TypeVar("T")
 R = TypeVar("R")
-Prepare = Callable[[], tuple[RunConfig, T]]
+Load = Callable[[], tuple[RunConfig, F]]
+Prepare = Callable[[RunConfig, F], T]
 Action = Callable[[RankContext, T], R]
 
 
-def run_distributed(prepare: Prepare[T], action: Action[T, R], watch: Watch) -> R:
+def run_distributed(load: Load[F], prepare: Prepare[F, T], action: Action[T, R], watch: Watch) -> R:
     """Become one of a run's ranks, act, and leave.
 
+    Ranks meet as soon as they have their recipe: whatever goes wrong on one from then on ends all
+    others, whose own files may be well.
+
     Args:
-        prepare: what each rank does by itself before it joins the others; returns the recipe too.
+        load: finds the recipe, and what else `prepare` is to have.
+        prepare: what each rank does by itself: opening files.
         action: what the ranks do together.
         watch: what watches this process meanwhile.
 
@@ -38,32 +43,31 @@ def run_distributed(prepare: Prepare[T], action: Action[T, R], watch: Watch) -> 
     """
     try:
         with watch:
-            prepared: tuple[RunConfig, T] | UserError = _attempt(prepare)
-            config = None if isinstance(prepared, UserError) else prepared[0]
+            if world_from_environment() == 1:
+                config, found = load()
+                prepared = prepare(config, found)  # before DeepSpeed starts, which takes seconds
+                return action(_join(watch, config), prepared)
+            loaded = _attempt(load)
+            if isinstance(loaded, Exception):
+                join.refuse(loaded)
+            config, found = loaded
             ranks = _join(watch, config)
-            if isinstance(prepared, UserError):
-                raise prepared
-            return action(ranks, prepared[1])
+            return action(ranks, prepare(config, found))
     finally:
         join.stop()
 
 
-def _attempt(prepare: Prepare[T]) -> tuple[RunConfig, T] | UserError:
+def _attempt(load: Load[F]) -> tuple[RunConfig, F] | Exception:
     try:
-        return prepare()
-    except UserError as mistake:
-        if world_from_environment() == 1:
-            raise
-        # The others have to know: on their hosts all may be well.
-        return mistake
+        return load()
+    except Exception as failure:
+        return failure
 
 
-def _join(watch: Watch, config: RunConfig | None) -> RankContext:
-    limits = Watchdog() if config is None else config.watchdog
+def _join(watch: Watch, config: RunConfig) -> RankContext:
     # DeepSpeed prints as it starts; standard output is for results.
     with redirect_stdout(sys.stderr):
-        threads = 1 if config is None else config.train.cpu_threads
         # Later than the watchdog, which tells more.
-        ranks = join.start(threads, 2 * seconds(limits.stall) + 30)
-    watch.join(ranks, limits, None if config is None else config.train.time_limit)
+        ranks = join.start(config.train.cpu_threads, 2 * seconds(config.watchdog.stall) + 30)
+    watch.join(ranks, config.watchdog, config.train.time_limit)
     return ranks

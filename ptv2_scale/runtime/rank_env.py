@@ -75,12 +75,12 @@ def only_rank() -> RankEnv:
 
 def rank_from_environment() -> int:
     """This process's rank before anything is started; 0 without a launcher."""
-    return int(os.environ.get("RANK", "0"))
+    return int(os.environ.get("RANK") or "0")
 
 
 def world_from_environment() -> int:
     """Number of ranks before anything is started; 1 without a launcher."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return int(os.environ.get("WORLD_SIZE") or "1")
 
 
 def export_torch_env(environ: MutableMapping[str, str]) -> None:

@@ -26,6 +26,19 @@ class FaultKind(IntEnum):
     STALLED = 5
 
 
+class FailedElsewhere(Exception):  # noqa: N818 - of another rank, which says it
+    """Another rank has failed before all had met.
+
+    Args:
+        rank: that rank.
+        code: the exit code of the run.
+    """
+
+    def __init__(self, rank: int, code: int) -> None:
+        super().__init__(f"rank {rank} has failed")
+        self.code = code
+
+
 @dataclass(frozen=True)
 class Member:
     """A rank as the others know it.
@@ -170,8 +183,12 @@ class Membership:
                 self.report_fault(Fault(FaultKind.SILENT, rank))
 
     def stalled(self) -> bool:
-        """Whether no rank has got any further for too long."""
-        return self.now - self._last_progress > self.stall
+        """Whether no rank has got any further for too long.
+
+        Opening files takes as long as it takes: nobody counts before the first piece of work.
+        """
+        begun = any(state.count for state in self.states.values())
+        return begun and self.now - self._last_progress > self.stall
 
     def cause(self) -> Fault | None:
         """The cause, once there was time for all evidence to arrive."""

@@ -17,12 +17,12 @@ from ptv2_scale.config.values import seconds
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.runtime import rank_output as output
 from ptv2_scale.runtime.exit_codes import FAILED, INTERRUPTED
-from ptv2_scale.runtime.launch_context import Launch
+from ptv2_scale.runtime.launch_context import Launch, host_name
 from ptv2_scale.runtime.rank_env import rank_from_environment, world_from_environment
 from ptv2_scale.runtime.status import State
 from ptv2_scale.watch.base import Watch
 from ptv2_scale.watch.coordinator import Coordinator
-from ptv2_scale.watch.faults import Fault, FaultKind, Membership
+from ptv2_scale.watch.faults import FailedElsewhere, Fault, Membership
 from ptv2_scale.watch.rank_watch import RankWatch, RunEnded, SingleRank
 from ptv2_scale.watch.requests import SIGNALS, end_with_parent
 from ptv2_scale.watch.worker import Worker
@@ -93,11 +93,12 @@ class ThreadWatch(Watch):
         if world_from_environment() == 1:
             super().fail(error)
             return
+        if isinstance(error, FailedElsewhere):
+            self._exit(RunEnded(error.code, None, ""))
         fault = Fault.of(self._rank, error)
         if self._rank_watch is None:
-            # Every rank finds the user's mistakes, and one prints them; of this no other knows.
-            text = fault.text if self._rank == 0 or fault.kind is not FaultKind.MISTAKE else ""
-            self._exit(RunEnded(fault.code, text, fault.text, self._rank))
+            who = f"rank {self._rank} on {host_name()}: " if self._rank else ""
+            self._exit(RunEnded(fault.code, who + fault.text, fault.text, self._rank))
         self._fault = fault
         self._thread.join()
         os._exit(fault.code)

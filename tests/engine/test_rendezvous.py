@@ -8,7 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from torch.distributed import HashStore
 
-from ptv2_scale.engine.rendezvous import adopt_name, propose_name
+from ptv2_scale.engine import rendezvous
+from ptv2_scale.engine.rendezvous import adopt_name, propose_name, roll_call
+from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.watch.faults import FailedElsewhere
 
 
 def start(store: HashStore, world: int, late: int) -> set[str]:
@@ -39,3 +42,44 @@ def test_ranks_that_died_while_they_met_are_not_met(late: int) -> None:
     with pytest.raises(TimeoutError, match="the first rank"):
         adopt_name(store, 1, time.monotonic() + 0.2)
     assert len(start(store, 3, late)) == 1
+
+
+def call_all(failures: dict[int, Exception], world: int) -> dict[int, Exception | None]:
+    """What the roll call of some ranks raises on each."""
+    store, until = HashStore(), time.monotonic() + 60
+
+    def call(rank: int) -> Exception | None:
+        time.sleep(0.1 * (world - rank))
+        try:
+            roll_call(store, rank, world, failures.get(rank), until)
+        except Exception as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(world) as pool:
+        return dict(enumerate(pool.map(call, range(world))))
+
+
+def test_all_ranks_meet() -> None:
+    assert call_all({}, 4) == dict.fromkeys(range(4))
+
+
+@pytest.mark.parametrize("failing", [{0}, {2}, {3}, {0, 1}, {0, 1, 2, 3}], ids=str)
+@pytest.mark.parametrize(("kind", "code"), [(UserError, 2), (OSError, 3)])
+def test_the_lowest_rank_that_fails_raises_and_all_others_hear_of_it(
+    failing: set[int], kind: type[Exception], code: int
+) -> None:
+    failures = {rank: kind(f"of rank {rank}") for rank in failing}
+    found = call_all(failures, 4)
+    own = [rank for rank, error in found.items() if error is failures.get(rank)]
+    assert own == [min(failing)]
+    others = [error for rank, error in found.items() if rank not in own]
+    assert all(isinstance(error, FailedElsewhere) and error.code == code for error in others)
+
+
+def test_a_rank_that_never_comes_is_waited_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rendezvous, "_LINGER_S", 0.1)
+    with pytest.raises(TimeoutError, match="all ranks to join"):
+        roll_call(HashStore(), 0, 2, None, time.monotonic() + 0.2)
+    with pytest.raises(UserError, match="mine"):
+        roll_call(HashStore(), 0, 2, UserError("mine"), time.monotonic() + 0.2)

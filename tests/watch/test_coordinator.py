@@ -40,11 +40,18 @@ def stand_still(group: Coordinator) -> None:
 
 
 def test_a_run_that_stands_still_is_ended(group: Coordinator) -> None:
+    group._members.update(1, 1, "a first piece")
     with pytest.raises(RunEnded) as ended:
         stand_still(group)
     assert f"has got no further for {STALL:g} s" in ended.value.text
     assert group._members.faults[0].kind is FaultKind.STALLED
     assert STALL < group._members.now < STALL + first._ANSWER_S + 5
+
+
+def test_ranks_that_still_open_their_files_are_waited_for(group: Coordinator) -> None:
+    heartbeat.reset()
+    stand_still(group)
+    assert not group._members.faults
 
 
 def test_a_run_that_goes_on_while_stacks_are_asked_for_is_not_blamed(group: Coordinator) -> None:

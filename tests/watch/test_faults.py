@@ -72,6 +72,13 @@ def test_a_run_stalls_only_if_no_rank_gets_further() -> None:
     assert membership.stalled()
 
 
+def test_opening_files_takes_as_long_as_it_takes() -> None:
+    membership = membership_of(2)
+    pass_time(membership, 4000.0, {0: 0, 1: 0})
+    assert not membership.stalled()
+    assert membership.faults == []
+
+
 def test_kinds_of_exceptions() -> None:
     assert Fault.of(1, UserError("the key is wrong")) == Fault(
         FaultKind.MISTAKE, 1, "the key is wrong"
