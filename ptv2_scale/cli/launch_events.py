@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections import deque
 from dataclasses import dataclass, field
 from types import FrameType, TracebackType
 from typing import Any
@@ -22,6 +23,8 @@ from ptv2_scale.launchers.events import (
 )
 from ptv2_scale.launchers.node_agent import FORWARDED
 
+_RECENT = 40  # lines of ranks' output
+
 
 @dataclass
 class LaunchPrinter:
@@ -33,6 +36,7 @@ class LaunchPrinter:
 
     stop: StopRequest = field(default_factory=StopRequest)
     _before: dict[int, Any] = field(default_factory=dict)
+    _shown: deque[str] = field(default_factory=lambda: deque(maxlen=_RECENT))
 
     def __enter__(self) -> LaunchPrinter:
         return self
@@ -55,6 +59,7 @@ class LaunchPrinter:
             stream = sys.stdout if event.stream == "stdout" else sys.stderr
             stream.write(event.text)
             stream.flush()
+            self._shown.append(event.text)
         elif isinstance(event, HostsChecked):
             sys.stderr.write(f"{event.text}\n")
             sys.stderr.flush()
@@ -63,8 +68,14 @@ class LaunchPrinter:
         elif isinstance(event, JobSubmitted):
             print(_job(event))
         elif text := _reported(event):
-            sys.stderr.write(f"ptv2-scale launch: {text.strip()}\n")
+            sys.stderr.write(f"ptv2-scale launch: {self._unsaid(text.strip())}\n")
             sys.stderr.flush()
+
+    def _unsaid(self, text: str) -> str:
+        """The text without lines that a rank has said just before."""
+        first, *rest = text.split("\n")
+        said = "".join(self._shown)
+        return "\n".join([first, *(line for line in rest if line.strip() not in said)])
 
     def _take_signals(self) -> None:
         # Before there are ranks, a signal ends this process as any other.

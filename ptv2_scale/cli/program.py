@@ -56,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INVALID_INPUT
     except Stopped as stop:
         if rank_from_environment() == 0:  # all ranks have come to it
-            _say(f"{stop}. Go on with --resume auto.")
-        return SAVED
+            _say(f"{stop}. Go on with --resume auto." if stop.code == SAVED else str(stop))
+        return stop.code
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception:

@@ -42,10 +42,11 @@ from ptv2_scale.model.readiness import RankCounts, open_ready
 from ptv2_scale.model.setup import EncodedSplit, Setup, build_model
 from ptv2_scale.runtime.atomic import write_atomically
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.runtime.heartbeat import report_progress
+from ptv2_scale.runtime.heartbeat import current, report_progress
 from ptv2_scale.runtime.result import Result
+from ptv2_scale.runtime.status import read_status
 from ptv2_scale.watch.base import Watch
-from ptv2_scale.watch.requests import Stopped
+from ptv2_scale.watch.requests import LIMITS, NoProgress, Stopped
 
 # So many steps in a row that are not finite are no bad batch but a bad model.
 _MOST_IN_A_ROW = 10
@@ -111,6 +112,7 @@ class Run:
         settings = deepspeed_config(self._setup, model, ranks)
         self._groups = find_file_systems(path, ranks)
         self._found = self._open(resume)
+        self._attempted = read_status(path) if ranks.first else None
         watch.attach(path)
         self._reporter = Reporter(path, ranks.first, config.trackers)
         if self._groups.several:
@@ -268,7 +270,14 @@ class Run:
 
     def _stopped(self) -> Stopped:
         reasons = gather(self._watch.reason, self._ranks)
-        return Stopped(next((reason for reason in reasons if reason), "a request"))
+        reason = next((reason for reason in reasons if reason), "a request")
+        stuck = on_first_rank(self._ranks, self._is_stuck) and reason in LIMITS
+        return NoProgress(reason) if stuck else Stopped(reason)
+
+    def _is_stuck(self) -> bool:
+        """Whether this attempt has come no further than the one before."""
+        before = self._attempted
+        return before is not None and before.state != "done" and before.step == current().step
 
     def _check(self) -> None:
         if self._asked_anywhere():

@@ -44,9 +44,14 @@ follow() {{
   wait "$child"
 }}
 
-# 75: stopped with everything saved. 138: the warning came when there was nothing to save yet.
+# 75: stopped with everything saved. 138: the warning came when there was nothing to save yet; a
+# second time it will come as early again.
 # --requeue alone does not bring back a job that has met its time limit.
 finish() {{
+  if [[ $warned == true && $1 == 138 && $restarts -gt 0 ]]; then
+    echo "job $SLURM_JOB_ID: the time limit leaves no time to start (slurm.time, slurm.warning)" >&2
+    exit 3
+  fi
   if [[ $ended == false && ($1 == 75 || ($warned == true && $1 == 138)) ]]; then
     if ((restarts < {requeues})); then
       scontrol requeue "$SLURM_JOB_ID"

@@ -11,9 +11,9 @@ from ptv2_scale.config.values import seconds
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.runtime import heartbeat
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.runtime.exit_codes import DONE, FAILED, INTERRUPTED, INVALID_INPUT, SAVED
+from ptv2_scale.runtime.exit_codes import DONE, FAILED, INTERRUPTED, INVALID_INPUT
 from ptv2_scale.runtime.status import MOST_DETAIL, State, Status, write_status
-from ptv2_scale.watch.requests import Requests, Stopped
+from ptv2_scale.watch.requests import NoProgress, Requests, Stopped
 
 
 class Watch(ABC):
@@ -40,8 +40,10 @@ class Watch(ABC):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if isinstance(error, Stopped):
-            self.end("stopped", SAVED, error.reason)
+        if isinstance(error, NoProgress):
+            self.end("failed", error.code, str(error))
+        elif isinstance(error, Stopped):
+            self.end("stopped", error.code, error.reason)
         elif error is not None:
             self.fail(error)
         else:

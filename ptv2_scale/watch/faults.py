@@ -6,6 +6,7 @@ import traceback
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
+from ptv2_scale.runtime import heartbeat
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.exit_codes import FAILED, INVALID_INPUT
 
@@ -208,7 +209,10 @@ class Membership:
             FaultKind.STALLED: f"has got no further for {self.stall:g} s",
         }.get(fault.kind, "failed")
         shown = f":\n{fault.text}" if fault.text else "."
-        return f"{who} {what}, at {state.where}{shown}"
+        where = f"at {state.where}"
+        if fault.kind is FaultKind.DIED:  # what was last heard of it may be old; ranks go abreast
+            where = f"while the others were at {heartbeat.current().where}"
+        return f"{who} {what}, {where}{shown}"
 
 
 def with_text(fault: Fault, text: str) -> Fault:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ptv2_scale.runtime.status import State
 from ptv2_scale.watch.base import Watch
+from ptv2_scale.watch.requests import TIME_LIMIT
 
 
 class InProcessWatch(Watch):
@@ -41,7 +42,7 @@ class InProcessWatch(Watch):
         """See `Watch.reason`."""
         now = time.monotonic()
         if self._limit is not None and now - self._began > self._limit:
-            self._requests.ask("the time limit", now)
+            self._requests.ask(TIME_LIMIT, now)
         return super().reason
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:

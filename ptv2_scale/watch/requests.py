@@ -8,10 +8,15 @@ import signal
 from dataclasses import dataclass, field
 
 from ptv2_scale.runtime import heartbeat
+from ptv2_scale.runtime.exit_codes import FAILED, SAVED
 
 # A launcher, a scheduler and a terminal may each pass on what is one request.
 ONE_REQUEST_S = 2.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+TIME_LIMIT = "the time limit"
+# What a limit on time asks with, the recipe's or Slurm's.
+LIMITS = (TIME_LIMIT, signal.SIGUSR1.name)
 
 _PR_SET_PDEATHSIG = 1
 
@@ -25,12 +30,27 @@ class Stopped(Exception):  # noqa: N818 - no error
     Attributes:
         reason: the same.
         step: optimizer steps made until then.
+        code: the exit code it stands for.
     """
+
+    code = SAVED
 
     def __init__(self, reason: str) -> None:
         self.reason, self.step = reason, heartbeat.current().step
         after = f"after step {self.step}, with everything saved"
         super().__init__(f"stopped by {reason} {after if self.step else 'before the first step'}")
+
+
+class NoProgress(Stopped):
+    """A limit on time has stopped a run at the very step that the attempt before had come to."""
+
+    code = FAILED
+
+    def __str__(self) -> str:
+        return (
+            f"{super().__str__()}, as far as the attempt before had come. A start takes longer than"
+            " the limit leaves: give it more time (train.time_limit, slurm.time, slurm.warning)."
+        )
 
 
 @dataclass

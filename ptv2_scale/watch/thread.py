@@ -24,7 +24,7 @@ from ptv2_scale.watch.base import Watch
 from ptv2_scale.watch.coordinator import Coordinator
 from ptv2_scale.watch.faults import FailedElsewhere, Fault, Membership
 from ptv2_scale.watch.rank_watch import RankWatch, RunEnded, SingleRank
-from ptv2_scale.watch.requests import SIGNALS, end_with_parent
+from ptv2_scale.watch.requests import SIGNALS, TIME_LIMIT, end_with_parent
 from ptv2_scale.watch.worker import Worker
 
 _TICK_S = 0.25
@@ -131,7 +131,7 @@ class ThreadWatch(Watch):
 
     def _tick(self, now: float) -> None:
         if self._limit is not None and now - self._began > self._limit:
-            self._requests.ask("the time limit", now)
+            self._requests.ask(TIME_LIMIT, now)
         if self._launch is not None and not self._launch.launcher.alive():
             self._requests.ask("its launcher has ended", now)
         if self._rank_watch is None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from ptv2_scale.cli import main
+from ptv2_scale.cli.launch_events import LaunchPrinter
+from ptv2_scale.launchers.events import OutputLine, RunFailed
 
 COMMANDS = {
     "inspect": ("nosuch.yaml",),
@@ -51,3 +53,19 @@ def test_a_rank_whose_place_is_not_known_speaks(
         monkeypatch.setenv(name, value)
     assert main(["evaluate", "nosuch"]) == 2
     assert "ptv2-scale: " in capsys.readouterr().err
+
+
+def test_what_a_rank_has_just_said_is_not_said_again(capsys: pytest.CaptureFixture[str]) -> None:
+    died = "rank 1 on b was killed or crashed, while the others were at step 3."
+    printer = LaunchPrinter()
+    printer(OutputLine("stderr", f"ptv2-scale: {died}\n"))
+    printer(RunFailed(2, f"{died}\nlog: runs/x/logs/rank-00001.log", "no restarts were asked for"))
+    said = capsys.readouterr().err
+    assert said.count(died) == 1
+    assert said.splitlines()[1:] == [
+        "ptv2-scale launch: the run failed after step 2; no restarts were asked for",
+        "log: runs/x/logs/rank-00001.log",
+    ]
+    unheard = LaunchPrinter()
+    unheard(RunFailed(2, died, "no restarts were asked for"))
+    assert capsys.readouterr().err.splitlines()[1] == died

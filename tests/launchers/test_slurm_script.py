@@ -183,6 +183,16 @@ def test_signals_reach_the_ranks_and_only_a_warning_brings_the_job_back(
     assert fakes.requeued() == comes_back
 
 
+def test_a_warning_that_comes_before_the_ranks_a_second_time_is_a_failure(fakes: Fakes) -> None:
+    (fakes.folder / "hold").touch()
+    shell = fakes.start(PLAIN, 138, SLURM_RESTART_COUNT="1")
+    while not (fakes.folder / "ready").exists():
+        time.sleep(0.01)
+    shell.send_signal(signal.SIGUSR1)
+    assert shell.wait(60) == 3
+    assert not fakes.requeued()
+
+
 def test_a_warning_during_the_setup_is_not_lost(fakes: Fakes) -> None:
     (fakes.folder / "hold").touch()
     setup = ["touch setup; while [ -e wait ]; do sleep 0.05; done"]

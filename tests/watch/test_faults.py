@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ptv2_scale.runtime import heartbeat
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.watch.faults import (
     EVIDENCE_S,
@@ -38,9 +39,11 @@ def test_the_cause_is_told_from_what_follows_from_it() -> None:
     membership.report_fault(Fault(FaultKind.DIED, 1))
     membership.tick(EVIDENCE_S)
     assert membership.cause() == Fault(FaultKind.DIED, 1)
+    heartbeat.report_progress("step 3", 2)
     assert membership.describe(Fault(FaultKind.DIED, 1)) == (
-        "rank 1 on host1 was killed or crashed, at starting."
+        "rank 1 on host1 was killed or crashed, while the others were at step 3."
     )
+    heartbeat.reset()
 
 
 def test_a_silent_rank_is_blamed_and_one_that_has_left_is_not() -> None:
