@@ -16,7 +16,7 @@ from deepspeed.accelerator import get_accelerator
 
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine.jit import prepare_extensions
-from ptv2_scale.engine.rendezvous import meet
+from ptv2_scale.engine.rendezvous import join_rendezvous
 from ptv2_scale.engine.shared_memory import release_buffer, remove_abandoned_buffers
 from ptv2_scale.runtime import interfaces
 from ptv2_scale.runtime.rank_env import RankEnv, only_rank, rank_env
@@ -39,10 +39,10 @@ def start(cpu_threads: int, timeout: float = WAIT_S) -> RankContext:
     torch.set_num_threads(cpu_threads)
     place = rank_env(os.environ) or only_rank()
     os.environ.update(place.variables())
-    meeting = meet(place, _attempt(lambda: _prepare(place)), timeout)
+    url = join_rendezvous(place, _attempt(lambda: _prepare(place)), timeout)
     with redirect_stdout(StringIO()):  # DeepSpeed prints a line on every rank
         deepspeed.init_distributed(
-            verbose=False, timeout=timedelta(seconds=timeout), init_method=meeting
+            verbose=False, timeout=timedelta(seconds=timeout), init_method=url
         )
     device = torch.device(get_accelerator().device_name(place.local))
     ranks = RankContext(place.rank, place.world, place.local, place.per_host, device)
@@ -61,7 +61,7 @@ def refuse(failure: Exception, timeout: float = WAIT_S) -> NoReturn:
         Exception: `failure`, where this is the lowest rank that has failed.
         FailedElsewhere: a lower one has failed, too.
     """
-    meet(rank_env(os.environ) or only_rank(), failure, timeout)
+    join_rendezvous(rank_env(os.environ) or only_rank(), failure, timeout)
     raise failure
 
 

@@ -29,10 +29,10 @@ _ARRIVED, _FAILED, _HEARD = "arrived", "failed", "heard"
 _POLL_S = 0.05
 _LINGER_S = 20.0  # for ranks that have still to hear why there will be no run
 
-_met: dict[str, tuple[Store, int, int]] = {}
+_joined: dict[str, tuple[Store, int, int]] = {}
 
 
-def meet(place: RankEnv, failure: Exception | None, timeout: float) -> str | None:
+def join_rendezvous(place: RankEnv, failure: Exception | None, timeout: float) -> str | None:
     """Wait for all ranks, or until one of them says that it has failed.
 
     Args:
@@ -56,7 +56,7 @@ def meet(place: RankEnv, failure: Exception | None, timeout: float) -> str | Non
     store, rank, world = next(rendezvous("env://", timeout=timedelta(seconds=timeout)))
     named = _renamed(store, rank, world, until) if _outlives_ranks() else store
     roll_call(PrefixStore("roll call", named), rank, world, failure, until)
-    _met[_SCHEME] = named, rank, world
+    _joined[_SCHEME] = named, rank, world
     return f"{_SCHEME}://met"
 
 
@@ -72,11 +72,11 @@ def _renamed(store: Store, rank: int, world: int, until: float) -> Store:
     return PrefixStore(name, store)
 
 
-def _take_met(url: str, **_: Any) -> Iterator[tuple[Store, int, int]]:
-    yield _met.pop(_SCHEME)
+def _take_joined(url: str, **_: Any) -> Iterator[tuple[Store, int, int]]:
+    yield _joined.pop(_SCHEME)
 
 
-register_rendezvous_handler(_SCHEME, _take_met)
+register_rendezvous_handler(_SCHEME, _take_joined)
 
 
 def roll_call(store: Store, rank: int, world: int, failure: Exception | None, until: float) -> None:

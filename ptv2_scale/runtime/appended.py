@@ -35,7 +35,7 @@ class AppendedLines:
         """Add a line; what cannot be written is left out, with one warning."""
         try:
             if self._torn:
-                mend_tail(self._file.fileno())
+                repair_tail(self._file.fileno())
             content = line.encode() + b"\n"
             self._torn, reason = self._file.write(content) != len(content), "no space left"
         except OSError as error:
@@ -49,7 +49,7 @@ class AppendedLines:
         self._file.close()
 
 
-def mend_tail(descriptor: int) -> None:
+def repair_tail(descriptor: int) -> None:
     """Make a file of JSON lines end with a whole one: finish it, or take the beginning of one out.
 
     Args:
