@@ -83,7 +83,8 @@ def serving_facts(setup: Setup) -> dict[str, Fact]:
             "deepspeed": True,
         },
     )
-    facts = {
+    facts = {f"version of {name}": Fact(version(name), "") for name in _PACKAGES}
+    facts |= {
         "recipe": Fact(_digest(recipe), "the recipe and its overrides"),
         "DeepSpeed configuration": Fact(
             _digest(load_deepspeed(config.deepspeed)), str(config.deepspeed)
@@ -93,8 +94,6 @@ def serving_facts(setup: Setup) -> dict[str, Fact]:
     }
     for path, digest in weight_digests(files).items():
         facts[f"weights in {path.name}"] = Fact(digest, str(path))
-    for name in _PACKAGES:
-        facts[f"version of {name}"] = Fact(version(name), "this environment")
     return facts
 
 
@@ -107,7 +106,7 @@ def check_agreement(facts: Facts, ranks: RankContext) -> None:
     everyone = gather((socket.gethostname(), dict(facts)), ranks)
     first_host, first = everyone[0]
     for rank, (host, other) in enumerate(everyone):
-        for name in sorted(first.keys() | other.keys()):
+        for name in {**first, **other}:  # what others follow from comes first
             mine, theirs = first.get(name, _NOTHING), other.get(name, _NOTHING)
             if mine.value != theirs.value:
                 raise UserError(

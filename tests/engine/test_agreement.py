@@ -1,0 +1,107 @@
+"""Ranks that read different things: refused before any weight is loaded, with host and file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import ranks
+from safetensors.torch import load_file, save_file
+from tiny import write_recipe
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What rank 0 has."""
+    folder = tmp_path_factory.mktemp("first")
+    write_recipe(folder, deepspeed="zero3", train={"steps": 2})
+    return folder
+
+
+def other_weights(folder: Path) -> None:
+    path = folder / "backbone" / "model.safetensors"
+    tensors = load_file(path)
+    save_file({name: value + 0.5 for name, value in tensors.items()}, path, {"format": "pt"})
+
+
+def one_row_less(folder: Path) -> None:
+    path = folder / "data" / "train.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
+def labels_of_other_order(folder: Path) -> None:
+    path = folder / "recipe.yaml"
+    path.write_text(
+        path.read_text().replace("  label: label\n", "  label: label\n  labels: ['yes', 'no']\n")
+    )
+
+
+def other_config(folder: Path) -> None:
+    path = folder / "backbone" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "layer_norm_epsilon": 0.01}))
+
+
+def other_tokenizer(folder: Path) -> None:
+    path = folder / "backbone" / "tokenizer.json"
+    path.write_text(path.read_text().replace('"w98"', '"v98"'))
+
+
+def other_learning_rate(folder: Path) -> None:
+    path = folder / "recipe.yaml"
+    path.write_text(path.read_text().replace("lr: 0.01", "lr: 0.02"))
+
+
+@pytest.mark.parametrize(
+    ("change", "what", "file"),
+    [
+        (other_weights, "weights in model.safetensors", "backbone/model.safetensors"),
+        (one_row_less, "rows in task.train", "data/train.jsonl"),
+        (labels_of_other_order, "recipe", ""),
+        (other_config, "the backbone's config.json", "backbone/config.json"),
+        (other_tokenizer, "the tokenizer", "backbone"),
+        (other_learning_rate, "recipe", ""),
+    ],
+)
+def test_what_ranks_have_read_differently(
+    change: Callable[[Path], None], what: str, file: str, first: Path, tmp_path: Path
+) -> None:
+    second, run = tmp_path / "second", tmp_path / "run"
+    shutil.copytree(first, second)
+    recipe = second / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace(str(first), str(second)))
+    change(second)
+    port = ranks.free_port()
+    started = [
+        ranks.begin(
+            ("-m", "ptv2_scale", "train", str(folder / "recipe.yaml"), f"run={run}"),
+            ranks.environment(rank, 2, port),
+        )
+        for rank, folder in enumerate((first, second))
+    ]
+    outputs = [process.communicate(timeout=200)[0] for process in started]
+    assert [process.returncode for process in started] == [2, 2]
+    said = "".join(outputs)
+    assert f"(rank 1) has another {what} than" in said
+    assert str(first / file if file else "recipe") in said
+    assert "Traceback" not in said
+    assert not run.exists()
+
+
+def test_the_same_in_other_places_is_the_same(first: Path, tmp_path: Path) -> None:
+    second = tmp_path / "second"
+    shutil.copytree(first, second)
+    recipe = second / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace(str(first), str(second)))
+    port = ranks.free_port()
+    started = [
+        ranks.begin(
+            ("-m", "ptv2_scale", "train", str(folder / "recipe.yaml"), f"run={tmp_path / 'run'}"),
+            ranks.environment(rank, 2, port),
+        )
+        for rank, folder in enumerate((first, second))
+    ]
+    outputs = [process.communicate(timeout=200)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0], "".join(outputs)
