@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ptv2_scale.backbones.weights import TensorFile
-from ptv2_scale.config import backbone_override, override
+from ptv2_scale.config import RunConfig, backbone_override, override
 from ptv2_scale.export.card import Card, read_card
 from ptv2_scale.export.native import trained_tensors
 from ptv2_scale.model.setup import Setup, build_model, open_setup
@@ -43,10 +43,12 @@ def open_card(
         overrides: see `open_export`.
 
     Raises:
-        UserError: it is damaged, or the backbone is another one than it was trained on.
+        UserError: it is damaged, the backbone or the tokenizer is another one than it was trained
+            on, or an override would change what its tensors mean.
     """
     card = read_card(folder)
     config = override(card.config(), [*overrides, *backbone_override(backbone)])
+    _check_overrides(folder, card.config(), config)
     setup = open_setup(config)
     if setup.fingerprint != card.fingerprint:
         raise UserError(
@@ -77,6 +79,23 @@ def open_export(folder: Path, backbone: str | None = None, overrides: Sequence[s
     trained = trained_tensors(folder)
     _check_shapes(folder, setup, trained)
     return Export(folder.resolve().name, card, setup, trained)
+
+
+def _check_overrides(folder: Path, trained: RunConfig, used: RunConfig) -> None:
+    """Refuse overrides of what the trained tensors mean: another order of labels would be silent.
+
+    Raises:
+        UserError: names the key.
+    """
+    pairs: dict[str, tuple[object, ...]] = {"prompt": (trained.prompt, used.prompt)}
+    for key in ("kind", "name", "labels", "head"):
+        pairs[f"task.{key}"] = tuple(getattr(one.task, key, None) for one in (trained, used))
+    for key, (before, now) in pairs.items():
+        if before != now:
+            raise UserError(
+                f"{folder}: {key} is a part of what was trained, and cannot be set anew. Leave it"
+                " out, or train with it."
+            )
 
 
 def _check_shapes(folder: Path, setup: Setup, trained: TensorFile) -> None:

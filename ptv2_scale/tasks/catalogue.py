@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ptv2_scale import demo
@@ -20,6 +20,15 @@ TASK_NAMES = (*BENCHMARKS, DEMO, CUSTOM)
 
 DEMO_FOLDER = Path(demo.__file__).parent / "task"
 DEMO_FILES: Mapping[Split, str] = {"train": "train.jsonl", "validation": "validation.jsonl"}
+
+
+def benchmarks_that_fit(found: Collection[str], used: Collection[str]) -> list[str]:
+    """Benchmarks that read all of the `used` columns and others that are `found` beside them."""
+    return [
+        name
+        for name, spec in BENCHMARKS.items()
+        if set(used) < set(spec.columns) and set(spec.columns) <= set(found)
+    ]
 
 
 def splits_of(config: TaskSection) -> Splits:

@@ -6,7 +6,7 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
@@ -104,6 +104,21 @@ def canonical(label: str) -> str:
     if whole is None:
         return text
     return "0" if whole[1] == "-0" else whole[1]
+
+
+def other_labels(
+    rows: Sequence[Mapping[str, object]], reader: LabelReader, known: Collection[str]
+) -> list[str]:
+    """Labels of rows that are none of the `known` ones, the first of each."""
+    found: dict[str, None] = {}
+    for number, row in enumerate(rows, start=1):
+        try:
+            label = reader.read(row, number)
+        except UserError:  # a score, a list: certainly none of them
+            label = str(row[reader.column])
+        if label is not None and label not in known:
+            found[label[:60]] = None
+    return list(found)
 
 
 def in_order(labels: Iterable[str]) -> tuple[str, ...]:

@@ -19,9 +19,9 @@ from ptv2_scale.data.rows import Row, place_of
 from ptv2_scale.data.splits import Split, Splits
 from ptv2_scale.runtime.errors import UserError, did_you_mean
 from ptv2_scale.tasks.base import Record, Style, Tokenizer, Trivial
-from ptv2_scale.tasks.catalogue import CUSTOM, DEMO, benchmark, splits_of
+from ptv2_scale.tasks.catalogue import CUSTOM, DEMO, benchmark, benchmarks_that_fit, splits_of
 from ptv2_scale.tasks.heads import Head, build_head, head_dropout, head_kind
-from ptv2_scale.tasks.labels import LabelReader, canonical, found_labels, label_counts
+from ptv2_scale.tasks.labels import LabelReader, canonical, found_labels, label_counts, other_labels
 from ptv2_scale.tasks.metrics import Metric, majority, metric_named
 from ptv2_scale.tasks.text import TextFormat, tokenize
 
@@ -154,6 +154,8 @@ class ClassificationTask:
         with_targets: bool = True,
     ) -> list[Example]:
         """See `Task`: one example a row, whose target is the number of its class."""
+        if not with_targets:
+            self._warn_of_another_task(rows)
         parts = [self.text.parts(row, number, style) for number, row in enumerate(rows, start=1)]
 
         def place(number: int) -> str:
@@ -169,6 +171,22 @@ class ClassificationTask:
             Example(index, found, self._class_of(row, index + 1) if with_targets else None)
             for index, (row, found) in enumerate(zip(rows, inputs, strict=True))
         ]
+
+    def _warn_of_another_task(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """Say so where rows to be predicted are those of another task: columns may coincide."""
+        signs = [
+            f"they have the columns of {name}"
+            for name in (benchmarks_that_fit(rows[0], self.columns) if rows else ())
+            if name != self.name
+        ]
+        others = other_labels(rows, self.reader, self._classes)
+        if others:
+            signs.append(
+                f"their column '{self.reader.column}' has {', '.join(others[:5])}, and the labels"
+                f" here are {', '.join(self.labels)}"
+            )
+        if signs:
+            logger.warning(f"{self.name}: are these rows of another task? {'; '.join(signs)}")
 
     def head(self, family: Family, config: Config) -> Head:
         """See `Task`."""

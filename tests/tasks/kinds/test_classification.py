@@ -73,3 +73,35 @@ def test_published_metrics(task_of: TaskOf, name: str, metrics: list[str]) -> No
     task = task_of(name=name)
     records = task.decode(torch.eye(2)[[0, 1, 1]], examples_of([0, 1, 0]))
     assert list(task.score(records, rows_of(task, [0, 1, 0]))) == metrics
+
+
+WIC = {"word": "place", "sentence1": "Do you want to come?", "sentence2": "Her place.", "idx": 0}
+RTE = {"premise": "No weapons were found.", "hypothesis": "Weapons were found."}
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "said"),
+    [
+        ("glue/mrpc", WIC, "they have the columns of superglue/wic"),
+        ("glue/mrpc", {**WIC, "label": True}, "their column 'label' has true"),
+        ("superglue/rte", {**RTE, "label": "contradiction"}, "their column 'label' has contrad"),
+        ("superglue/rte", {**RTE, "label": 0.25}, "their column 'label' has 0.25"),
+        ("superglue/rte", {**RTE, "label": "not_entailment"}, None),
+        ("superglue/rte", {**RTE, "label": None, "id": 7}, None),
+        ("superglue/wic", WIC, None),
+    ],
+)
+def test_rows_of_another_task_are_warned_of(
+    name: str,
+    row: dict[str, Any],
+    said: str | None,
+    task_of: TaskOf,
+    bert_tokenizer: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    task_of(name=name).encode([row], bert_tokenizer, "pair", 50, with_targets=False)
+    if said is None:
+        assert caplog.text == ""
+    else:
+        assert f"{name}: are these rows of another task? " in caplog.text
+        assert said in caplog.text
