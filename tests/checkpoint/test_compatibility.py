@@ -202,12 +202,12 @@ def test_two_recipes_of_one_name_do_not_share_a_run(
         own = {**recipe, "task": {**recipe["task"], "path": language}}
         (tmp_path / language / "clf.yaml").write_text(yaml.safe_dump(own))
     shutil.copytree(trained / "run", tmp_path / "runs" / "clf")
-    one_word_changed(Other(tmp_path / "de"))
+    one_word_changed(RowsBeside(tmp_path / "de"))
     assert main(["train", "de/clf.yaml", "--resume", "auto"]) == 2
     assert "the rows of task.train have changed" in capsys.readouterr().err
 
 
-class Other(Job):
+class RowsBeside(Job):
     """Rows that lie beside the recipe."""
 
     def file(self, split: str) -> Path:
