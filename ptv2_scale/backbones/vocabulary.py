@@ -1,4 +1,4 @@
-"""Token ids against the rows of a backbone's embedding; without PyTorch.
+"""Token ids against the rows of a backbone's embedding.
 
 Words or a pad token that were added to a tokenizer have ids behind the last row, unless the
 backbone was resized with it. Looked up, such an id ends a run in the middle.
@@ -6,15 +6,12 @@ backbone was resized with it. Looked up, such an id ends a run in the middle.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.runtime.files import read_json
 
 _SHOWN = 3
-WAY_OUT = (
+_WAY_OUT = (
     "Use the tokenizer that was published with the backbone (backbone.tokenizer), or save the"
     " backbone anew once model.resize_token_embeddings(len(tokenizer)) has given it the rows"
 )
@@ -48,15 +45,10 @@ def check_ids(
                     " (backbone.tokenizer)."
                 )
             token = "no token" if wrong is None else repr(spelled(wrong))
-            raise UserError(f"{where}: {without_row(token, wrong, rows)}")
-
-
-def without_row(token: str, number: int | None, rows: int) -> str:
-    """What is wrong with a token that has no row in the embedding, and what to do."""
-    return (
-        f"{token} has the id {number}, and the backbone's embedding has {rows} rows (0 to"
-        f" {rows - 1}). {WAY_OUT}."
-    )
+            raise UserError(
+                f"{where}: {token} has the id {wrong}, and the backbone's embedding has {rows} rows"
+                f" (0 to {rows - 1}). {_WAY_OUT}."
+            )
 
 
 def unknown_tokens(vocabulary: Mapping[str, int], rows: int) -> str | None:
@@ -70,56 +62,5 @@ def unknown_tokens(vocabulary: Mapping[str, int], rows: int) -> str | None:
     return (
         f"{len(beyond)} of the tokenizer's {len(vocabulary)} tokens have no row in the backbone's"
         f" embedding of {rows}: {some}{', ...' if len(beyond) > _SHOWN else ''}; a text with one of"
-        f" them is refused. {WAY_OUT}"
+        f" them is refused. {_WAY_OUT}"
     )
-
-
-def embedding_rows(folder: Path) -> int | None:
-    """Rows of a backbone's embedding by its config.json; None: it does not say."""
-    found = _json(folder / "config.json")
-    rows = found.get("vocab_size") if isinstance(found, dict) else None
-    return rows if isinstance(rows, int) else None
-
-
-def vocabulary_of(folder: Path) -> dict[str, int]:
-    """Tokens of a tokenizer's folder and their ids, as far as its JSON files have them."""
-    return {str(token): number for token, number in _tokens(folder) if isinstance(number, int)}
-
-
-def pad_token_of(folder: Path) -> str | None:
-    """The pad token that a tokenizer's folder names, or None."""
-    for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        found = _json(folder / name)
-        token = found.get("pad_token") if isinstance(found, dict) else None
-        token = token.get("content") if isinstance(token, dict) else token
-        if isinstance(token, str):
-            return token
-    return None
-
-
-def _tokens(folder: Path) -> Iterator[tuple[Any, Any]]:
-    whole, settings = _json(folder / "tokenizer.json"), _json(folder / "tokenizer_config.json")
-    model = whole.get("model") if isinstance(whole, dict) else None
-    words = model.get("vocab") if isinstance(model, dict) else None
-    if isinstance(words, dict):
-        yield from words.items()
-    elif isinstance(words, list):  # Unigram: the place is the id
-        yield from ((one[0], place) for place, one in enumerate(words) if one)
-    added = whole.get("added_tokens") if isinstance(whole, dict) else None
-    for one in added if isinstance(added, list) else ():
-        if isinstance(one, dict):
-            yield one.get("content"), one.get("id")
-    later = _json(folder / "added_tokens.json")
-    yield from later.items() if isinstance(later, dict) else ()
-    decoder = settings.get("added_tokens_decoder") if isinstance(settings, dict) else None
-    for number, one in decoder.items() if isinstance(decoder, dict) else ():
-        if isinstance(one, dict) and str(number).isdecimal():
-            yield one.get("content"), int(number)
-
-
-def _json(path: Path) -> Any:
-    """The content of a file, or None: whoever needs it says what is wrong with it."""
-    try:
-        return read_json(path) if path.is_file() else None
-    except (UserError, OSError):
-        return None

@@ -8,20 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from tiny import OVERRIDES, save_tokenizer, write_recipe
+from tiny import save_tokenizer, write_recipe
 from transformers import AutoModel, AutoTokenizer
 
-from ptv2_scale.backbones.vocabulary import (
-    check_ids,
-    embedding_rows,
-    pad_token_of,
-    unknown_tokens,
-    vocabulary_of,
-)
+from ptv2_scale.backbones.vocabulary import check_ids, unknown_tokens
 from ptv2_scale.cli import main
 from ptv2_scale.config import load_recipe
-from ptv2_scale.launchers.doctor.files import check_tokenizer
-from ptv2_scale.launchers.doctor.finding import SurveyResult
+from ptv2_scale.launchers.doctor.recipe import check_recipe_here
 from ptv2_scale.model.setup import open_setup
 from ptv2_scale.runtime.errors import UserError
 
@@ -72,7 +65,9 @@ def test_a_word_without_a_row_is_refused_with_its_row(
     add_tokens(recipe.parent / "backbone", NEW)
     write_rows(recipe.parent, ["w1 w2", "w3 new14", "w3 new15 new19", "w1"])
     assert main(["train", str(recipe)]) == 2
-    assert "row 3: 'new15' has the id 120, and the backbone's embedding" in capsys.readouterr().err
+    place = f"{recipe.parent}/data/train.jsonl:3"
+    wanted = f"{place}: 'new15' has the id 120, and the backbone's embedding has 120 rows"
+    assert wanted in capsys.readouterr().err
 
 
 def test_words_that_have_rows_are_taken(recipe: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -141,28 +136,15 @@ def test_types_beyond_their_table() -> None:
         check_ids(inputs, tables, "row 1", str)
 
 
-@pytest.mark.parametrize("kind", ["llama", "roberta"])
-def test_files_say_the_same_as_transformers(tmp_path: Path, kind: str) -> None:
-    write_recipe(tmp_path, kind)
-    folder = tmp_path / "backbone"
-    add_tokens(folder, NEW, pad="[PAD]" if OVERRIDES[kind].get("pad_token_id") else None)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    assert vocabulary_of(folder) == tokenizer.get_vocab()
-    assert pad_token_of(folder) == tokenizer.pad_token
-    assert embedding_rows(folder) == AutoModel.from_pretrained(folder).config.vocab_size
-
-
 def test_all_tokens_have_rows() -> None:
     assert unknown_tokens({"a": 0, "b": 9}, 10) is None
 
 
-def test_the_doctor_tells_of_them(recipe: Path) -> None:
+def test_the_doctor_tells_of_them(recipe: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = recipe.parent / "backbone"
-    survey = SurveyResult(slots={"n1": 1}, paths={"backbone": str(folder)})
-    assert list(check_tokenizer(survey)) == []
     add_tokens(folder, NEW)
-    (found,) = check_tokenizer(survey)
-    assert (found.level, "'new15' (120)" in found.text) == ("warn", True)
+    (found,) = check_recipe_here(load_recipe(recipe), [1])
+    assert (found.level, "'new15' (120)" in caplog.text) == ("ok", True)
     add_tokens(folder, [], pad="[PAD]")
-    (found,) = check_tokenizer(survey)
+    (found,) = check_recipe_here(load_recipe(recipe), [1])
     assert (found.level, "'[PAD]' has the id 125" in found.text) == ("FAIL", True)

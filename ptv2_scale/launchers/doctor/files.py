@@ -6,13 +6,6 @@ import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ptv2_scale.backbones.vocabulary import (
-    embedding_rows,
-    pad_token_of,
-    unknown_tokens,
-    vocabulary_of,
-    without_row,
-)
 from ptv2_scale.launchers.doctor.facts import RunFolder
 from ptv2_scale.launchers.doctor.finding import (
     Finding,
@@ -74,22 +67,6 @@ def _copy_advice(path: str, hosts: Iterable[str]) -> str:
         f"Bring it to {named(hosts)} as {absolute} (rsync -a --relative), or keep it where all"
         " hosts see it."
     )
-
-
-def check_tokenizer(survey: SurveyResult) -> Iterator[Finding]:
-    """Tokens that the backbone's embedding has no row for, where both folders are seen here."""
-    backbone = survey.paths.get("backbone")
-    rows = None if backbone is None else embedding_rows(Path(backbone))
-    if backbone is None or rows is None:
-        return
-    folder = Path(survey.paths.get("tokenizer", backbone))
-    vocabulary = vocabulary_of(folder)
-    pad = pad_token_of(folder)
-    number = vocabulary.get(pad, 0) if pad is not None else 0
-    if number >= rows:
-        yield Finding("tokenizer", "FAIL", f"the pad token {without_row(repr(pad), number, rows)}")
-    elif missing := unknown_tokens(vocabulary, rows):
-        yield Finding("tokenizer", "warn", f"{folder}: {missing}")
 
 
 def check_hub(survey: SurveyResult) -> Iterator[Finding]:

@@ -10,7 +10,6 @@ from ptv2_scale.launchers.doctor.files import (
     check_hub,
     check_inputs,
     check_run_directory,
-    check_tokenizer,
 )
 from ptv2_scale.launchers.doctor.finding import Finding, SurveyResult, hosts_with, named
 from ptv2_scale.launchers.doctor.network import (
@@ -28,7 +27,6 @@ _CHECKS = (
     check_python,
     check_packages,
     check_inputs,
-    check_tokenizer,
     check_hub,
     check_run_directory,
     check_memory,
