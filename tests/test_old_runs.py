@@ -33,6 +33,19 @@ def same_tensors(one: Path, other: Path) -> None:
         assert torch.equal(values, second[name]), name
 
 
+def test_classes_of_an_old_run_keep_their_numbers(
+    old: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """0.1.0 has ordered numbers as words, and stored no order: "10" was class 0."""
+    for path in (old / "data").glob("*.jsonl"):
+        path.write_text(path.read_text().replace('"no"', '"2"').replace('"yes"', '"10"'))
+    assert main(["export", "run", "again"]) == 2
+    assert 'Go on with task.labels=["10", "2"]' in capsys.readouterr().err
+    assert main(["export", "run", "again", 'task.labels=["10", "2"]']) == 0
+    card = json.loads((old / "again" / "card.json").read_text())
+    assert card["recipe"]["task"]["labels"] == ["10", "2"]
+
+
 def losses(run: Path) -> dict[int, float]:
     lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
     return {line["step"]: line["loss"] for line in lines if line["event"] == "step"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,6 +114,7 @@ def check_resumable(state: TrainerState, now: RunContent, path: Path) -> None:
             f"{path}: the recipe has changed: {'; '.join(changed)}. A resumed run may change only"
             f" {', '.join(sorted(MAY_DIFFER))}."
         )
+    _check_order(state.recipe, now.config, path)
     for what in state.identity.differences(now.identity):
         where = now.config.backbone.tokenizer if what == TOKENIZER else None
         raise UserError(
@@ -122,6 +124,18 @@ def check_resumable(state: TrainerState, now: RunContent, path: Path) -> None:
     for split, before in state.identity.rows.items():
         if split in now.examples:
             _check_rows(split, before, now, path)
+
+
+def _check_order(recipe: dict[str, Any], config: RunConfig, path: Path) -> None:
+    """Refuse classes in another order than 0.1.0 gave them, which it has not stored."""
+    labels = getattr(config.task, "labels", None)
+    stored = recipe.get("task", {}).get("labels")
+    if recipe and stored is None and labels is not None and labels != sorted(labels):
+        raise UserError(
+            f"{path}: is of version 0.1.0, whose classes were in the order of the alphabet, and the"
+            f" recipe's are in another. Go on with task.labels={json.dumps(sorted(labels))}, given"
+            " in quotes."
+        )
 
 
 def _check_rows(split: str, before: RowsDigest, now: RunContent, path: Path) -> None:

@@ -57,6 +57,12 @@ class Classification(TaskSection):
     PEFT_TASK_TYPE: ClassVar[str | None] = "SEQ_CLS"
     FOUND: ClassVar[frozenset[str]] = frozenset({"labels", "metric", "positive"})
 
+    @classmethod
+    def replaced_by(cls, key: str, value: object) -> set[str]:
+        """See `Section`: without f1 no class is its own."""
+        idle = {"positive"} if key == "metric" and value != "f1" else set()
+        return super().replaced_by(key, value) | idle
+
     kind: Literal["classification"] = Field(
         default="classification", description="One label out of a fixed set for each row."
     )

@@ -139,9 +139,13 @@ def published(folder: Path, replace_existing: bool = False) -> Iterator[Path]:
             building.rmdir()
         else:
             building.rename(folder)
-    except OSError as error:
-        shutil.rmtree(building, ignore_errors=True)
-        raise UserError(f"{folder}: cannot be written ({error.strerror or error}).") from None
+    except BaseException as error:
+        if not os.path.islink(building):
+            shutil.rmtree(building, ignore_errors=True)
+        if isinstance(error, OSError):
+            reason = error.strerror or error
+            raise UserError(f"{folder}: cannot be written ({reason}).") from None
+        raise
 
 
 def write_tensors(path: Path, tensors: TensorFile) -> None:

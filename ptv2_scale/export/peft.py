@@ -18,8 +18,9 @@ from ptv2_scale.methods.registry import method_type
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.registry import build_task
 
-# What stands before the names of our heads' tensors in transformers' models.
+# The class of transformers for a kind of task of PEFT's.
 _MODELS = {"SEQ_CLS": "AutoModelForSequenceClassification"}
+# What stands before the names of our heads' tensors in it.
 _HEAD_STEMS = {"bert": "", "roberta": "classifier.", "score": ""}
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,10 @@ def test_a_run_leaves_what_it_says(job: Job) -> None:
     assert "head_only" not in result
     assert f"{result['metric']} {result['value']:.4f}" in job.printed
     assert f"ptv2-scale evaluate {job.run}" in job.printed
+    assert f"labels: {', '.join(LABELS)}" in job.printed
+    counts = Counter(row["label"] for row in read(job.folder / "data" / "train.jsonl"))
+    listed = ", ".join(f"{label} {counts[label]}" for label in LABELS)
+    assert f"{counts.total()} rows of {len(LABELS)} classes: {listed}" in job.printed
 
 
 def test_evaluate_gives_the_metric_of_the_run(job: Job) -> None:

@@ -437,6 +437,14 @@ def test_an_override_replaces_what_cannot_stand_beside_it(
     assert {key: getattr(again, key) for key in expected} == expected
 
 
+def test_another_metric_than_f1_has_no_class_of_its_own(recipe: Path) -> None:
+    recipe.write_text("backbone: {name: a}\ntask: {name: glue/mrpc, metric: f1, positive: '0'}\n")
+    for metric, positive in (("accuracy", None), ("f1", "0")):
+        task = load_recipe(recipe, [f"task.metric={metric}"]).task
+        assert isinstance(task, Classification)
+        assert (task.metric, task.positive) == (metric, positive)
+
+
 def test_a_published_task_on_the_command_line_replaces_ones_own(recipe: Path) -> None:
     recipe.write_text(
         "backbone: {name: a}\ntask: {name: classification, path: d, text: t, label: l}\n"

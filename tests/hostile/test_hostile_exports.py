@@ -61,7 +61,10 @@ def use(folder: Path, target: Path) -> None:
     for name in trained.names():
         read_whole(trained, name)
     shutil.rmtree(target, ignore_errors=True)
-    export_peft(folder, target)
+    try:
+        export_peft(folder, target)
+    finally:
+        assert not list(target.parent.glob(".*.building"))  # nothing half made is left
 
 
 @trials(3)
