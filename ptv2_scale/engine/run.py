@@ -24,10 +24,11 @@ from ptv2_scale.checkpoint.store import (
     checkpoint_path,
 )
 from ptv2_scale.config import RunConfig
+from ptv2_scale.distributed.agreement import check_agreement
 from ptv2_scale.distributed.leaders import on_first_rank
 from ptv2_scale.distributed.memory import peak_memory
 from ptv2_scale.distributed.ranks import RankContext, gather, sum_over_ranks
-from ptv2_scale.engine.agreement import check_agreement, content_of, run_facts, versions
+from ptv2_scale.engine.agreement import content_of, run_facts, versions
 from ptv2_scale.engine.build import deepspeed_config, release_engine, start_engine
 from ptv2_scale.engine.head_baseline import score_head_alone
 from ptv2_scale.engine.loss_spikes import LossSpikeDetector

@@ -10,8 +10,9 @@ import deepspeed
 
 from ptv2_scale.backbones.load import Fill, materialise
 from ptv2_scale.config import RunConfig
+from ptv2_scale.distributed.agreement import check_agreement
 from ptv2_scale.distributed.ranks import RankContext
-from ptv2_scale.engine.agreement import check_agreement, serving_facts
+from ptv2_scale.engine.agreement import serving_facts
 from ptv2_scale.engine.build import deepspeed_config
 from ptv2_scale.engine.sharding import shards_for
 from ptv2_scale.inference.exported import Export
@@ -27,7 +28,7 @@ def sharded_predictor(exports: Sequence[Export], ranks: RankContext) -> Predicto
             ranks have read different things.
     """
     first = exports[0].setup
-    check_agreement(serving_facts(first), ranks)
+    check_agreement(serving_facts(exports), ranks)
 
     def load(shared: SharedBackbone, fill: Fill) -> Callable[..., PromptedOutput]:
         setup = replace(first, config=_for_ranks(first.config, ranks))

@@ -12,13 +12,16 @@ from torch import Tensor, nn
 
 from ptv2_scale.backbones.load import Fill, Unsharded, materialise, usable_device
 from ptv2_scale.data.splits import Split
+from ptv2_scale.distributed.agreement import Fact, check_agreement
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.export.card import source_folder
 from ptv2_scale.inference.exported import Export, open_export
 from ptv2_scale.inference.forward import answer_all
+from ptv2_scale.model.identity import example_digests
 from ptv2_scale.model.prompted import PromptedModel, PromptedOutput
 from ptv2_scale.model.setup import build_model, model_filler
 from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.run_identity import RowsDigest
 from ptv2_scale.tasks.base import Record, Trivial
 
 Row = Mapping[str, object]
@@ -117,7 +120,7 @@ class Predictor:
             classification.
 
         Raises:
-            UserError: a column is missing, or a text cannot be read.
+            UserError: a column is missing, a text cannot be read, or ranks have other rows.
         """
         export = self._named(name or self.names[0])
         for number, row in enumerate(rows, start=1):
@@ -152,6 +155,8 @@ class Predictor:
 
     def _answer(self, export: Export, examples: Sequence[Any]) -> list[Record]:
         number = self._numbers[export.name]
+        rows = RowsDigest.of(example_digests(examples))
+        check_agreement({"the rows": Fact(f"{rows.examples} examples {rows.sha256}")}, self._ranks)
 
         def run(**inputs: Any) -> PromptedOutput:
             return self._run(export=number, **inputs)

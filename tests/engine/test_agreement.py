@@ -57,12 +57,12 @@ def other_learning_rate(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "what", "file"),
     [
-        (other_weights, "weights in model.safetensors", "backbone/model.safetensors"),
-        (one_row_less, "rows in task.train", "data/train.jsonl"),
-        (labels_of_other_order, "recipe", ""),
+        (other_weights, "the weights in model.safetensors", "backbone/model.safetensors"),
+        (one_row_less, "the rows of task.train", "data/train.jsonl"),
+        (labels_of_other_order, "the recipe", ""),
         (other_config, "the backbone's config.json", "backbone/config.json"),
         (other_tokenizer, "the tokenizer", "backbone"),
-        (other_learning_rate, "recipe", ""),
+        (other_learning_rate, "the recipe", ""),
     ],
 )
 def test_what_ranks_have_read_differently(
@@ -84,7 +84,7 @@ def test_what_ranks_have_read_differently(
     outputs = [process.communicate(timeout=200)[0] for process in started]
     assert [process.returncode for process in started] == [2, 2]
     said = "".join(outputs)
-    assert f"(rank 1) has another {what} than" in said
+    assert f"(rank 0) differ in {what}:" in said
     assert str(first / file if file else "recipe") in said
     assert "Traceback" not in said
     assert not run.exists()
@@ -105,3 +105,34 @@ def test_the_same_in_other_places_is_the_same(first: Path, tmp_path: Path) -> No
     ]
     outputs = [process.communicate(timeout=200)[0] for process in started]
     assert [process.returncode for process in started] == [0, 0], "".join(outputs)
+
+
+def test_predictions_of_other_rows(first: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    few = ("train.steps=1", "train.head_only_baseline=false")
+    ranks.cli(1, "train", str(first / "recipe.yaml"), f"run={run}", *few).must_succeed()
+    files = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
+    for file, word in zip(files, ("w40", "w41"), strict=True):
+        file.write_text(json.dumps({"text": f"w0 {word}"}) + "\n")
+    port, output = ranks.free_port(), tmp_path / "out.jsonl"
+    command = ("-m", "ptv2_scale", "predict", str(run))
+    started = [
+        ranks.begin(
+            (
+                "-m",
+                "ptv2_scale",
+                "predict",
+                str(run),
+                "--input",
+                str(file),
+                "--output",
+                str(output),
+            ),
+            ranks.environment(rank, 2, port),
+        )
+        for rank, file in enumerate(files)
+    ]
+    said = "".join(process.communicate(timeout=200)[0] for process in started)
+    assert [process.returncode for process in started] == [2, 2]
+    assert "(rank 0) differ in the rows:" in said
+    assert not output.exists()
