@@ -118,16 +118,7 @@ def test_predictions_of_other_rows(first: Path, tmp_path: Path) -> None:
     command = ("-m", "ptv2_scale", "predict", str(run))
     started = [
         ranks.begin(
-            (
-                "-m",
-                "ptv2_scale",
-                "predict",
-                str(run),
-                "--input",
-                str(file),
-                "--output",
-                str(output),
-            ),
+            (*command, "--input", str(file), "--output", str(output)),
             ranks.environment(rank, 2, port),
         )
         for rank, file in enumerate(files)
