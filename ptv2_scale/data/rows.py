@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from ptv2_scale.runtime.errors import UserError, did_you_mean
@@ -37,9 +38,12 @@ def require_columns(row: Mapping[str, object], columns: tuple[str, ...], place: 
     for name in columns:
         if name not in row:
             found = [str(one) for one in row]
+            # One column that has others in its name: some spreadsheets write semicolons.
+            parted = len(found) == 1 and re.search(r"[;,\t|]", found[0])
+            advice = " Separate fields by commas in .csv, by tabs in .tsv." if parted else ""
             raise UserError(
                 f"{place}: no column '{name}'; found: {', '.join(found)}."
-                + did_you_mean(name, found)
+                + (advice or did_you_mean(name, found))
             )
 
 

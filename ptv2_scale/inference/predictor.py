@@ -129,7 +129,7 @@ class Predictor:
                     f"row {number}: found {row!r:.60}, expected a mapping of columns, such as"
                     f" {{'{export.setup.task.columns[0]}': '...'}}."
                 )
-        examples = export.setup.encode([dict(row) for row in rows], with_targets=False)
+        examples = export.setup.encode(rows, with_targets=False)
         return self._answer(export, examples)
 
     def evaluate(self, name: str, split: Split) -> tuple[dict[str, float], Trivial]:

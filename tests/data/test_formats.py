@@ -157,6 +157,13 @@ def test_a_table_without_quoting_is_not_read_as_quoted(tmp_path: Path, content: 
     assert [[row["text"], row["label"]] for row in found] == expected
 
 
+@pytest.mark.parametrize(("name", "separator"), [("a.csv", ";"), ("a.csv", "\t"), ("a.tsv", ",")])
+def test_another_separator_is_told(tmp_path: Path, name: str, separator: str) -> None:
+    path = written(tmp_path, name, f"text{separator}label\nw1{separator}1\n")
+    with pytest.raises(UserError, match="Separate fields by commas in .csv, by tabs in .tsv"):
+        read_rows(path, ["text", "label"])
+
+
 def test_a_record_of_several_lines_is_named_by_its_first(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", 'text,label\n"one\ntwo\nthree",a\n\n"x\ny",b\n')
     places = [place_of(row, 0) for row in read_rows(path)]

@@ -131,5 +131,5 @@ def test_what_cannot_be_encoded_is_named(export: str) -> None:
     assert "row 1, column 'text': found 5, expected text" in message_of(
         lambda: encode([{"text": 5}])
     )
-    assert "no folder" in message_of(lambda: load_row_encoder(export, backbone="./none"))
+    assert "no folder './none'" in message_of(lambda: load_row_encoder(export, backbone="./none"))
     assert "expected the folder of an export" in message_of(lambda: load_row_encoder(3))
