@@ -138,7 +138,7 @@ DAMAGED = {
         "a storage has 3 elements instead of 2",
     ),
     "a storage missing": (old_file(pickle.dumps([], protocol=2), "I2\n"), "it ends too early"),
-    "no pickle": (b"version https://git-lfs.github.com/spec/v1", ""),
+    "no pickle": (b"<!doctype html><title>404</title>", ""),
     "another pickle": (pickle.dumps([1, 2], protocol=2), "not a file of torch.save"),
     "nothing": (b"", "Ran out of input"),
 }
