@@ -65,7 +65,8 @@ def ask(hosts: Cluster, *words: str, hostfile: Path | None = None, **variables: 
 
 def job(hosts: Cluster) -> list[str]:
     """A recipe whose data and run are in folders that each host has for itself."""
-    return ["demo", f"task.path={hosts.own}/task", f"run={hosts.own}/runs/one"]
+    batch = ["train.global_batch=72", "train.micro_batch=1"]  # any number of hosts here divides it
+    return ["demo", f"task.path={hosts.own}/task", f"run={hosts.own}/runs/one", *batch]
 
 
 def furnish(hosts: Cluster) -> None:
