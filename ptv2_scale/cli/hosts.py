@@ -24,8 +24,8 @@ def launch(arguments: argparse.Namespace) -> int:
 def doctor(arguments: argparse.Namespace) -> int:
     """Check all hosts of a launch, and report what ranks would stumble over."""
     from ptv2_scale.launchers.doctor.collect import HostSurvey
-    from ptv2_scale.launchers.doctor.recipe import check_recipe_here
     from ptv2_scale.launchers.doctor.report import exit_code, run_checks, summary, table
+    from ptv2_scale.launchers.doctor.settings import check_settings
     from ptv2_scale.launchers.hosts import hosts_of, ssh_of
     from ptv2_scale.launchers.rank_group import meeting_place
 
@@ -36,7 +36,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     master, port = meeting_place(arguments.master, hosts.master)
     read = None if config is None else inputs(config, arguments.recipe)
     survey, began = HostSurvey(hosts, master, port, read, run), time.monotonic()
-    own = [] if config is None else check_recipe_here(config, tuple(hosts.slots.values()))
+    own = [] if config is None else check_settings(config, tuple(hosts.slots.values()))
     findings = [*own, *run_checks(survey.collect())]
     print(table(findings))
     print(summary(findings, survey, time.monotonic() - began))

@@ -10,7 +10,7 @@ from ptv2_scale.model.readiness import RankCounts, check_recipe, is_here, open_r
 from ptv2_scale.runtime.errors import UserError
 
 
-def check_recipe_here(config: RunConfig, slots: Sequence[int]) -> list[Finding]:
+def check_settings(config: RunConfig, slots: Sequence[int]) -> list[Finding]:
     """The recipe can run on so many ranks, as far as this host knows.
 
     Args:
@@ -22,6 +22,6 @@ def check_recipe_here(config: RunConfig, slots: Sequence[int]) -> list[Finding]:
     try:
         check(config, ranks)
     except UserError as error:
-        return [Finding("recipe", "FAIL", line) for line in str(error).splitlines()]
+        return [Finding("settings", "FAIL", line) for line in str(error).splitlines()]
     text = f"batches, DeepSpeed's JSON, trackers and lengths fit {ranks.world} ranks"
-    return [Finding("recipe", "ok", text)]
+    return [Finding("settings", "ok", text)]
