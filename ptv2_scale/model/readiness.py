@@ -161,12 +161,21 @@ def _missing_paths(config: RunConfig) -> Iterator[str]:
     for folder in folders:
         if not os.path.isdir(folder):
             yield f"{folder}: no such folder. Correct backbone.name or backbone.tokenizer."
-    for key, path in _data_files(config).items():
-        if not os.path.isfile(path):
-            yield f"{path}: no such file. Correct task.path or {key}."
+    yield from _missing_data(config)
     for what, path in config.prompt.files().items():
         if not path.exists():
             yield f"{path}: no such file or folder; it was named as the {what}."
+
+
+def _missing_data(config: RunConfig) -> Iterator[str]:
+    files = _data_files(config)
+    folder = config.task.path
+    if files and folder is not None and not os.path.isdir(folder):
+        yield f"{folder}: no such folder. Correct task.path."
+        return
+    for key, path in files.items():
+        if not os.path.isfile(path):
+            yield f"{path}: no such file. Correct task.path or {key}."
 
 
 def _missing_items(config: RunConfig) -> Iterator[str]:

@@ -14,7 +14,7 @@ from transformers import AutoModel, AutoTokenizer
 from ptv2_scale.backbones.vocabulary import check_ids, unknown_tokens
 from ptv2_scale.cli import main
 from ptv2_scale.config import load_recipe
-from ptv2_scale.launchers.doctor.recipe import check_recipe_here
+from ptv2_scale.launchers.doctor.settings import check_settings
 from ptv2_scale.model.setup import open_setup
 from ptv2_scale.runtime.errors import UserError
 
@@ -143,8 +143,8 @@ def test_all_tokens_have_rows() -> None:
 def test_the_doctor_tells_of_them(recipe: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = recipe.parent / "backbone"
     add_tokens(folder, NEW)
-    (found,) = check_recipe_here(load_recipe(recipe), [1])
+    (found,) = check_settings(load_recipe(recipe), [1])
     assert (found.level, "'new15' (120)" in caplog.text) == ("ok", True)
     add_tokens(folder, [], pad="[PAD]")
-    (found,) = check_recipe_here(load_recipe(recipe), [1])
+    (found,) = check_settings(load_recipe(recipe), [1])
     assert (found.level, "'[PAD]' has the id 125" in found.text) == ("FAIL", True)
