@@ -17,6 +17,7 @@ SEVERAL_MODULES = {
     "engine/test_parity.py": "gradients under ZeRO-3 against plain PyTorch",
     "engine/test_private_runs.py": "hosts without a shared run directory",
     "engine/test_resume.py": "a run that was killed, to the bit",
+    "engine/test_time_limit.py": "a limit on time that leaves none for a step",
     "launchers/test_bytes_between_hosts.py": "what goes over the network",
     "launchers/test_many_hosts.py": "a run on four hosts",
     "launchers/test_node_launchers.py": "torchrun, accelerate and deepspeed, each on its own",
