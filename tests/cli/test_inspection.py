@@ -55,10 +55,11 @@ def test_inspect_counts_what_is_there(
     }
     shares = [float(line.split("%")[0].split()[-1]) for line in lines if "%" in line]
     assert sum(shares) == pytest.approx(100, abs=1e-3)
-    reported = f"prefix: {length} tokens x {sum(slots.values())} slots ("
-    assert any(line.startswith(reported) for line in lines) == bool(slots)
-    for slot, count in slots.items():
-        assert f"{count} {slot}" in lines[-1]
+    reported = [line for line in lines if line.startswith("prefix: ")]
+    assert len(reported) == bool(slots)
+    for line in reported:
+        assert line.startswith(f"prefix: {length} tokens x {sum(slots.values())} slots (")
+        assert all(f"{count} {slot}" in line for slot, count in slots.items())
 
 
 def test_inspect_sizes_are_those_of_the_dtype(tmp_path: Path, capsys: Any) -> None:
