@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import ranks
 import yaml
-from tiny import write_recipe
+from tiny import rotate_ids, write_recipe
 
 from ptv2_scale.cli import main
 
@@ -103,13 +103,7 @@ def other_validation(job: Job) -> None:
 
 
 def rotated_ids(job: Job) -> None:
-    path = job.folder / "backbone" / "tokenizer.json"
-    tokenizer = json.loads(path.read_text())
-    words = tokenizer["model"]["vocab"]
-    ordinary = sorted(word for word in words if word.startswith("w"))
-    ids = [words[word] for word in ordinary]
-    words.update(zip(ordinary, [*ids[1:], ids[0]], strict=True))
-    path.write_text(json.dumps(tokenizer))
+    rotate_ids(job.folder / "backbone")
 
 
 def another_template(job: Job) -> None:

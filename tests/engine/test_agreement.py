@@ -54,6 +54,29 @@ def other_learning_rate(folder: Path) -> None:
     path.write_text(path.read_text().replace("lr: 0.01", "lr: 0.02"))
 
 
+def copied(folder: Path, target: Path) -> Path:
+    """A job somewhere else, its paths below itself."""
+    shutil.copytree(folder, target)
+    recipe = target / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace(str(folder), str(target)))
+    return target
+
+
+def train(folder: Path, run: Path) -> tuple[str, ...]:
+    return ("train", str(folder / "recipe.yaml"), f"run={run}")
+
+
+def on_two_hosts(*commands: tuple[str, ...]) -> tuple[list[int | None], str]:
+    """Run two ranks with a command line each; their codes, and all that they print."""
+    port = ranks.free_port()
+    started = [
+        ranks.begin(("-m", "ptv2_scale", *words), ranks.environment(rank, 2, port))
+        for rank, words in enumerate(commands)
+    ]
+    said = "".join(process.communicate(timeout=200)[0] for process in started)
+    return [process.returncode for process in started], said
+
+
 @pytest.mark.parametrize(
     ("change", "what", "file"),
     [
@@ -68,22 +91,10 @@ def other_learning_rate(folder: Path) -> None:
 def test_what_ranks_have_read_differently(
     change: Callable[[Path], None], what: str, file: str, first: Path, tmp_path: Path
 ) -> None:
-    second, run = tmp_path / "second", tmp_path / "run"
-    shutil.copytree(first, second)
-    recipe = second / "recipe.yaml"
-    recipe.write_text(recipe.read_text().replace(str(first), str(second)))
+    second, run = copied(first, tmp_path / "second"), tmp_path / "run"
     change(second)
-    port = ranks.free_port()
-    started = [
-        ranks.begin(
-            ("-m", "ptv2_scale", "train", str(folder / "recipe.yaml"), f"run={run}"),
-            ranks.environment(rank, 2, port),
-        )
-        for rank, folder in enumerate((first, second))
-    ]
-    outputs = [process.communicate(timeout=200)[0] for process in started]
-    assert [process.returncode for process in started] == [2, 2]
-    said = "".join(outputs)
+    codes, said = on_two_hosts(*(train(folder, run) for folder in (first, second)))
+    assert codes == [2, 2]
     assert f"(rank 0) differ in {what}:" in said
     assert str(first / file if file else "recipe") in said
     assert "Traceback" not in said
@@ -91,39 +102,20 @@ def test_what_ranks_have_read_differently(
 
 
 def test_the_same_in_other_places_is_the_same(first: Path, tmp_path: Path) -> None:
-    second = tmp_path / "second"
-    shutil.copytree(first, second)
-    recipe = second / "recipe.yaml"
-    recipe.write_text(recipe.read_text().replace(str(first), str(second)))
-    port = ranks.free_port()
-    started = [
-        ranks.begin(
-            ("-m", "ptv2_scale", "train", str(folder / "recipe.yaml"), f"run={tmp_path / 'run'}"),
-            ranks.environment(rank, 2, port),
-        )
-        for rank, folder in enumerate((first, second))
-    ]
-    outputs = [process.communicate(timeout=200)[0] for process in started]
-    assert [process.returncode for process in started] == [0, 0], "".join(outputs)
+    folders = (first, copied(first, tmp_path / "second"))
+    codes, said = on_two_hosts(*(train(folder, tmp_path / "run") for folder in folders))
+    assert codes == [0, 0], said
 
 
 def test_predictions_of_other_rows(first: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
+    run, output = tmp_path / "run", tmp_path / "out.jsonl"
     few = ("train.steps=1", "train.head_only_baseline=false")
-    ranks.cli(1, "train", str(first / "recipe.yaml"), f"run={run}", *few).must_succeed()
+    ranks.cli(1, *train(first, run), *few).must_succeed()
     files = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
     for file, word in zip(files, ("w40", "w41"), strict=True):
         file.write_text(json.dumps({"text": f"w0 {word}"}) + "\n")
-    port, output = ranks.free_port(), tmp_path / "out.jsonl"
-    command = ("-m", "ptv2_scale", "predict", str(run))
-    started = [
-        ranks.begin(
-            (*command, "--input", str(file), "--output", str(output)),
-            ranks.environment(rank, 2, port),
-        )
-        for rank, file in enumerate(files)
-    ]
-    said = "".join(process.communicate(timeout=200)[0] for process in started)
-    assert [process.returncode for process in started] == [2, 2]
+    command = ("predict", str(run), "--output", str(output), "--input")
+    codes, said = on_two_hosts(*((*command, str(file)) for file in files))
+    assert codes == [2, 2]
     assert "(rank 0) differ in the rows:" in said
     assert not output.exists()

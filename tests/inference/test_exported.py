@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import ranks
 import yaml
-from tiny import write_recipe
+from tiny import rotate_ids, write_recipe
 
 from ptv2_scale.cli import main
 
@@ -27,16 +27,6 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def job(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "job"))
-
-
-def rotate_ids(folder: Path) -> None:
-    path = folder / "tokenizer.json"
-    tokenizer = json.loads(path.read_text())
-    words = tokenizer["model"]["vocab"]
-    ordinary = sorted(word for word in words if word.startswith("w"))
-    ids = [words[word] for word in ordinary]
-    words.update(zip(ordinary, [*ids[1:], ids[0]], strict=True))
-    path.write_text(json.dumps(tokenizer))
 
 
 def predict(job: Path, *words: str) -> int:

@@ -118,6 +118,18 @@ def save_tokenizer(folder: Path, pad_token_id: int = 0) -> None:
     ).save_pretrained(folder)
 
 
+def rotate_ids(folder: Path) -> None:
+    """Give each ordinary word of a saved tokenizer the id of the next one."""
+    import json
+
+    path = folder / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    ids = [vocabulary[word] for word in WORDS]
+    vocabulary.update(zip(WORDS, [*ids[1:], ids[0]], strict=True))
+    path.write_text(json.dumps(tokenizer))
+
+
 def write_task(folder: Path, train: int = 20, validation: int = 7) -> None:
     """Write train.jsonl and validation.jsonl: the label says which of two words is in the text."""
     import json
