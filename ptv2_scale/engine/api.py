@@ -93,7 +93,8 @@ def train_rank(
     """
     # Not earlier: DeepSpeed reads the environment when it is imported.
     from ptv2_scale.checkpoint.resume import unlock_runs
-    from ptv2_scale.engine.run import Opened, Run, open_recipe
+    from ptv2_scale.engine.opened import Opened, open_recipe
+    from ptv2_scale.engine.run import Run
     from ptv2_scale.engine.session import run_distributed
 
     def prepare(config: RunConfig, run: Path) -> tuple[Opened, Path]:

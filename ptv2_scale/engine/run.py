@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ptv2_scale.backbones.weights import TensorFile
-from ptv2_scale.checkpoint.compatibility import RunContent
 from ptv2_scale.checkpoint.file_systems import find_file_systems
 from ptv2_scale.checkpoint.manager import CheckpointManager
 from ptv2_scale.checkpoint.manifest import damage
@@ -23,15 +21,15 @@ from ptv2_scale.checkpoint.store import (
     TrainerState,
     checkpoint_path,
 )
-from ptv2_scale.config import RunConfig
 from ptv2_scale.distributed.agreement import check_agreement
 from ptv2_scale.distributed.leaders import on_first_rank
 from ptv2_scale.distributed.memory import peak_memory
 from ptv2_scale.distributed.ranks import RankContext, gather, sum_over_ranks
-from ptv2_scale.engine.agreement import content_of, run_facts, versions
+from ptv2_scale.engine.agreement import run_facts, versions
 from ptv2_scale.engine.build import deepspeed_config, release_engine, start_engine
 from ptv2_scale.engine.head_baseline import score_head_alone
 from ptv2_scale.engine.loss_spikes import LossSpikeDetector
+from ptv2_scale.engine.opened import Opened
 from ptv2_scale.engine.reporting import NOT_FINITE, Reporter
 from ptv2_scale.engine.state import EngineState, set_values
 from ptv2_scale.engine.trained_values import read_on_first_rank
@@ -39,8 +37,7 @@ from ptv2_scale.engine.trainer import StepOutcome, Trainer
 from ptv2_scale.export.card import CARD_FILE, Card
 from ptv2_scale.export.native import check_replaceable, write_export
 from ptv2_scale.inference.forward import answer_all
-from ptv2_scale.model.readiness import RankCounts, open_ready
-from ptv2_scale.model.setup import EncodedSplit, Setup, build_model
+from ptv2_scale.model.setup import EncodedSplit, build_model
 from ptv2_scale.runtime.atomic import write_atomically
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.heartbeat import current, report_progress
@@ -51,38 +48,6 @@ from ptv2_scale.watch.requests import LIMITS, NoProgress, Stopped
 
 # So many steps in a row that are not finite are no bad batch but a bad model.
 _MOST_IN_A_ROW = 10
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A recipe with its data, which each rank opens by itself.
-
-    Attributes:
-        setup: what the recipe names.
-        train: the training split.
-        validation: the split that decides which checkpoint is best.
-        content: what is read, to be compared.
-        began: `time.perf_counter()` at the start.
-    """
-
-    setup: Setup
-    train: EncodedSplit
-    validation: EncodedSplit
-    content: RunContent
-    began: float
-
-
-def open_recipe(config: RunConfig) -> Opened:
-    """Open a recipe's backbone, tokenizer and data.
-
-    Raises:
-        UserError: something is missing, wrong, or does not go together.
-    """
-    began = time.perf_counter()
-    setup = open_ready(config, RankCounts.of_environment(os.environ))
-    train, validation = setup.split("train"), setup.split("validation")
-    content = content_of(setup, {"train": train, "validation": validation})
-    return Opened(setup, train, validation, content, began)
 
 
 class Run:
