@@ -258,9 +258,10 @@ def write_untrained_export(job: Path) -> Path:
     "output", ["nowhere/out.jsonl", "recipe.yaml/out.jsonl", "recipe.yaml", "x" * 250]
 )
 def test_predict_refuses_an_output_it_cannot_write(output: str, job: Path, capsys: Any) -> None:
+    export = write_untrained_export(job)
     before = snapshot(job)
     source = job / "data/validation.jsonl"
-    arguments = ["predict", str(job), "--input", str(source), "--output", str(job / output)]
+    arguments = ["predict", str(export), "--input", str(source), "--output", str(job / output)]
     assert main(arguments) == 2
     assert f"--output {job / output}" in capsys.readouterr().err
     assert snapshot(job) == before

@@ -15,6 +15,7 @@ from killed import losses
 from tiny import write_recipe
 
 import ptv2_scale
+from ptv2_scale.config import trackers
 from ptv2_scale.engine.reporting import Reporter
 from ptv2_scale.engine.trainer import StepResult
 from ptv2_scale.runtime.errors import UserError
@@ -50,6 +51,7 @@ class Failing:
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> type[Failing]:
     monkeypatch.setitem(LOGGER_TYPE_TO_CLASS, "wandb", Failing)
+    monkeypatch.setattr(trackers, "is_installed", lambda package: True)
     monkeypatch.setattr(Failing, "calls", [])
     return Failing
 

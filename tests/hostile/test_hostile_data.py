@@ -220,8 +220,10 @@ def test_names_of_files(arena: Arena, data: st.DataObject) -> None:
         "a/../../../outside/rows.jsonl",
     ]
     texts = file_names(str(arena.canary)).filter(bool)
-    name = data.draw(st.sampled_from(ways) | texts)
-    folder = data.draw(st.sampled_from(["data", ".", "no/such"]) | texts)
+    # What stands for a home or a variable is no name of a file yet.
+    plain = texts.filter(lambda text: not text.startswith("~") and "$" not in text)
+    name = data.draw(st.sampled_from(ways) | plain)
+    folder = data.draw(st.sampled_from(["data", ".", "no/such"]) | plain)
 
     task = Classification(name="demo", path=folder, train=name)
     assert arena.attempt("data path", lambda: build_task(task)) is not None
