@@ -14,7 +14,10 @@ import ranks
 import yaml
 from tiny import rotate_ids, write_recipe
 
+from ptv2_scale.checkpoint.compatibility import changes
 from ptv2_scale.cli import main
+from ptv2_scale.config import RunConfig, override
+from ptv2_scale.tasks.registry import build_task
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,22 @@ def test_what_has_changed_is_refused_by_name(
     assert said in error
     assert "Traceback" not in error
     assert (job.folder / "run" / "result.json").read_bytes() == before
+
+
+def test_another_metric_is_refused(job: Job, capsys: Any) -> None:
+    assert job.resume("task.metric=f1_macro") == 2
+    assert "task.metric was 'accuracy' and is 'f1_macro'" in capsys.readouterr().err
+
+
+def test_the_metric_of_a_benchmark_is_stored_too() -> None:
+    """The recipe names none; a resume that names another one would keep a best of the first."""
+    recipe = {"backbone": {"name": "b"}, "task": {"name": "superglue/cb"}}
+    stored = RunConfig.model_validate(recipe)
+    stored = stored.model_copy(update={"task": build_task(stored.task).resolved()})
+    other = override(stored, ["task.metric=f1_macro"])
+    assert changes(stored.model_dump(mode="json"), other) == [
+        "task.metric was 'accuracy' and is 'f1_macro'"
+    ]
 
 
 def test_added_rows_can_be_accepted(job: Job) -> None:

@@ -86,6 +86,13 @@ def start(job: Path, run: Path, way: str, overrides: list[str]) -> int:
     return main([command, str(job / "recipe.yaml"), f"run={run}", *words, *overrides])
 
 
+def check_refused(text: str, said: str, folder: Path) -> None:
+    """It is said what is wrong, and no run has a directory."""
+    assert said in text
+    assert "Traceback" not in text
+    assert not (folder / "runs").exists()
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", WRONG)
 def test_what_ranks_would_refuse_is_refused_before(
@@ -101,10 +108,7 @@ def test_what_ranks_would_refuse_is_refused_before(
     # The doctor asks hosts, which do not answer, unless it cannot know what for.
     asked = way == "doctor --hostfile HOSTS" and name not in UNREADABLE
     assert code == (3 if asked else 2)
-    text = "".join(capfd.readouterr())
-    assert said in text
-    assert "Traceback" not in text
-    assert not (tmp_path / "runs").exists()
+    check_refused("".join(capfd.readouterr()), said, tmp_path)
     assert "sbatch" not in (programs.read_text() if programs.exists() else "")
 
 
@@ -120,10 +124,7 @@ def test_files_that_are_not_here_are_named_before(
 ) -> None:
     overrides, said = MISSING[name]
     assert start(job, tmp_path / "runs" / "one", way, overrides) == 2
-    text = "".join(capfd.readouterr())
-    assert said in text
-    assert "Traceback" not in text
-    assert not (tmp_path / "runs").exists()
+    check_refused("".join(capfd.readouterr()), said, tmp_path)
     assert not programs.exists()
 
 

@@ -65,9 +65,9 @@ class ClassificationTask:
 
     def resolved(self) -> Classification:
         """See `Task`: labels that were found in the data, metric, and the class that f1 is of."""
-        found: dict[str, object] = {}
+        found: dict[str, object] = {"metric": self.metric}
         if self.name in (CUSTOM, DEMO):
-            found = {"labels": list(self.labels), "metric": self.metric}
+            found["labels"] = list(self.labels)
         if self._has_f1:
             found["positive"] = self.labels[self.positive]
         return self.section.model_copy(update=found)
