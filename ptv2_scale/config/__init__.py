@@ -1,5 +1,6 @@
 """Recipes: the settings of a run, checked, with every mistake named by file, line and key."""
 
+from ptv2_scale.config.kinds import Classification
 from ptv2_scale.config.load import (
     backbone_override,
     backbone_section,
@@ -7,7 +8,8 @@ from ptv2_scale.config.load import (
     load_recipe,
     override,
 )
-from ptv2_scale.config.prompt import METHODS, HeadOnly, MethodSection, Prefix
+from ptv2_scale.config.methods import HeadOnly, Prefix
+from ptv2_scale.config.prompt import METHODS, MethodSection
 from ptv2_scale.config.recipe import (
     Backbone,
     Checkpoint,
@@ -19,7 +21,7 @@ from ptv2_scale.config.recipe import (
 )
 from ptv2_scale.config.section import Section, Variants
 from ptv2_scale.config.slurm import Slurm
-from ptv2_scale.config.task import TASKS, Classification, Quoting, TaskSection
+from ptv2_scale.config.task import TASKS, Quoting, TaskSection
 
 __all__ = [
     "METHODS",

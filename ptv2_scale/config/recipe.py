@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from ptv2_scale.config.prompt import METHODS, MethodSection, Prefix
+from ptv2_scale.config.methods import Prefix
+from ptv2_scale.config.prompt import METHODS, MethodSection
 from ptv2_scale.config.rules import Partner, Partners
 from ptv2_scale.config.section import Section, Variants
 from ptv2_scale.config.slurm import Slurm

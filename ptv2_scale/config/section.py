@@ -8,6 +8,7 @@ from typing import Any, ClassVar, TypeVar, get_args
 from pydantic import (
     BaseModel,
     GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
@@ -32,6 +33,7 @@ class Section(BaseModel):
         SECTION: name in a recipe.
         PARTNERS: settings without which a key has no meaning.
         EXCLUSIVE: groups of keys of which one at most is set.
+        NAMES: values of `name` that say which variant a section is; see `Variants`.
     """
 
     model_config = SETTINGS
@@ -39,6 +41,7 @@ class Section(BaseModel):
     SECTION: ClassVar[str] = ""
     PARTNERS: ClassVar[Partners] = {}
     EXCLUSIVE: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    NAMES: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def conflicts(cls, given: Mapping[str, Any]) -> Iterator[Conflict]:
@@ -88,7 +91,8 @@ class Variants:
     Args:
         section: name in a recipe.
         key: whose value says which variant it is.
-        default: its value where the key is not written.
+        default: its value where neither the key nor a name says it: the key `name` says it, too,
+            where a variant has its value among its `NAMES`.
     """
 
     def __init__(self, section: str, key: str, default: str) -> None:
@@ -113,8 +117,12 @@ class Variants:
         return str(name)
 
     def names(self) -> tuple[str, ...]:
-        """Names of the variants, as a recipe writes them."""
-        return tuple(self._models)
+        """Names of the variants, as a recipe writes them, the default first."""
+        return tuple(sorted(self._models, key=lambda name: name != self._default))
+
+    def models(self) -> tuple[type[Section], ...]:
+        """Models of the variants, in the same order."""
+        return tuple(self._models[name] for name in self.names())
 
     def name_of(self, given: object) -> str:
         """The variant that a section asks for; it may be one that is not known."""
@@ -122,7 +130,12 @@ class Variants:
             found = given.get(self.key)
         else:
             found = getattr(given, self.key, None)
-        return found if isinstance(found, str) else self._default
+        return found if isinstance(found, str) else self._named(given) or self._default
+
+    def _named(self, given: object) -> str | None:
+        """The variant that a section's name is one of."""
+        name = given.get("name") if isinstance(given, Mapping) else None
+        return next((one for one in self.names() if name in self._models[one].NAMES), None)
 
     def model_of(self, given: object) -> type[Section] | None:
         """The model for a section; None: there is no such variant."""
@@ -144,9 +157,11 @@ class Variants:
 
     def replaced_by(self, given: Mapping[str, Any], key: str) -> set[str]:
         """Keys for which there is no place beside the variant that a setting of `key` chose."""
-        if key != self.key:
+        named = {self.key} if key == "name" and self._named(given) else set()
+        if key != self.key and not named:
             return set()
-        return {other for name in self._models for other in self.foreign(given, name)}
+        left = {other: value for other, value in given.items() if other not in named}
+        return named | {other for name in self._models for other in self.foreign(left, name)}
 
     def _foreign(self, variant: str, other: str, keys: list[str]) -> Conflict:
         named = " and ".join(f"{self.section}.{key}" for key in (self.key, *keys))
@@ -162,5 +177,12 @@ class Variants:
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         """A union whose member the key chooses."""
-        choices = {name: handler.generate_schema(model) for name, model in self._models.items()}
+        choices = {name: handler.generate_schema(self._models[name]) for name in self.names()}
         return core_schema.tagged_union_schema(choices, self.name_of)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """Any of the members: where the key is not written, keys of several may fit."""
+        found = handler(schema)
+        return {"anyOf" if key == "oneOf" else key: value for key, value in found.items()}

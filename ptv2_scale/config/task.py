@@ -1,12 +1,11 @@
-"""The section `task` of a recipe: data, head and metric, one model a kind of task."""
+"""The section `task` of a recipe, as far as it is the same for every kind of task."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from ptv2_scale.config.rules import Partner, Partners
 from ptv2_scale.config.section import Section, Variants
 from ptv2_scale.config.values import Count, PathText, Text
 
@@ -28,7 +27,8 @@ class TaskSection(Section):
 
     kind: str = Field(description="Kind of task.")
     name: Text = Field(
-        description="superglue/boolq, glue/sst2, ..., demo, or classification for data of your own."
+        description="A benchmark (superglue/boolq, glue/sst2, ...), demo, or the kind of task for"
+        " data of your own; it says which kind the task is."
     )
     path: PathText | None = Field(
         default=None, description="Folder of local files; null: from the hub, or embedded for demo."
@@ -43,52 +43,3 @@ class TaskSection(Section):
         " csv.",
     )
     max_length: Count = Field(default=128, description="Tokens of an example; longer ones are cut.")
-
-
-@TASKS.add
-class Classification(TaskSection):
-    """One label out of a fixed set for each row."""
-
-    PARTNERS: ClassVar[Partners] = {
-        "text": Partner("name", "classification", needs=True),
-        "text_pair": Partner("name", "classification"),
-        "label": Partner("name", "classification", needs=True),
-    }
-    PEFT_TASK_TYPE: ClassVar[str | None] = "SEQ_CLS"
-    FOUND: ClassVar[frozenset[str]] = frozenset({"labels", "metric", "positive"})
-
-    @classmethod
-    def replaced_by(cls, key: str, value: object) -> set[str]:
-        """See `Section`: without f1 no class is its own."""
-        idle = {"positive"} if key == "metric" and value != "f1" else set()
-        return super().replaced_by(key, value) | idle
-
-    kind: Literal["classification"] = Field(
-        default="classification", description="One label out of a fixed set for each row."
-    )
-    text: Text | None = Field(
-        default=None, description="Column of the text; name: classification only."
-    )
-    text_pair: Text | None = Field(
-        default=None, description="Column of a second text; name: classification only."
-    )
-    label: Text | None = Field(
-        default=None, description="Column of the label; name: classification only."
-    )
-    labels: Annotated[list[Text], Field(min_length=2)] | None = Field(
-        default=None,
-        description="All labels in their order; null: the task's own, or as found: numbers in"
-        " their order, then words in the alphabet's.",
-    )
-    unlabelled: Literal["refuse", "skip"] = Field(
-        default="refuse", description="What to do with a row whose label is missing."
-    )
-    positive: Text | None = Field(
-        default=None, description="The class that metric f1 is of; null: the second."
-    )
-    metric: Literal["accuracy", "f1", "f1_macro", "matthews"] | None = Field(
-        default=None, description="What decides which checkpoint is best; null: the task's own."
-    )
-    head: Literal["linear", "hf"] | None = Field(
-        default=None, description="hf mirrors transformers' own; null: the family's default."
-    )

@@ -6,17 +6,14 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ptv2_scale import demo
-from ptv2_scale.config import Quoting, TaskSection
+from ptv2_scale.config import TASKS, Quoting, TaskSection
 from ptv2_scale.data.splits import HubSplits, LocalSplits, Split, Splits
 from ptv2_scale.runtime.errors import UserError, did_you_mean
 from ptv2_scale.tasks.benchmarks import glue, superglue
 from ptv2_scale.tasks.benchmarks.spec import BenchmarkSpec
 
 BENCHMARKS = {spec.name: spec for spec in (*superglue.TASKS, *glue.TASKS)}
-_KINDS = {spec.kind for spec in BENCHMARKS.values()}  # those of other packages have none
-CUSTOM = "classification"
 DEMO = "demo"
-TASK_NAMES = (*BENCHMARKS, DEMO, CUSTOM)
 
 DEMO_FOLDER = Path(demo.__file__).parent / "task"
 DEMO_FILES: Mapping[Split, str] = {"train": "train.jsonl", "validation": "validation.jsonl"}
@@ -37,25 +34,34 @@ def splits_of(config: TaskSection) -> Splits:
     Raises:
         UserError: the task's name is not known, or its files have no folder.
     """
-    if config.name == CUSTOM or config.kind not in _KINDS:
+    if is_custom(config):
         return _custom_splits(config)
     if config.name == DEMO:
         return _demo_splits(config)
-    return _published_splits(config, benchmark(config.name))
+    return _published_splits(config, benchmark(config))
 
 
-def benchmark(name: str) -> BenchmarkSpec:
-    """A published benchmark by its name in a recipe.
+def is_custom(config: TaskSection) -> bool:
+    """Whether a recipe describes data of the user's own; kinds of other packages have no other."""
+    return config.name == config.kind or not config.NAMES
+
+
+def benchmark(config: TaskSection) -> BenchmarkSpec:
+    """The published benchmark that a recipe names.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: there is none of that name, or it is of another kind than the recipe says.
     """
-    if name not in BENCHMARKS:
+    if config.name not in config.NAMES:
         raise UserError(
-            f"task.name: found '{name}', allowed: {', '.join(TASK_NAMES)}."
-            + did_you_mean(name, TASK_NAMES)
+            f"task.name: found '{config.name}', allowed: {', '.join(_known_names())}."
+            + did_you_mean(config.name, _known_names())
         )
-    return BENCHMARKS[name]
+    return BENCHMARKS[config.name]
+
+
+def _known_names() -> list[str]:
+    return [name for model in TASKS.models() for name in model.NAMES]
 
 
 def _published_splits(config: TaskSection, spec: BenchmarkSpec) -> Splits:

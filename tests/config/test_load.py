@@ -14,9 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ptv2_scale.cli import main
-from ptv2_scale.config import HeadOnly, Prefix, RunConfig, dump_recipe, load_recipe, override
+from ptv2_scale.config import (
+    Classification,
+    HeadOnly,
+    Prefix,
+    RunConfig,
+    dump_recipe,
+    load_recipe,
+    override,
+)
 from ptv2_scale.config.recipe import Backbone
-from ptv2_scale.config.task import Classification
 from ptv2_scale.runtime.errors import UserError
 
 LEAST = "backbone: {name: t5-base}\ntask: {name: superglue/rte}\n"

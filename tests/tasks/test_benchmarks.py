@@ -11,6 +11,7 @@ from typing import Any
 import datasets
 import pytest
 
+from ptv2_scale.config import TASKS
 from ptv2_scale.data.formats import Row
 from ptv2_scale.data.splits import Split
 from ptv2_scale.runtime.errors import UserError
@@ -169,3 +170,9 @@ def test_hub_class_numbers_become_published_labels(
     assert asked == [(published.dataset, published.subset, "test")]
     with pytest.raises(UserError, match=f"train, row {size + 1}: no label"):
         task.rows("train")
+
+
+def test_each_benchmark_is_a_name_of_one_kind() -> None:
+    names = Counter(name for model in TASKS.models() for name in model.NAMES)
+    assert set(names.values()) == {1}
+    assert set(BENCHMARKS) <= set(names)

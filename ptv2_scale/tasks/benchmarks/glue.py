@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 from ptv2_scale.config import Quoting
 from ptv2_scale.data.splits import Split
-from ptv2_scale.tasks.benchmarks.spec import BenchmarkSpec
+from ptv2_scale.tasks.benchmarks.spec import ClassificationSpec
 
 HUB = "nyu-mll/glue"
 FILES: Mapping[Split, str] = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
 QUOTING: Mapping[str, Quoting] = {".tsv": "none"}
 
-COLA = BenchmarkSpec(
+COLA = ClassificationSpec(
     name="glue/cola",
     dataset=HUB,
     subset="cola",
@@ -23,7 +23,7 @@ COLA = BenchmarkSpec(
     hub_labels=("unacceptable", "acceptable"),
     header=("source", "label", "star", "sentence"),  # of train and dev; test has its own
 )
-SST2 = BenchmarkSpec(
+SST2 = ClassificationSpec(
     name="glue/sst2",
     dataset=HUB,
     subset="sst2",
@@ -33,7 +33,7 @@ SST2 = BenchmarkSpec(
     labels=("0", "1"),
     hub_labels=("negative", "positive"),
 )
-MRPC = BenchmarkSpec(
+MRPC = ClassificationSpec(
     name="glue/mrpc",
     dataset=HUB,
     subset="mrpc",

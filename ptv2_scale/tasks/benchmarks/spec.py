@@ -9,21 +9,17 @@ from ptv2_scale.config import Quoting
 from ptv2_scale.data.splits import Split
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BenchmarkSpec:
-    """A published benchmark, declared as data.
+    """A published benchmark, declared as data: what every kind of task has.
 
     Attributes:
-        name: the name in a recipe.
+        name: the name in a recipe, which is among the `NAMES` of its kind's section.
         dataset, subset: where the hub has it.
         files: file names of the published folder.
         columns: the columns that are read.
-        labels: the classes, as the published files write them.
-        kind: kind of task, as in a recipe.
         metric: the published metric.
         also: metrics reported beside it.
-        template: joins the columns to one text.
-        hub_labels: the hub's name of each class, in the order of `labels`.
         header: column names of files without a header line.
         rename: the hub's names of the published files' columns.
         quoting: of the published files, by their suffix.
@@ -34,12 +30,23 @@ class BenchmarkSpec:
     subset: str
     files: Mapping[Split, str]
     columns: tuple[str, ...]
-    labels: tuple[str, ...]
-    kind: str = "classification"
     metric: str = "accuracy"
     also: tuple[str, ...] = ()
-    template: str | None = None
-    hub_labels: tuple[str, ...] = ()
     header: tuple[str, ...] = ()
     rename: Mapping[str, str] = field(default_factory=dict)
     quoting: Mapping[str, Quoting] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassificationSpec(BenchmarkSpec):
+    """A benchmark of one label a row.
+
+    Attributes:
+        labels: the classes, as the published files write them.
+        template: joins the columns to one text.
+        hub_labels: the hub's name of each class, in the order of `labels`.
+    """
+
+    labels: tuple[str, ...]
+    template: str | None = None
+    hub_labels: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from ptv2_scale.data.splits import Split
-from ptv2_scale.tasks.benchmarks.spec import BenchmarkSpec
+from ptv2_scale.tasks.benchmarks.spec import ClassificationSpec
 
 HUB = "aps/super_glue"
 FILES: Mapping[Split, str] = {
@@ -12,7 +12,7 @@ FILES: Mapping[Split, str] = {
     "test": "test.jsonl",
 }
 
-BOOLQ = BenchmarkSpec(
+BOOLQ = ClassificationSpec(
     name="superglue/boolq",
     dataset=HUB,
     subset="boolq",
@@ -21,7 +21,7 @@ BOOLQ = BenchmarkSpec(
     labels=("false", "true"),
     hub_labels=("False", "True"),
 )
-CB = BenchmarkSpec(
+CB = ClassificationSpec(
     name="superglue/cb",
     dataset=HUB,
     subset="cb",
@@ -30,7 +30,7 @@ CB = BenchmarkSpec(
     labels=("entailment", "contradiction", "neutral"),
     also=("f1_macro",),
 )
-RTE = BenchmarkSpec(
+RTE = ClassificationSpec(
     name="superglue/rte",
     dataset=HUB,
     subset="rte",
@@ -38,7 +38,7 @@ RTE = BenchmarkSpec(
     columns=("premise", "hypothesis"),
     labels=("entailment", "not_entailment"),
 )
-WIC = BenchmarkSpec(
+WIC = ClassificationSpec(
     name="superglue/wic",
     dataset=HUB,
     subset="wic",

@@ -19,7 +19,14 @@ from ptv2_scale.data.rows import Row, place_of
 from ptv2_scale.data.splits import Split, Splits
 from ptv2_scale.runtime.errors import UserError, did_you_mean
 from ptv2_scale.tasks.base import Record, Style, Tokenizer, Trivial
-from ptv2_scale.tasks.catalogue import CUSTOM, DEMO, benchmark, benchmarks_that_fit, splits_of
+from ptv2_scale.tasks.benchmarks.spec import ClassificationSpec
+from ptv2_scale.tasks.catalogue import (
+    DEMO,
+    benchmark,
+    benchmarks_that_fit,
+    is_custom,
+    splits_of,
+)
 from ptv2_scale.tasks.heads import Head, build_head, head_dropout, head_kind
 from ptv2_scale.tasks.labels import LabelReader, canonical, found_labels, label_counts, other_labels
 from ptv2_scale.tasks.metrics import Metric, majority, metric_named
@@ -66,7 +73,7 @@ class ClassificationTask:
     def resolved(self) -> Classification:
         """See `Task`: labels that were found in the data, metric, and the class that f1 is of."""
         found: dict[str, object] = {"metric": self.metric}
-        if self.name in (CUSTOM, DEMO):
+        if self.name == DEMO or is_custom(self.section):
             found["labels"] = list(self.labels)
         if self._has_f1:
             found["positive"] = self.labels[self.positive]
@@ -259,7 +266,7 @@ def build(section: Classification) -> ClassificationTask:
     Raises:
         UserError: the name is not known, or a key is missing or of no meaning for this task.
     """
-    if section.name == CUSTOM:
+    if is_custom(section):
         return _custom(section)
     if section.name == DEMO:
         return _with_found_labels(section, TextFormat(("text",)), LabelReader())
@@ -267,7 +274,8 @@ def build(section: Classification) -> ClassificationTask:
 
 
 def _published(section: Classification) -> ClassificationTask:
-    spec = benchmark(section.name)
+    spec = benchmark(section)
+    assert isinstance(spec, ClassificationSpec)
     if section.labels is not None and tuple(section.labels) != spec.labels:
         raise UserError(
             f"task.labels: {spec.name} has the labels {', '.join(spec.labels)}; leave the key out"
