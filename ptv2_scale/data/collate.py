@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import accumulate, islice, pairwise
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
 
 IGNORED = -100  # a target that cross_entropy leaves out
 
@@ -20,16 +23,26 @@ class Example:
         row: position of the row in its split.
         inputs: lists of one number a token, `input_ids` among them.
         target: the right answer, in a form that only the kind of task knows; None: not known.
+        sequences: lengths of the sequences that `inputs` are the concatenation of, each of which
+            is a line of a batch; (): they are one.
+        source: what the kind of task needs to make an answer of the outputs, in its own form.
     """
 
     row: int
     inputs: dict[str, list[int]]
     target: Any = None
+    sequences: tuple[int, ...] = ()
+    source: Any = None
 
     @property
     def length(self) -> int:
-        """Tokens of the text."""
+        """Tokens of the text, of all sequences together."""
         return len(self.inputs["input_ids"])
+
+    def lines(self, name: str) -> list[list[int]]:
+        """One of the inputs, by sequence."""
+        numbers, ends = self.inputs[name], list(accumulate(self.sequences or (self.length,)))
+        return [numbers[start:end] for start, end in pairwise((0, *ends))]
 
 
 @dataclass(frozen=True)
@@ -37,7 +50,7 @@ class Batch:
     """Some examples as tensors.
 
     Attributes:
-        inputs: of the backbone, [batch, longest], `input_ids` and `attention_mask` among them.
+        inputs: of the backbone, [sequences, longest], `input_ids` and `attention_mask` among them.
         targets: the right answers, in a form that only the kind of task knows.
     """
 
@@ -76,19 +89,27 @@ def pad_inputs(examples: Sequence[Example], pad: Padding) -> dict[str, Tensor]:
     """Inputs of at least one example; all examples have the same inputs.
 
     Returns:
-        Int64 tensors [batch, longest]: the examples' inputs, and `attention_mask`.
+        Int64 tensors [sequences, longest]: the examples' inputs, and `attention_mask`.
     """
-    longest = max(example.length for example in examples)
+    ids = [line for example in examples for line in example.lines("input_ids")]
+    longest = max(map(len, ids))
     inputs = {
         name: pad_rows(
-            [example.inputs[name] for example in examples],
+            [line for example in examples for line in example.lines(name)],
             longest,
             pad.token if name == "input_ids" else 0,
         )
         for name in examples[0].inputs
     }
-    inputs["attention_mask"] = pad_rows([[1] * example.length for example in examples], longest, 0)
+    inputs["attention_mask"] = pad_rows([[1] * len(line) for line in ids], longest, 0)
     return inputs
+
+
+def by_example(values: Sequence[T], examples: Sequence[Example]) -> list[list[T]]:
+    """Values of a batch, one a sequence, as those of each example."""
+    assert len(values) == sum(len(one.sequences) or 1 for one in examples)
+    rest = iter(values)
+    return [list(islice(rest, len(one.sequences) or 1)) for one in examples]
 
 
 def pad_rows(rows: Sequence[list[int]], length: int, filler: int) -> Tensor:

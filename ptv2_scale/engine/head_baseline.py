@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ptv2_scale.data.collate import Example
+from ptv2_scale.data.collate import Example, by_example
 from ptv2_scale.distributed.leaders import on_first_rank
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.inference.forward import by_rows, forward_all
@@ -34,11 +34,15 @@ class ExampleFeatures:
 
     Attributes:
         examples: of a split.
-        features: of each example, fp32, on the CPU.
+        features: of each example's sequences, fp32, on the CPU.
     """
 
     examples: Sequence[Example]
-    features: Sequence[Tensor]
+    features: Sequence[Sequence[Tensor]]
+
+    def joined(self, head: Head, chosen: Sequence[int]) -> Tensor:
+        """The features of a batch of some of the examples."""
+        return head.join([one for index in chosen for one in self.features[index]])
 
 
 def score_head_alone(
@@ -61,8 +65,11 @@ def score_head_alone(
     """
     head = engine.module.head
 
-    def split(output: PromptedOutput, inputs: dict[str, Tensor], _: Any) -> list[Tensor]:
-        return [one.clone() for one in head.split(output.features, inputs["attention_mask"])]
+    def split(
+        output: PromptedOutput, inputs: dict[str, Tensor], examples: list[Example]
+    ) -> list[list[Tensor]]:
+        found = head.split(output.features, inputs["attention_mask"])
+        return by_example([one.clone() for one in found], examples)
 
     def features(examples: Sequence[Example]) -> ExampleFeatures:
         found = forward_all(engine, setup, examples, ranks, split, entry=None, check=check)
@@ -72,7 +79,8 @@ def score_head_alone(
 
     def score(trained: Head) -> float:
         with torch.no_grad():
-            outputs = trained.forward_features(trained.join(unknown.features))
+            every = range(len(unknown.examples))
+            outputs = trained.forward_features(unknown.joined(trained, every))
         records = setup.task.decode(outputs, list(unknown.examples))
         answers = by_rows(setup.task, unknown.examples, records)
         return setup.task.score(answers, validation.rows)[setup.task.metric]
@@ -134,6 +142,6 @@ def _best_epoch(
 
 def _loss(head: Head, task: Task, known: ExampleFeatures, rows: list[int]) -> Tensor:
     examples = [known.examples[row] for row in rows]
-    features = head.join([known.features[row] for row in rows])
-    summed = task.loss_sum(head.forward_features(features), task.targets(examples))
+    outputs = head.forward_features(known.joined(head, rows))
+    summed = task.loss_sum(outputs, task.targets(examples))
     return summed / task.loss_count(examples)

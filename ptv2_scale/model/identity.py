@@ -30,10 +30,13 @@ def identity_of(folder: Path, tokenizer: Any) -> RunIdentity:
 
 def example_digests(examples: Iterable[Example]) -> list[bytes]:
     """A digest of each example: its row, what a model reads of it, and its answer."""
-    return [
-        hashlib.sha256(f"{one.row} {sorted(one.inputs.items())} {one.target!r}".encode()).digest()
-        for one in examples
-    ]
+    return [hashlib.sha256(_content(one).encode()).digest() for one in examples]
+
+
+def _content(example: Example) -> str:
+    # Checkpoints hold digests of examples that could be of one sequence alone.
+    several = f" {example.sequences}" if example.sequences else ""
+    return f"{example.row} {sorted(example.inputs.items())} {example.target!r}{several}"
 
 
 def _config_digest(path: Path) -> str:

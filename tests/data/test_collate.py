@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ptv2_scale.data.collate import Example, Padding, pad_inputs
+from ptv2_scale.data.collate import Example, Padding, by_example, pad_inputs
 
 
 def test_right_padding() -> None:
@@ -24,6 +24,19 @@ def test_right_padding() -> None:
     assert {name: tensor.tolist() for name, tensor in batch.items()} == expected
     assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
     assert [example.length for example in examples] == [3, 1]
+
+
+def test_an_example_of_several_sequences_takes_several_lines() -> None:
+    examples = [
+        Example(0, {"input_ids": [5, 6, 7, 8], "token_type_ids": [0, 1, 0, 1]}, sequences=(3, 1)),
+        Example(1, {"input_ids": [9, 9], "token_type_ids": [1, 1]}),
+    ]
+    batch = pad_inputs(examples, Padding(4))
+    assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 4, 4], [9, 9, 4]]
+    assert batch["token_type_ids"].tolist() == [[0, 1, 0], [1, 0, 0], [1, 1, 0]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0], [1, 1, 0]]
+    assert by_example("abc", examples) == [["a", "b"], ["c"]]
+    assert [example.length for example in examples] == [4, 2]
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_head_alone_is_as_good_as_logistic_regression() -> None:
 
     section = Classification.model_validate({"name": "glue/cola"})
     examples = [Example(n, {}, int(label)) for n, label in enumerate(labels)]
-    known = ExampleFeatures(examples, list(features))
+    known = ExampleFeatures(examples, [[one] for one in features])
     task = build_task(section)
     found = train_head(lambda: LinearHead(6, 2, "first"), task, known, score, seed=1)
     reference = LogisticRegression(C=1e6).fit(features.numpy(), labels.numpy())
