@@ -34,6 +34,34 @@ class Stack:
     layers: Callable[[Config], int] = lambda config: int(config.num_hidden_layers)
 
 
+@dataclass(frozen=True)
+class VocabularyHead:
+    """A family's head over the vocabulary: its tensors in a checkpoint, and its arithmetic.
+
+    Attributes:
+        projection: names of the tensor [vocabulary, width]; where a checkpoint has none of them,
+            the word embeddings are it, if `tied`.
+        bias: names of the bias [vocabulary]; none: there is no bias.
+        dense, norm: stems of a layer and a layer norm in front, an activation between them; None:
+            the hidden state is projected as it is.
+        activation: of that layer.
+        tied: whether the word embeddings may be the projection.
+        scale: factor of the hidden state.
+        blank: where the word is read that fills a blank: "mask" (the state of a mask token), "last"
+            (that of the text's last token), "sentinel" (the decoder's, behind the sentinel that
+            stands for the blank), "piece" (that of a token which begins a piece of its own).
+    """
+
+    projection: tuple[str, ...] = ("lm_head.weight",)
+    bias: tuple[str, ...] = ()
+    dense: str | None = None
+    norm: str | None = None
+    activation: Callable[[Config], str] = lambda config: "gelu"
+    tied: Callable[[Config], bool] = lambda config: bool(config.tie_word_embeddings)
+    scale: Callable[[Config], float] = lambda config: 1.0
+    blank: Literal["mask", "last", "sentinel", "piece"] = "last"
+
+
 def grouped_heads(config: Config) -> int:
     """Key/value heads: fewer than query heads under grouped-query attention."""
     return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
@@ -72,6 +100,7 @@ class Family:
         buffers: patterns of tensors of older checkpoints that the model computes by itself.
         extra_keys: keys of published config.json files that transformers reads under other names,
             or that change nothing.
+        vocabulary: the head over the vocabulary, which its checkpoints may hold.
         decoder_start: the token that a decoder starts from; None: there is no decoder of its own.
         forward_options: what the model's forward is told where a task head follows.
         position_offset: added to every position id of a text (RoBERTa counts from padding_idx + 1).
@@ -94,6 +123,7 @@ class Family:
     task_heads: tuple[str, ...] = TASK_HEADS
     buffers: tuple[str, ...] = ()
     extra_keys: tuple[str, ...] = ()
+    vocabulary: VocabularyHead = VocabularyHead()
     forward_options: Mapping[str, object] = field(default_factory=dict)
     position_offset: Callable[[Config], int] = lambda config: 0
     decoder_start: Callable[[Config], int | None] = lambda config: None

@@ -250,7 +250,7 @@ def check_weights(files: BackboneFiles, model: Any) -> Mapping[str, Sequence[str
     check_matching(str(files.folder), files.family, found, len(names))
     for own, parameter in shared_parameters(model):
         for name in found.sources[own[0]]:
-            _check_tensor(files, name, tuple(parameter.shape))
+            check_tensor(files, name, tuple(parameter.shape))
     return found.sources
 
 
@@ -272,7 +272,12 @@ def weight_filler(files: BackboneFiles, model: Any) -> Fill:
     return fill
 
 
-def _check_tensor(files: BackboneFiles, name: str, expected: tuple[int, ...]) -> None:
+def check_tensor(files: BackboneFiles, name: str, expected: tuple[int, ...]) -> None:
+    """Refuse a tensor of the files whose numbers or shape are not those that a model needs.
+
+    Raises:
+        UserError: names the tensor, and both shapes.
+    """
     dtype = files.weights.read(name, 0, 0).dtype
     if dtype not in _STORED:
         raise quantised(str(files.folder), f"{name} is of {dtype}")

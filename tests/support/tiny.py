@@ -170,3 +170,34 @@ def write_recipe(folder: Path, model_type: str = "t5", **sections: Any) -> Path:
     path = folder / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe))
     return path
+
+
+def _language_model_class(model_type: str) -> Any:
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
+
+    kinds: dict[str, Any] = {
+        "bert": AutoModelForMaskedLM,
+        "roberta": AutoModelForMaskedLM,
+        "t5": AutoModelForSeq2SeqLM,
+        "mt5": AutoModelForSeq2SeqLM,
+        "glm_classic": AutoModel,  # ours: it projects by its word embeddings
+    }
+    return kinds.get(model_type, AutoModelForCausalLM)
+
+
+def save_language_model(model_type: str, folder: Path, **changes: Any) -> Path:
+    """Save a tiny random model with its head over the vocabulary, as it is published."""
+    torch.manual_seed(7)
+    model = _language_model_class(model_type).from_config(config_of(model_type, **changes))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "norm" not in name.lower() or name.endswith("bias"):
+                parameter.normal_(0.0, 0.15)
+    model.save_pretrained(folder)
+    return folder
+
+
+def load_language_model(folder: Path) -> Any:
+    """Transformers' own model of such a folder, head and all."""
+    kind = _language_model_class(AutoConfig.from_pretrained(folder).model_type)
+    return kind.from_pretrained(folder).eval()

@@ -1,6 +1,6 @@
 """BERT: bidirectional, a learned position table that prefix and text share."""
 
-from ptv2_scale.backbones.family import TASK_HEADS, Config, Family, Stack
+from ptv2_scale.backbones.family import TASK_HEADS, Config, Family, Stack, VocabularyHead
 
 
 def refuse_decoder(config: Config) -> str | None:
@@ -21,6 +21,14 @@ BERT = Family(
     token_types=True,
     pooler=True,
     task_heads=(*TASK_HEADS, "cls"),
+    vocabulary=VocabularyHead(
+        projection=("cls.predictions.decoder.weight",),
+        bias=("cls.predictions.bias", "cls.predictions.decoder.bias"),
+        dense="cls.predictions.transform.dense",
+        norm="cls.predictions.transform.LayerNorm",
+        activation=lambda config: str(config.hidden_act),
+        blank="mask",
+    ),
     buffers=(r"embeddings\.position_ids",),
     refuse=refuse_decoder,
 )

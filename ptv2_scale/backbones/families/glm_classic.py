@@ -1,6 +1,6 @@
 """Classic GLM (base to 10B): two position tables at the input only, which a prefix never enters."""
 
-from ptv2_scale.backbones.family import Config, Family, Stack
+from ptv2_scale.backbones.family import Config, Family, Stack, VocabularyHead
 
 
 def _refuse(config: Config) -> str | None:
@@ -27,6 +27,7 @@ GLM_CLASSIC = Family(
     dropout_keys=("embedding_dropout_prob", "attention_dropout_prob", "output_dropout_prob"),
     # A head reads the hidden states; logits of the vocabulary would be as large as all the rest.
     forward_options={"output_predict": False},
+    vocabulary=VocabularyHead(projection=(), tied=lambda config: True, blank="piece"),
     extra_keys=(
         "checkpoint_activations",
         "checkpoint_num_layers",

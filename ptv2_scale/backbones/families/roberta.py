@@ -1,7 +1,7 @@
 """RoBERTa and XLM-RoBERTa: BERT's shape, positions counted from padding_idx + 1."""
 
 from ptv2_scale.backbones.families.bert import refuse_decoder
-from ptv2_scale.backbones.family import Config, Family, Stack
+from ptv2_scale.backbones.family import Config, Family, Stack, VocabularyHead
 
 
 def _refuse(config: Config) -> str | None:
@@ -24,6 +24,14 @@ ROBERTA = Family(
     # Published ones have one row, whatever their tokenizers give.
     token_types=True,
     pooler=True,
+    # Its activation is GELU, whatever hidden_act says.
+    vocabulary=VocabularyHead(
+        projection=("lm_head.decoder.weight",),
+        bias=("lm_head.bias", "lm_head.decoder.bias"),
+        dense="lm_head.dense",
+        norm="lm_head.layer_norm",
+        blank="mask",
+    ),
     buffers=(r"embeddings\.position_ids",),
     refuse=_refuse,
 )

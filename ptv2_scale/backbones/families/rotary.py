@@ -1,6 +1,6 @@
 """Decoders with rotary positions: Llama, Qwen2 and Qwen3, GLM-4, GPT-NeoX and Pythia, Phi-3."""
 
-from ptv2_scale.backbones.family import TASK_HEADS, Family, Stack
+from ptv2_scale.backbones.family import TASK_HEADS, Family, Stack, VocabularyHead
 
 _ANGLES = r"(layers\.\d+\.(self_attn|attention)\.)?rotary_emb\.inv_freq"
 
@@ -35,6 +35,7 @@ GPT_NEOX = Family(
     stacks=(Stack("decoder", "layers.{}.attention"),),
     positions="rotary",
     task_heads=(*TASK_HEADS, "embed_out"),
+    vocabulary=VocabularyHead(projection=("lm_head.weight", "embed_out.weight")),
     buffers=(_ANGLES, r"layers\.\d+\.attention\.(bias|masked_bias)"),
     extra_keys=("rotary_pct", "rotary_emb_base"),
     dropout_keys=("attention_dropout", "hidden_dropout"),

@@ -1,6 +1,6 @@
 """T5, T5 v1.1, flan-T5 (model_type t5) and mT5: three kinds of slots, relative position bias."""
 
-from ptv2_scale.backbones.family import Config, Family, Stack
+from ptv2_scale.backbones.family import Config, Family, Stack, VocabularyHead
 
 
 def _decoder_layers(config: Config) -> int:
@@ -12,6 +12,11 @@ def _decoder_start(config: Config) -> int | None:
     start: int | None = getattr(config, "decoder_start_token_id", None)
     pad: int | None = config.pad_token_id
     return pad if start is None else start
+
+
+def _output_scale(config: Config) -> float:
+    """What keeps the logits of tied embeddings small: Raffel et al. (JMLR 2020) train with it."""
+    return float(config.d_model**-0.5) if getattr(config, "scale_decoder_outputs", False) else 1.0
 
 
 def _refuse(config: Config) -> str | None:
@@ -42,6 +47,8 @@ T5 = Family(
     decoder_start=_decoder_start,
     refuse=_refuse,
     task_heads=("lm_head", "classification_head", "classifier", "qa_outputs"),
+    # Version 1.1 has a tensor of its own, and mT5 never scales.
+    vocabulary=VocabularyHead(tied=lambda config: True, scale=_output_scale, blank="sentinel"),
     # A table that published checkpoints have and no code ever used.
     buffers=(r"decoder\.block\.0\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight",),
     kv_heads=lambda config: int(config.num_heads),
