@@ -10,7 +10,13 @@ from ptv2_scale.checkpoint.compatibility import RunContent, changes, check_resum
 from ptv2_scale.checkpoint.file_systems import FileSystemGroups
 from ptv2_scale.checkpoint.recovery import Found, RecoveryPlan, find_plan, newest
 from ptv2_scale.checkpoint.replication import replicate
-from ptv2_scale.checkpoint.run_directory import check_own_or_new, store_recipe, stored_recipe
+from ptv2_scale.checkpoint.run_directory import (
+    LOCK,
+    NewDirectory,
+    check_directory,
+    store_recipe,
+    stored_recipe,
+)
 from ptv2_scale.checkpoint.store import (
     Damaged,
     TrainerState,
@@ -41,8 +47,7 @@ def find_start(path: Path, resume: Resume, now: RunContent, groups: FileSystemGr
         UserError: nothing may be overwritten, the directory is not this run's, the checkpoint that
             was named is damaged, or it is of another backbone, recipe, tokenizer or other rows.
     """
-    if resume != "never":
-        groups.on_leaders(lambda: check_own_or_new(path))
+    groups.on_leaders(lambda: check_directory(path, resume))
     found = _find(path, resume, groups)
     if found.path is not None and found.plan is not None:
         check_resumable(found.plan.state, now, found.path)
@@ -61,7 +66,9 @@ def _check_same_recipe(path: Path, config: RunConfig) -> None:
         )
 
 
-def open_run(path: Path, found: Found, config: RunConfig, groups: FileSystemGroups) -> Found:
+def open_run(
+    path: Path, found: Found, config: RunConfig, groups: FileSystemGroups, new: NewDirectory
+) -> Found:
     """Make or reopen a run directory, in every group; every rank calls it.
 
     Args:
@@ -69,6 +76,7 @@ def open_run(path: Path, found: Found, config: RunConfig, groups: FileSystemGrou
         found: what to begin from, of this run or another.
         config: the recipe, written to `recipe.yaml`.
         groups: where this process stands.
+        new: learns what is made here.
 
     Returns:
         What to begin from, of this run, whole in every group.
@@ -76,7 +84,7 @@ def open_run(path: Path, found: Found, config: RunConfig, groups: FileSystemGrou
     Raises:
         UserError: nothing can be written.
     """
-    skipped = groups.on_leaders(lambda: _open_here(path, found.skipped, config))[0]
+    skipped = groups.on_leaders(lambda: _open_here(path, found.skipped, config, new))[0]
     if found.path is None or found.plan is None:
         return Found(None, skipped)
     own = path / "checkpoints" / found.path.name
@@ -85,16 +93,20 @@ def open_run(path: Path, found: Found, config: RunConfig, groups: FileSystemGrou
     return Found(own, skipped, found.plan)
 
 
-def _open_here(path: Path, skipped: list[Damaged], config: RunConfig) -> list[Damaged]:
+def _open_here(
+    path: Path, skipped: list[Damaged], config: RunConfig, new: NewDirectory
+) -> list[Damaged]:
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        new.make()
         _refuse_links(path)
-        (path / "checkpoints").mkdir(exist_ok=True)
         _lock(path)
+        new.take()
+        (path / "checkpoints").mkdir(exist_ok=True)
         store_recipe(path, config)
         remove_unfinished(path)
         return [_aside(damaged) for damaged in skipped]
     except OSError as error:
+        new.remove()
         raise UserError(
             f"{path}: the run directory cannot be written ({error.strerror})."
         ) from None
@@ -126,7 +138,7 @@ def _lock(path: Path) -> None:
     Raises:
         UserError: another process of this host, or of a shared file system with locks, has it.
     """
-    handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    handle = os.open(path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _locks.append(handle)
@@ -135,7 +147,7 @@ def _lock(path: Path) -> None:
         raise UserError(
             f"{path}: another process is running here. Wait for it or stop it; two runs need two"
             " directories (run=PATH). A host that died can leave its lock on a network file system:"
-            f" if nothing runs there any more, delete {path / '.lock'}."
+            f" if nothing runs there any more, delete {path / LOCK}."
         ) from None
     except OSError:
         # Some network file systems have no locks.
@@ -150,7 +162,6 @@ def _aside(damaged: Damaged) -> Damaged:
 
 def _find(path: Path, resume: Resume, groups: FileSystemGroups) -> Found:
     if resume == "never":
-        groups.on_leaders(lambda: _must_be_new(path, "--resume auto"))
         return Found(None, [])
     if resume == "auto":
         found = newest(path, groups)
@@ -163,21 +174,7 @@ def _find(path: Path, resume: Resume, groups: FileSystemGroups) -> Found:
     plan = find_plan(named, groups)
     if isinstance(plan, str):
         raise UserError(f"--resume {resume}: not a valid checkpoint: {plan}.")
-    groups.on_leaders(lambda: _must_be_own_or_new(path, named))
     return Found(named, [], plan)
-
-
-def _must_be_own_or_new(path: Path, named: Path) -> None:
-    if named.resolve().parent != (path / "checkpoints").resolve():
-        _must_be_new(path, "--resume with the path of one of its own checkpoints")
-
-
-def _must_be_new(path: Path, way_on: str) -> None:
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(
-            f"{path}: exists already, and nothing is overwritten. Continue it with {way_on}, or"
-            " choose another directory with run=PATH."
-        )
 
 
 def _replicate_best(

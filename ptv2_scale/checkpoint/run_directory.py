@@ -7,6 +7,7 @@ to the letter, what a program writes, beside a folder of checkpoints.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,39 @@ MARK = (
     "# A run of ptv2_scale: its recipe, every default written out. The directory is known by it.\n"
 )
 
+LOCK = ".lock"
 _RECIPE = "recipe.yaml"
-_LOCK = ".lock"
 _CHECKPOINTS = "checkpoints"
+_LOGS = "logs"
+# What a run has written before its first step.
+_FIRST_FILES = (_RECIPE, "status.json", "metrics.jsonl", f"{_LOGS}/rank-*.log", LOCK)
+
+
+def check_directory(path: Path, resume: str) -> None:
+    """Refuse a run directory in which no run may begin.
+
+    Args:
+        path: the run directory.
+        resume: "never" wants one that is new or empty; "auto" wants that or a run's; the path of a
+            checkpoint wants a new one, or the run's that the checkpoint is of.
+
+    Raises:
+        UserError: it may not; says how to go on.
+    """
+    if resume == "never":
+        _check_new(path, "--resume auto")
+        return
+    check_own_or_new(path)
+    if resume != "auto" and Path(resume).resolve().parent != (path / _CHECKPOINTS).resolve():
+        _check_new(path, "--resume with the path of one of its own checkpoints")
+
+
+def _check_new(path: Path, way_on: str) -> None:
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(
+            f"{path}: exists already, and nothing is overwritten. Continue it with {way_on}, or"
+            " choose another directory with run=PATH."
+        )
 
 
 def check_own_or_new(path: Path) -> None:
@@ -45,13 +76,13 @@ def check_own_or_new(path: Path) -> None:
 def _begun(path: Path, found: list[str]) -> bool:
     """Whether nothing is there but what a run has before its mark, or checkpoints alone."""
     own = all(one.name.lstrip(".").startswith("step-") for one in (path / _CHECKPOINTS).glob("*"))
-    return set(found) <= {_LOCK, _CHECKPOINTS} and own
+    return set(found) <= {LOCK, _CHECKPOINTS} and own
 
 
 def _is_run(path: Path) -> bool:
     text = _recipe_text(path)
     if text is None:
-        return (path / _LOCK).is_file() and (path / _CHECKPOINTS).is_dir()
+        return (path / LOCK).is_file() and (path / _CHECKPOINTS).is_dir()
     return text.startswith(MARK) or (_as_written(text) and (path / _CHECKPOINTS).is_dir())
 
 
@@ -90,3 +121,46 @@ def store_recipe(path: Path, config: RunConfig) -> None:
         OSError: it cannot be written.
     """
     write_atomically(path / _RECIPE, MARK + dump_recipe(config))
+
+
+class NewDirectory:
+    """A run directory that a start makes, and removes again if the run is refused untrained.
+
+    Only what a run writes before its first step is removed, and only where nothing was before.
+
+    Args:
+        path: the run directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._own = path, False
+        self._folders: list[Path] = []
+
+    def make(self) -> None:
+        """Make the folder, with those that it is to be in.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        self._folders = [one for one in (self._path, *self._path.parents) if not one.exists()]
+        self._path.mkdir(parents=True, exist_ok=True)
+
+    def take(self) -> None:
+        """Own the folder from now on, which this process has locked, if nothing else is in it."""
+        self._own = all(entry.name == LOCK for entry in self._path.iterdir())
+
+    def keep(self) -> None:
+        """Let it stay, whatever happens from now on."""
+        self._own = False
+
+    def remove(self) -> None:
+        """Remove what this start has made, unless it is to stay."""
+        if not self._own:
+            return
+        self._own = False
+        with suppress(OSError):
+            for file in [one for name in _FIRST_FILES for one in self._path.glob(name)]:
+                file.unlink()
+        for folder in (self._path / _LOGS, self._path / _CHECKPOINTS, *self._folders):
+            with suppress(OSError):  # it holds somebody else's files
+                folder.rmdir()

@@ -52,7 +52,12 @@ class Reporter:
         self._bar: Any = None
 
     def start(self, total: int, done: int) -> None:
-        """Begin a progress bar over steps; a bar only on a terminal, lines elsewhere."""
+        """Begin the trackers, and a progress bar: a bar only on a terminal, lines elsewhere.
+
+        Raises:
+            UserError: see `Trackers.start`.
+        """
+        self._trackers.start()
         if self._speaks:
             with _unheard():
                 self._bar = _bar(total, done)

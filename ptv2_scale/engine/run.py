@@ -16,6 +16,7 @@ from ptv2_scale.checkpoint.manager import CheckpointManager
 from ptv2_scale.checkpoint.manifest import damage
 from ptv2_scale.checkpoint.recovery import Found
 from ptv2_scale.checkpoint.resume import Resume, find_start, open_run
+from ptv2_scale.checkpoint.run_directory import NewDirectory
 from ptv2_scale.checkpoint.store import (
     Best,
     TrainerState,
@@ -77,9 +78,10 @@ class Run:
         model = build_model(self._setup)
         settings = deepspeed_config(self._setup, model, ranks)
         self._groups = find_file_systems(path, ranks)
+        self._directory = NewDirectory(path)
         self._found = self._open(resume)
         self._attempted = read_status(path) if ranks.first else None
-        watch.attach(path)
+        watch.attach(path, self._directory.remove)
         self._reporter = Reporter(path, ranks.first, config.trackers)
         if self._groups.several:
             names = ", ".join(self._groups.names)
@@ -115,7 +117,7 @@ class Run:
             report_progress("opening the run directory", self._earlier.step)
         if found.path is None:
             self._groups.on_leaders(lambda: self._setup.method.check_start(self._setup.tokenizer))
-        return open_run(self._path, found, self._config, self._groups)
+        return open_run(self._path, found, self._config, self._groups, self._directory)
 
     def train(self) -> Result:
         """Train to the end, and keep the best.
@@ -131,6 +133,7 @@ class Run:
 
     def _steps(self, state: TrainerState) -> TrainerState:
         self._reporter.start(self._trainer.order.total_steps, state.step)
+        self._directory.keep()
         self._check()
         if self._is_evaluation(state.step) and state.evaluated < state.step:
             state = self._evaluate(state)

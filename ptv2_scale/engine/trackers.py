@@ -72,15 +72,21 @@ class Trackers:
         names: accelerate's: "tensorboard", "wandb" and so on.
         run: the run directory, which names the run.
         warn: hears, once a tracker, that it fails.
-
-    Raises:
-        UserError: there is no such tracker, or it is not installed.
     """
 
     def __init__(self, names: Sequence[str], run: Path, warn: Warn) -> None:
-        self._opened = [_open(name, run, warn) for name in names]
+        self._names, self._run, self._warn = names, run, warn
+        self._opened: list[Tracker] = []
         self._hook = threading.excepthook
-        if names:
+
+    def start(self) -> None:
+        """Open all; not earlier than at the first step, for a refused run leaves none behind.
+
+        Raises:
+            UserError: there is no such tracker, or it is not installed.
+        """
+        self._opened = [_open(name, self._run, self._warn) for name in self._names]
+        if self._opened:
             threading.excepthook = self._thread_failed
 
     def log(self, record: dict[str, Any]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
+from pathlib import Path
 
+from ptv2_scale.checkpoint.run_directory import check_directory
 from ptv2_scale.config import RunConfig
 from ptv2_scale.config.locate import load_run
 from ptv2_scale.launchers.array import read_trials
@@ -33,27 +35,36 @@ def check_request(request: LaunchRequest, slots: Collection[int]) -> None:
         UserError: names what is wrong, and of an array the run.
     """
     ranks, seen = RankCounts.of(slots), set[str]()
-    for run, config in _configs(request):
+    for run, config, path in _configs(request):
         try:
+            _check_directory(request, path)
             _check(request, config, ranks, seen)
         except UserError as error:
             raise UserError(f"{run}{error}") from None
 
 
-def _configs(request: LaunchRequest) -> Iterator[tuple[str, RunConfig]]:
-    """The recipe of each run, and how messages about it begin."""
+def _configs(request: LaunchRequest) -> Iterator[tuple[str, RunConfig, Path]]:
+    """How messages about each run begin, its recipe, and its directory."""
     options = request.options
     if options.array is None:
-        yield "", request.config
+        yield "", request.config, request.run
         return
     own = [*options.overrides, *options.slurm_overrides]
     for number, words in enumerate(read_trials(options.array, request.run), start=1):
         run = f"{options.array}, run {number} ({' '.join(words)}): "
         try:
-            config, _ = load_run(options.recipe, [*own, *words])
+            config, path = load_run(options.recipe, [*own, *words])
         except UserError as error:
             raise UserError(f"{run}{error}") from None
-        yield run, config
+        yield run, config, path
+
+
+def _check_directory(request: LaunchRequest, path: Path) -> None:
+    """Refuse a run directory that ranks would refuse, as far as this host sees it."""
+    options = request.options
+    # A host that comes back to ranks that torchrun restarts finds their directory, as it should.
+    if options.slurm or not request.ranks.elastic or (options.nodes or 1) == 1:
+        check_directory(path, options.resume)
 
 
 def _check(request: LaunchRequest, config: RunConfig, ranks: RankCounts, seen: set[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -26,6 +27,7 @@ class Watch(ABC):
     def __init__(self, rank: int) -> None:
         self._rank = rank
         self._run: Path | None = None
+        self._on_refusal: Callable[[], None] | None = None
         self._limit: float | None = None
         self._requests = Requests()
 
@@ -76,13 +78,15 @@ class Watch(ABC):
         """
         self._limit = None if time_limit is None else seconds(time_limit)
 
-    def attach(self, run: Path) -> None:
+    def attach(self, run: Path, on_refusal: Callable[[], None]) -> None:
         """Begin to write the status of a run.
 
         Args:
             run: the run directory, which exists.
+            on_refusal: is called where all ranks end because the input is wrong, perhaps in another
+                thread.
         """
-        self._run = run
+        self._run, self._on_refusal = run, on_refusal
         if self._rank == 0:
             self._write("running", None)
 
@@ -112,6 +116,11 @@ class Watch(ABC):
         write_status(
             self._run, Status(state, code, step, first, detail[-MOST_DETAIL:], rank, launch)
         )
+
+    def _withdraw(self, code: int) -> None:
+        """Undo what there is of a run whose input is wrong."""
+        if code == INVALID_INPUT and self._on_refusal is not None:
+            self._on_refusal()
 
     def _launch_name(self) -> str | None:
         """The start of all ranks that this process belongs to; None: of no launcher of ours."""

@@ -36,6 +36,7 @@ class InProcessWatch(Watch):
         if self._handler is not None:
             signal.signal(signal.SIGINT, self._handler)
         self._write(state, code, reason)
+        self._withdraw(code)
 
     @property
     def reason(self) -> str | None:

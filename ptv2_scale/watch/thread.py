@@ -9,6 +9,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -83,10 +84,10 @@ class ThreadWatch(Watch):
         else:
             self._rank_watch = Worker(members, ranks, self._selector)
 
-    def attach(self, run: Path) -> None:
+    def attach(self, run: Path, on_refusal: Callable[[], None]) -> None:
         """Begin to write the status of a run, and this rank's log; see `Watch.attach`."""
         output.open_log(run / "logs")
-        super().attach(run)
+        super().attach(run, on_refusal)
 
     def fail(self, error: BaseException) -> None:
         """End this rank, and all others, for an exception of its own; see `Watch.fail`."""
@@ -112,6 +113,7 @@ class ThreadWatch(Watch):
             signal.signal(number, handler)
         if self._rank == 0:
             self._write(state, code, reason)
+        self._withdraw(code)
         self._leave(code)
 
     def _watch(self) -> None:
@@ -153,6 +155,7 @@ class ThreadWatch(Watch):
             sys.stderr.flush()
         if ended.status:
             self._write("failed", ended.code, ended.status, ended.rank)
+        self._withdraw(ended.code)
         self._leave(ended.code)
         output.restore()
         os._exit(ended.code)

@@ -15,6 +15,7 @@ from ptv2_scale.checkpoint.compatibility import RunContent
 from ptv2_scale.checkpoint.file_systems import find_file_systems
 from ptv2_scale.checkpoint.manifest import damage
 from ptv2_scale.checkpoint.resume import find_start, open_run
+from ptv2_scale.checkpoint.run_directory import NewDirectory
 from ptv2_scale.checkpoint.shards import KINDS, CheckpointShards, LocalShard
 from ptv2_scale.checkpoint.store import TrainerState, prune, save
 from ptv2_scale.config import load_recipe
@@ -45,7 +46,7 @@ def write(ranks: RankContext, step: int) -> Any:
 
 def resume(ranks: RankContext, how: str) -> Any:
     groups = find_file_systems(RUN, ranks)
-    found = open_run(RUN, find_start(RUN, how, CONTENT, groups), CONFIG, groups)
+    found = open_run(RUN, find_start(RUN, how, CONTENT, groups), CONFIG, groups, NewDirectory(RUN))
     skipped = [str(one) for one in found.skipped]
     if found.path is None:
         return {"path": None, "skipped": skipped, "leaders": groups.leader_of}

@@ -155,6 +155,8 @@ def test_a_checkpoint_of_another_run_is_copied_whole(begun: Workers) -> None:
         shutil.rmtree(begun.hosts.disk(number) / "run")
     assert begun.all(resume=str(other))["value"]["path"] == EIGHT
     assert begun.files(8) == ALL
+    for number in (1, 2, 3):
+        shutil.rmtree(begun.hosts.disk(number) / "run")
     (begun.hosts.disk(2) / "other" / EIGHT / "part-00002-of-00004.safetensors").unlink()
     said = begun.error(resume=str(other))
     assert "not a valid checkpoint: part-00002-of-00004.safetensors is on none of" in said

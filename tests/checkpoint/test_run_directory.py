@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from pathlib import Path
 
 import pytest
 import ranks
+from safetensors.torch import load_file, save_file
 from tiny import write_recipe
 
-from ptv2_scale.checkpoint.run_directory import MARK, check_own_or_new
+from ptv2_scale.checkpoint.run_directory import MARK, NewDirectory, check_own_or_new
 from ptv2_scale.runtime.errors import UserError
 
 OLD = Path(__file__).parents[1] / "fixtures" / "run-0.1.0" / "run"
@@ -145,3 +147,50 @@ def test_seconds_memory_and_step_are_of_the_whole_run(done: Path, run: Path) -> 
     assert again["peak_memory_bytes"] == 1 << 50
     status = json.loads((run / "status.json").read_text())
     assert (status["state"], status["step"]) == ("done", 4)
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_a_run_that_is_refused_late_leaves_nothing(world: int, done: Path, tmp_path: Path) -> None:
+    """The guard fails on the backbone once it is loaded; corrected, the same command runs."""
+    backbone = shutil.copytree(done.parent / "backbone", tmp_path / "backbone")
+    weights = load_file(backbone / "model.safetensors")
+    silent = {name: tensor * math.nan for name, tensor in weights.items()}
+    save_file(silent, backbone / "model.safetensors", {"format": "pt"})
+    few = ("train.steps=2", "train.micro_batch=3", "train.head_only_baseline=false")
+    run = tmp_path / "runs" / "deep" / "one"
+    command = ("train", str(done), f"run={run}", *few, "trackers=[tensorboard]")
+    ended = ranks.cli(world, *command, f"backbone.name={backbone}")
+    assert (ended.code, "Traceback" in "".join(ended.outputs)) == (2, False), ended.outputs
+    assert "no gradient reaches the prefix" in ended.outputs[0]
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["backbone"]
+    ranks.cli(world, *command).must_succeed()
+
+
+@pytest.mark.parametrize("mine", ["runs/notes.txt", "runs/one/notes.txt", "runs/one/logs/a.txt"])
+def test_only_what_a_start_has_made_is_removed(mine: str, tmp_path: Path) -> None:
+    run, notes = tmp_path / "runs" / "one", tmp_path / mine
+    new = NewDirectory(run)
+    new.make()
+    new.take()
+    for name in ("recipe.yaml", "status.json", "metrics.jsonl", ".lock", "logs/rank-00001.log"):
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).touch()
+    notes.touch()
+    new.remove()
+    left = {path for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {notes}
+    assert run.exists() == (run in notes.parents)
+
+
+@pytest.mark.parametrize("first", ["keep", "filled"])
+def test_what_was_there_before_or_is_to_stay_stays(first: str, tmp_path: Path) -> None:
+    new = NewDirectory(tmp_path / "run")
+    new.make()
+    if first == "keep":
+        new.take()
+        new.keep()
+    (tmp_path / "run" / "metrics.jsonl").touch()
+    if first == "filled":
+        new.take()
+    new.remove()
+    assert (tmp_path / "run" / "metrics.jsonl").exists()

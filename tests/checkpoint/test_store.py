@@ -16,6 +16,7 @@ from ptv2_scale.checkpoint.file_systems import alone
 from ptv2_scale.checkpoint.manifest import Stamp, damage, write_manifest
 from ptv2_scale.checkpoint.recovery import Found, newest
 from ptv2_scale.checkpoint.resume import open_run
+from ptv2_scale.checkpoint.run_directory import NewDirectory
 from ptv2_scale.checkpoint.shards import KINDS, CheckpointShards, LocalShard
 from ptv2_scale.checkpoint.store import Best, TrainerState
 from ptv2_scale.checkpoint.transaction import CheckpointNotWrittenError
@@ -134,6 +135,6 @@ def test_a_run_does_not_write_through_links(name: str, tmp_path: Path) -> None:
     run.mkdir()
     (run / name).symlink_to(elsewhere)
     with pytest.raises(UserError, match=f"{name}: is a link"):
-        open_run(run, Found(None, []), load_recipe(DEMO, []), alone())
+        open_run(run, Found(None, []), load_recipe(DEMO, []), alone(), NewDirectory(run))
     assert elsewhere.read_text() == "mine"
     assert [path.name for path in run.iterdir()] == [name]

@@ -95,11 +95,12 @@ def test_a_tracker_that_is_not_installed_is_the_users_to_fix(
     monkeypatch.setattr(failing, "fails", "start")
     monkeypatch.setattr(failing, "error", ImportError("no module named wandb"))
     with pytest.raises(UserError, match="'wandb' is not installed"):
-        Reporter(tmp_path, True, ["wandb"])
+        Reporter(tmp_path, True, ["wandb"]).start(total=1, done=0)
 
 
 def test_tensorboards_folder_may_go(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reporter = Reporter(tmp_path, True, ["tensorboard"])
+    reporter.start(total=4, done=0)
     for step in range(1, 5):
         reporter.record({"event": "step", "step": step, "loss": 1.0})
         if step == 1:

@@ -192,3 +192,40 @@ def test_each_run_of_an_array_is_checked(
     assert start(job, tmp_path / "runs" / "sweep", way, []) == 2
     trials.write_text("train.lr=1e-2\nprompt.length=7\n")
     assert start(job, tmp_path / "runs" / "sweep", way, []) == 0
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way.startswith("launch")])
+def test_a_run_directory_that_is_there_is_found_before(
+    way: str, job: Path, programs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for resume in ("never", "auto", str(tmp_path / "other" / "checkpoints" / "step-00000004")):
+        (run / "notes.txt").write_text("mine")
+        assert start(job, run, f"{way} --resume {resume}", []) == 2
+        said = "exists already" if resume == "never" else "is not the directory of a run"
+        assert f"{run}: {said}" in "".join(capfd.readouterr())
+    (run / "notes.txt").unlink()
+    if "--dry-run" in way:
+        assert start(job, run, way, []) == 0
+    assert not list(run.iterdir())
+    assert not programs.exists()
+
+
+def test_the_run_directories_of_an_array_are_found_before(
+    job: Path, programs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sweep-0001" / "checkpoints").mkdir(parents=True)
+    trials = tmp_path / "trials"
+    trials.write_text("train.lr=1e-2\ntrain.lr=1e-3\n")
+    way = f"launch --slurm --nodes 2 --gpus-per-node 8 --array {trials}"
+    assert start(job, tmp_path / "sweep", way, []) == 2
+    assert f"{tmp_path / 'sweep-0001'}: exists already" in capsys.readouterr().err
+    assert not programs.exists()
+    assert start(job, tmp_path / "sweep", f"{way} --resume auto", []) == 0
+
+
+def test_a_host_that_comes_back_under_torchrun_finds_the_run(job: Path, tmp_path: Path) -> None:
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    way = "launch --backend torchrun --nodes 2 --nproc 2 --master n1:29500 --dry-run"
+    assert start(job, tmp_path / "run", way, []) == 0

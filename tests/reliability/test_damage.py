@@ -14,6 +14,7 @@ from points import EVERYTHING
 from ptv2_scale.checkpoint.compatibility import RunContent
 from ptv2_scale.checkpoint.file_systems import alone
 from ptv2_scale.checkpoint.resume import find_start, open_run
+from ptv2_scale.checkpoint.run_directory import NewDirectory
 from ptv2_scale.checkpoint.store import read_state
 from ptv2_scale.config import load_recipe
 from ptv2_scale.runtime.errors import UserError
@@ -61,7 +62,7 @@ def resume(job: Job) -> tuple[str, list[str]]:
     config = load_recipe(job.run / "recipe.yaml", [])
     state = read_state(job.run / "checkpoints" / "step-00000004")
     found = find_start(job.run, "auto", content(job, state.fingerprint), alone())
-    opened = open_run(job.run, found, config, alone())
+    opened = open_run(job.run, found, config, alone(), NewDirectory(job.run))
     assert opened.path is not None
     return opened.path.name, [str(one.path.name) for one in opened.skipped]
 
