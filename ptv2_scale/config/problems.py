@@ -161,17 +161,18 @@ def _follows(clash: Problem, found: Mapping[KeyPath, Sequence[ErrorDetails]]) ->
 def _problem(recipe: Mapping[str, Any], path: KeyPath, errors: Sequence[ErrorDetails]) -> Problem:
     kinds = {error["type"]: error for error in errors}
     if "extra_forbidden" in kinds:
-        return Problem((path,), _unknown(path))
+        return Problem((path,), _unknown(path, _model_name(recipe, path)))
     if "union_tag_invalid" in kinds:
         return _unknown_variant(recipe, _VARIANTS[str(path[0])])
-    name, wanted = show_path(path), describe(allowed_at(path))
+    allowed = allowed_at(path, _model_name(recipe, path))
+    name, wanted = show_path(path), describe(allowed)
     if "missing" in kinds:
         return Problem((path,), f"{name}: missing, expected {wanted}. Add it.")
     value = value_at(recipe, path)
     if "value_error" in kinds:
         reason = kinds["value_error"]["ctx"]["error"]
         return Problem((path,), f"{name}: found {show_value(value)}, but {reason}.")
-    text = f"{name}: found {show_value(value)}, expected {wanted}.{_hint(value, path)}"
+    text = f"{name}: found {show_value(value)}, expected {wanted}.{_hint(value, path, allowed)}"
     return Problem((path,), text)
 
 
@@ -184,9 +185,16 @@ def _unknown_variant(recipe: Mapping[str, Any], variants: Variants) -> Problem:
     return Problem((path,), text + did_you_mean(str(value), variants.names()))
 
 
-def _unknown(path: KeyPath) -> str:
+def _model_name(recipe: Mapping[str, Any], path: KeyPath) -> str | None:
+    """The model that a section's values must fit; None where it cannot be told."""
+    given = value_at(recipe, path[:1])
+    model = _section_model(str(path[0]), given) if isinstance(given, dict) else None
+    return None if model is None else model.__name__
+
+
+def _unknown(path: KeyPath, model: str | None) -> str:
     *around, last = path
-    key, allowed = str(last), keys_at(around)
+    key, allowed = str(last), keys_at(around, model)
     guess = did_you_mean(key, allowed) or _elsewhere(key)
     return f"{show_path(path)}: unknown key.{guess} Allowed: {', '.join(allowed)}."
 
@@ -197,8 +205,7 @@ def _elsewhere(key: str) -> str:
     return f" Did you mean {' or '.join(known)}?" if known else ""
 
 
-def _hint(value: object, path: KeyPath) -> str:
-    allowed = allowed_at(path)
+def _hint(value: object, path: KeyPath, allowed: Sequence[dict[str, Any]]) -> str:
     if isinstance(value, str):
         if "\0" in value:
             return " Take the NUL character out."

@@ -142,11 +142,11 @@ class Variants:
         return self._models.get(self.name_of(given))
 
     def conflicts(self, given: Mapping[str, Any]) -> Iterator[Conflict]:
-        """Keys that belong to another variant than the one that was asked for."""
-        for name in self._models:
-            keys = [key for key in given if key in self.foreign(given, name)]
-            if keys:
-                yield self._foreign(self.name_of(given), name, keys)
+        """Keys that belong to other variants than the one that was asked for."""
+        foreign = {key for name in self._models for key in self.foreign(given, name)}
+        keys = [key for key in given if key in foreign]
+        if keys:
+            yield self._foreign(self.name_of(given), keys)
 
     def foreign(self, given: Mapping[str, Any], name: str) -> set[str]:
         """Keys of a variant that the one which is asked for does not have."""
@@ -163,15 +163,18 @@ class Variants:
         left = {other: value for other, value in given.items() if other not in named}
         return named | {other for name in self._models for other in self.foreign(left, name)}
 
-    def _foreign(self, variant: str, other: str, keys: list[str]) -> Conflict:
+    def _foreign(self, variant: str, keys: list[str]) -> Conflict:
         named = " and ".join(f"{self.section}.{key}" for key in (self.key, *keys))
-        which = "it is" if len(keys) == 1 else "they are"
         return Conflict(
             (self.key, *keys),
-            f"{named} contradict each other: {self.key} is '{variant}', and {', '.join(keys)}"
-            f" belongs to {self.key}: {other} only. Remove what {which} not for; on the command"
-            f" line, '{self.section}={{{self.key}: {variant}}}' replaces the section.",
+            f"{named} contradict each other: {self.key} is '{variant}', which has no"
+            f" {' or '.join(keys)} ({self._owners(keys)}). Remove what it does not have; on the"
+            f" command line, '{self.section}={{{self.key}: {variant}}}' replaces the section.",
         )
+
+    def _owners(self, keys: list[str]) -> str:
+        owners = (one for one in self.names() if set(keys) & set(self._models[one].model_fields))
+        return f"{self.key}: {' or '.join(owners)} does"
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler

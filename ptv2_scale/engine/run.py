@@ -266,7 +266,11 @@ class Run:
         module = self._engine.module
         module.eval()
         values = self._setup.method.start_values(
-            self._engine, module.adapter, self._setup.tokenizer, self._ranks.device
+            self._engine,
+            module.adapter,
+            self._setup.tokenizer,
+            self._config.train.seed,
+            self._ranks.device,
         )
         stem = self._setup.method.ADAPTER
         set_values(self._engine, {f"{stem}.{name}": value for name, value in values.items()})

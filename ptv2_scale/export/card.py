@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from ptv2_scale.config import RunConfig
 from ptv2_scale.export.older import upgraded
+from ptv2_scale.methods.registry import method_type
 from ptv2_scale.model.setup import Setup, build_head
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.files import read_json
@@ -151,11 +152,12 @@ def model_card(card: Card, example: Sequence[str] = _EXAMPLE) -> str:
         card: about it.
         example: lines of Python that use what is in the folder FOLDER on the rows ROWS.
     """
+    method = method_type(card.config().prompt)
     lines = [
         "---",
         "library_name: ptv2_scale",
         f"base_model: {json.dumps(card.backbone)}",
-        "tags: [p-tuning-v2, prefix-tuning]",
+        *([f"tags: [{', '.join(method.TAGS)}]"] if method.TAGS else ()),
         "---",
         f"# {card.recipe['task']['name']}, method: {card.recipe['prompt']['method']}",
         "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def export_peft(source: Path, folder: Path) -> None:
     card = read_card(source)
     files = _files(card, export_folder(source) / PROMPT_FILE)
     if isinstance(files, str):
-        raise UserError(f"{source}: PEFT's PREFIX_TUNING cannot express this export: {files}.")
+        raise UserError(f"{source}: PEFT cannot express this export: {files}.")
     head = _transformers_head(card, trained_tensors(source))
     with published(folder) as building:
         _write(building, files, head, card)
@@ -77,10 +78,10 @@ def _files(card: Card, file: Path) -> PeftFiles | str:
     files = method_type(config.prompt).to_peft(config.prompt, card.method, file)
     if isinstance(files, str):
         return files
-    return _refusal(card, config.task.PEFT_TASK_TYPE) or files
+    return _refusal(card, config.task.PEFT_TASK_TYPE, files.heads) or files
 
 
-def _refusal(card: Card, task_type: str | None) -> str | None:
+def _refusal(card: Card, task_type: str | None, heads: Collection[str]) -> str | None:
     if card.family == "T5":
         return "it gives T5's encoder and cross-attention no prefix, and no T5 classification head"
     if card.family == "classic GLM":
@@ -89,6 +90,8 @@ def _refusal(card: Card, task_type: str | None) -> str | None:
         return "it has no model for this kind of task"
     if card.head not in _HEAD_STEMS:
         return "its head is not transformers' own; train with task.head: hf"
+    if card.head not in heads:
+        return f"in PEFT, {card.family}'s own head reads another column of its input"
     return None
 
 

@@ -35,11 +35,11 @@ class Wrapped(NamedTuple):
     Attributes:
         inputs: of the backbone's forward pass; `attention_mask` [batch, columns] covers whatever
             was put in front of the text, too.
-        text: [batch, columns] of the hidden states, 1 where they are the text's own.
+        front: columns in front of the text; heads do not see their hidden states.
     """
 
     inputs: Inputs
-    text: Tensor
+    front: int = 0
 
 
 class Entry:
@@ -58,7 +58,7 @@ class Entry:
             inputs: input_ids and attention_mask [batch, n], and what else the tokenizer gave.
             backbone: for its own embeddings.
         """
-        return Wrapped(inputs, inputs["attention_mask"])
+        return Wrapped(inputs)
 
     def bind(self) -> AbstractContextManager[None]:
         """Let attention see the method for the forward pass inside."""
@@ -80,10 +80,12 @@ class PeftFiles:
     Attributes:
         config: keys of adapter_config.json.
         tensors: of adapter_model.safetensors.
+        heads: kinds of heads for which PEFT's model computes what ours does.
     """
 
     config: dict[str, Any]
     tensors: dict[str, Tensor]
+    heads: frozenset[str] = frozenset({"bert", "roberta", "score"})
 
 
 class Method:
@@ -96,6 +98,7 @@ class Method:
 
     Attributes:
         ADAPTER: name of the method's own parameters in `PromptedModel`.
+        TAGS: of a model card, as model hubs know the method.
         trains_through_backbone: whether gradients pass through the backbone, so that its
             activations are kept or computed anew.
 
@@ -104,6 +107,7 @@ class Method:
     """
 
     ADAPTER: ClassVar[str] = "adapter"
+    TAGS: ClassVar[tuple[str, ...]] = ()
     trains_through_backbone: bool = True
 
     def __init__(self, section: Any, family: Family, config: Config) -> None:
@@ -137,7 +141,12 @@ class Method:
         """
 
     def start_values(
-        self, run: RunModel, adapter: Adapter | None, tokenizer: Any, device: torch.device
+        self,
+        run: RunModel,
+        adapter: Adapter | None,
+        tokenizer: Any,
+        seed: int,
+        device: torch.device,
     ) -> dict[str, Tensor]:
         """First values that need the backbone or a file, by name in the adapter, whole.
 
@@ -145,6 +154,7 @@ class Method:
             run: calls the model; every rank does so alike.
             adapter: the model's.
             tokenizer: the backbone's.
+            seed: the recipe's.
             device: where inputs go.
 
         Raises:
@@ -194,4 +204,4 @@ class Method:
         Raises:
             UserError: the export is damaged.
         """
-        return "it has no prefix"
+        return "it has nothing to express but a head"

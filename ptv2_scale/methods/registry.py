@@ -7,9 +7,11 @@ from ptv2_scale.config import METHODS, MethodSection, register_section
 from ptv2_scale.methods.base import Method
 from ptv2_scale.methods.head_only import HeadOnlyMethod
 from ptv2_scale.methods.prefix.method import PrefixMethod
+from ptv2_scale.methods.prompt.method import PromptTuningMethod
 
 IMPLEMENTATIONS: dict[str, type[Method]] = {
     "prefix": PrefixMethod,
+    "prompt": PromptTuningMethod,
     "none": HeadOnlyMethod,
 }
 

@@ -91,7 +91,7 @@ class PromptedModel(nn.Module):
         wrapped = self.backbone_inputs(entry, inputs)
         with entry.bind():
             outputs = self.backbone(**wrapped.inputs)
-        features = self.pool(outputs, wrapped.text)
+        features = self.pool(outputs, wrapped.inputs["attention_mask"], wrapped.front)
         return PromptedOutput(self.head.forward_features(features), features)
 
     def generate(self, *_: Any, **__: Any) -> NoReturn:
@@ -106,12 +106,19 @@ class PromptedModel(nn.Module):
             " train."
         )
 
-    def pool(self, outputs: Any, mask: Tensor) -> Tensor:
-        """The head's features of a backbone's outputs; `mask` [batch, columns] is 1 for text."""
-        if self.family.encoder_decoder:
-            mask = torch.ones_like(outputs.last_hidden_state[..., 0], dtype=mask.dtype)
+    def pool(self, outputs: Any, mask: Tensor, front: int = 0) -> Tensor:
+        """The head's features of a backbone's outputs.
+
+        Args:
+            outputs: the backbone's. A pooler of its own has read the first column, whatever it is.
+            mask: [batch, columns], 1 for text and for what is in front of it.
+            front: columns in front of the text.
+        """
+        hidden = outputs.last_hidden_state
+        if self.family.encoder_decoder:  # a decoder's states, in front of which there is nothing
+            mask, front = torch.ones_like(hidden[..., 0], dtype=mask.dtype), 0
         pooled = getattr(outputs, "pooler_output", None)
-        return self.head.features(outputs.last_hidden_state, pooled, mask)
+        return self.head.features(hidden[:, front:], pooled, mask[:, front:])
 
     def backbone_inputs(self, entry: Entry, inputs: Mapping[str, Tensor]) -> Wrapped:
         """A batch with what entry and family add: positions, the decoder's start, options."""
@@ -121,7 +128,7 @@ class PromptedModel(nn.Module):
         if "input_ids" not in given:
             raise UserError(f"input_ids: missing, found {', '.join(inputs) or 'nothing'}.")
         given.setdefault("attention_mask", torch.ones_like(given["input_ids"]))
-        made, text = entry.wrap({**given, **self.family.forward_options}, self.backbone)
+        made, front = entry.wrap({**given, **self.family.forward_options}, self.backbone)
         mask = made["attention_mask"]
         positions = self.family.position_ids(mask, entry.shift, config)
         if positions is not None:
@@ -132,4 +139,4 @@ class PromptedModel(nn.Module):
         if self.family.encoder_decoder and "decoder_input_ids" not in made:
             start = self.family.decoder_start(config)
             made["decoder_input_ids"] = mask.new_full((mask.shape[0], 1), start)
-        return Wrapped(made, text)
+        return Wrapped(made, front)

@@ -95,7 +95,7 @@ def test_all_problems_are_shown_at_once_in_the_order_of_the_file(recipe: Path) -
         ("train: [1]", "train: found a list, [1], expected a section of keys."),
         (
             "prompt: {method: prefx}",
-            "prompt.method: found 'prefx' (str), expected 'prefix' or 'none'. Did you mean 'pre",
+            "prompt.method: found 'prefx' (str), expected 'prefix', ",
         ),
         (
             "prompt: {length: 513}",

@@ -48,7 +48,16 @@ FIRST_VALUES = st.one_of(
     st.builds(lambda text: {"init": "text", "init_text": text}, TEXT),
     st.builds(lambda path: {"init": "saved", "init_from": path}, PATH),
 )
-PROMPT = st.just({"method": "none"}) | st.builds(lambda a, b: {**a, **b}, ANY_PREFIX, FIRST_VALUES)
+INPUT_PROMPT = st.one_of(
+    st.builds(lambda text: {"init": "text", "init_text": text}, TEXT),
+    section(init=st.just("vocabulary"), init_ids=COUNT),
+    st.builds(lambda scale: {"init": "random", "init_scale": scale}, ABOVE),
+)
+PROMPT = st.one_of(
+    st.just({"method": "none"}),
+    st.builds(lambda a, b: {**a, **b}, ANY_PREFIX, FIRST_VALUES),
+    INPUT_PROMPT.map(lambda keys: {"method": "prompt", "length": 5000, **keys}),
+)
 TASK = st.one_of(
     st.builds(
         lambda name, rest: {"name": name, **rest}, TEXT, section(path=PATH, max_length=COUNT)

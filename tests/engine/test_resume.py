@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import ranks
+import torch
 from killed import kill_after, losses
 from points import sample
 from tiny import write_recipe
+
+from ptv2_scale import load_prompted, load_row_encoder
 
 
 @pytest.mark.parametrize(("encoder", "dtype"), sample([("table", "bf16"), ("mlp", "fp32")], 1))
@@ -30,6 +34,38 @@ def test_after_kill_9_the_run_goes_on_to_the_same_bits(
     final = [run / "checkpoints" / "step-00000020" for run in (whole, killed)]
     for part in final[0].glob("part-*"):
         assert part.read_bytes() == (final[1] / part.name).read_bytes()
+
+
+METHODS = {
+    "prompt": {"length": 5},
+}
+
+
+@pytest.mark.parametrize("method", sample(list(METHODS), 1))
+def test_every_method_goes_on_to_the_same_bits_and_predicts_as_it_was_trained(
+    method: str, tmp_path: Path
+) -> None:
+    prompt = {"method": method, **METHODS[method]}
+    recipe = write_recipe(tmp_path, prompt=prompt, backbone={"dropout": 0.1}, train={"steps": 20})
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    ranks.cli(2, "train", str(recipe), f"run={whole}").must_succeed()
+    kill_after(recipe, killed, 2, 13)
+    assert not (killed / "result.json").exists()
+    ranks.cli(2, "train", str(recipe), f"run={killed}", "--resume", "auto").must_succeed()
+    assert losses(killed) == losses(whole)
+    ours, theirs = ((run / "export" / "prompt.safetensors").read_bytes() for run in (whole, killed))
+    assert ours == theirs
+    # A whole model in this process against one that is sharded over two ranks.
+    rows, out = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    texts = [{"text": f"w{number} w{number + 7}"} for number in range(9)]
+    rows.write_text("".join(json.dumps(row) + "\n" for row in texts))
+    ranks.cli(2, "predict", str(whole), "--input", str(rows), "--output", str(out)).must_succeed()
+    model, encode = load_prompted(whole), load_row_encoder(whole)
+    with torch.no_grad():
+        expected = model(**encode(texts)).logits.softmax(-1)
+    for line, probabilities in zip(out.read_text().splitlines(), expected, strict=True):
+        found = json.loads(line)["prediction"]["probabilities"]
+        assert list(found.values()) == pytest.approx(probabilities.tolist(), abs=1e-5)
 
 
 @pytest.fixture(scope="module")

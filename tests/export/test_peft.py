@@ -248,7 +248,7 @@ def test_a_prefix_that_peft_trained_is_read_back(
         (["task.head=linear"], "its head is not transformers' own; train with task.head: hf"),
         (["prompt.layers=2-3"], "it prompts every layer, and this prefix is in layers 2-3 only"),
         (["prompt.positions=keep"], "it always shifts positions"),
-        (["prompt={method: none}"], "it has no prefix"),
+        (["prompt={method: none}"], "it has nothing to express but a head"),
     ],
 )
 def test_what_peft_cannot_express_is_refused(

@@ -1,12 +1,14 @@
 """One rank: gradients of a prompted model under ZeRO-3, against plain torch in this process.
 
-Arguments: folder of tiny backbones, dtype, scale of the prefix.
-Prints a line `DIFFERENCE KIND PARAMETER VALUE` on rank 0.
+Arguments: folder of tiny backbones, dtype, sections `prompt` of recipes as JSON.
+Prints a line `DIFFERENCE KIND METHOD PARAMETER VALUE` on rank 0.
 """
 
 from __future__ import annotations
 
+import json
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -59,18 +61,19 @@ def sharded_gradients(setup: Setup, ranks: RankContext) -> dict[str, torch.Tenso
     return {name: safe_get_full_grad(p).float() for name, p in engine.module.trained().items()}
 
 
-def main(folder: Path, dtype: str, init_scale: float) -> None:
+def main(folder: Path, dtype: str, sections: list[dict[str, Any]]) -> None:
     ranks = start(1)
-    for backbone in sorted(folder.iterdir()):
-        setup = fake_setup(backbone, dtype, prompt={"init_scale": init_scale})
+    for backbone, section in product(sorted(folder.iterdir()), sections):
+        setup = fake_setup(backbone, dtype, prompt=section)
         expected = plain_gradients(setup)
         found = sharded_gradients(setup, ranks)
         for name, gradient in expected.items():
             difference = (found[name] - gradient).abs().max() / gradient.abs().max()
             if ranks.first:
-                print("DIFFERENCE", backbone.name, name, float(difference), flush=True)
+                method = setup.config.prompt.method
+                print("DIFFERENCE", backbone.name, method, name, float(difference), flush=True)
     stop()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]))
+    main(Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]))

@@ -155,7 +155,7 @@ def write_recipe(folder: Path, model_type: str = "t5", **sections: Any) -> Path:
     write_task(folder / "data")
     recipe = {
         "backbone": {"name": str(folder / "backbone"), "dtype": "fp32"},
-        "prompt": {"length": 6},
+        "prompt": {} if "method" in sections.get("prompt", {}) else {"length": 6},
         "task": {
             "name": "classification", "path": str(folder / "data"), "text": "text",
             "label": "label", "train": "train.jsonl", "validation": "validation.jsonl",

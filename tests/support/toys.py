@@ -171,9 +171,7 @@ class BiasEntry(Entry):
 
     def wrap(self, inputs: Inputs, backbone: nn.Module) -> Wrapped:
         embeddings = backbone.get_input_embeddings()(inputs.pop("input_ids"))
-        return Wrapped(
-            {**inputs, "inputs_embeds": self._adapter(embeddings)}, inputs["attention_mask"]
-        )
+        return Wrapped({**inputs, "inputs_embeds": self._adapter(embeddings)})
 
 
 class InputBiasMethod(Method):

@@ -187,12 +187,13 @@ class ClassicGlm(PreTrainedModel):  # type: ignore[misc]
 
     def forward(
         self,
-        input_ids: Tensor,
+        input_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         past_key_values: Cache | None = None,
         use_cache: bool | None = None,
         output_predict: bool | None = None,
+        inputs_embeds: Tensor | None = None,
     ) -> ClassicGlmOutput:
         """Run a batch.
 
@@ -205,16 +206,20 @@ class ClassicGlm(PreTrainedModel):  # type: ignore[misc]
             past_key_values: cache of earlier tokens, to which these are added.
             use_cache: start a cache where none is given.
             output_predict: make logits; None: as the configuration says.
+            inputs_embeds: word embeddings [batch, tokens, width] in place of `input_ids`.
 
         Raises:
-            UserError: a mask of a shape that does not fit; more tokens than positions.
+            UserError: a mask of a shape that does not fit; more tokens than positions; both or
+                neither of ids and embeddings.
         """
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache()
         past = 0 if past_key_values is None else past_key_values.get_seq_length()
-        embedded = self.word_embeddings(input_ids)
+        if (input_ids is None) == (inputs_embeds is None):
+            raise UserError("input_ids and inputs_embeds: give one of the two.")
+        embedded = self.word_embeddings(input_ids) if inputs_embeds is None else inputs_embeds
         if position_ids is None:
-            position_ids = self._text_positions(past, input_ids)
+            position_ids = self._text_positions(past, embedded)
         mask = None
         if attention_mask is not None:
             mask = additive_mask(attention_mask, embedded, past)
@@ -224,12 +229,12 @@ class ClassicGlm(PreTrainedModel):  # type: ignore[misc]
         logits = self.word_embeddings(hidden, project=True) if output_predict else None
         return ClassicGlmOutput(hidden, logits, past_key_values)
 
-    def _text_positions(self, past: int, input_ids: Tensor) -> Tensor:
-        room, end = self.config.max_sequence_length, past + input_ids.shape[1]
+    def _text_positions(self, past: int, embedded: Tensor) -> Tensor:
+        room, end = self.config.max_sequence_length, past + embedded.shape[1]
         if end > room:
             raise UserError(
                 f"input_ids: {end} tokens are longer than this model's {room} positions. Shorten"
                 " the text, or give position_ids."
             )
-        positions = torch.arange(past, end, device=input_ids.device)
+        positions = torch.arange(past, end, device=embedded.device)
         return torch.stack((positions, torch.zeros_like(positions)))[None]

@@ -2,5 +2,6 @@
 
 from ptv2_scale.config.methods.head_only import HeadOnly
 from ptv2_scale.config.methods.prefix import Prefix
+from ptv2_scale.config.methods.prompt import PromptTuning
 
-__all__ = ["HeadOnly", "Prefix"]
+__all__ = ["HeadOnly", "Prefix", "PromptTuning"]

@@ -6,7 +6,6 @@ trains nothing while the head still learns: the run would look alive.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -15,12 +14,8 @@ from transformers import DynamicCache
 
 from ptv2_scale.backbones.attention import IMPLEMENTATION, BoundPrefix
 from ptv2_scale.methods.base import RunModel
+from ptv2_scale.methods.guard import MethodUnusedError, check_effect, check_finite, weighted_sum
 from ptv2_scale.methods.prefix.encoder import PrefixEncoder, PrefixEntry
-from ptv2_scale.runtime.errors import UserError
-
-
-class PrefixUnusedError(UserError):
-    """The backbone did not use its prefix the way the family says it should."""
 
 
 def check_prefix(run: RunModel, model: Any, inputs: dict[str, Tensor]) -> None:
@@ -33,7 +28,7 @@ def check_prefix(run: RunModel, model: Any, inputs: dict[str, Tensor]) -> None:
         inputs: a batch without labels.
 
     Raises:
-        PrefixUnusedError: says which check failed, and for which slots.
+        MethodUnusedError: says which check failed, and for which slots.
     """
     _check_implementation(model)
     training = model.training
@@ -46,8 +41,8 @@ def check_prefix(run: RunModel, model: Any, inputs: dict[str, Tensor]) -> None:
     _check_calls(model, prefix, lengths, inputs)
     _check_gradient(model, prefix, outputs)
     model.eval()
+    check_effect(run, inputs, "prefix")
     with torch.no_grad():
-        _check_effect(run, inputs)
         _check_cache_route(run, model, inputs)
     model.train(training)
 
@@ -66,7 +61,7 @@ def _names(model: Any, modules: set[nn.Module]) -> str:
 def _check_implementation(model: Any) -> None:
     used = model.backbone.config._attn_implementation
     if used != IMPLEMENTATION:
-        raise PrefixUnusedError(f"the backbone attends by '{used}' instead of '{IMPLEMENTATION}'.")
+        raise MethodUnusedError(f"the backbone attends by '{used}' instead of '{IMPLEMENTATION}'.")
 
 
 def _check_calls(
@@ -78,12 +73,12 @@ def _check_calls(
     # Recomputation under checkpointing has not run yet, so one forward pass is one call.
     wrong = {module for module in prefix.slots if len(lengths.get(module, [])) != 1}
     if wrong:
-        raise PrefixUnusedError(f"not called exactly once: {_names(model, wrong)}.")
+        raise MethodUnusedError(f"not called exactly once: {_names(model, wrong)}.")
     length = prefix.keys_values.shape[3]
     own = {inputs["input_ids"].shape[1], _decoder_length(inputs)}
     short = {module for module, seen in lengths.items() if seen[0] - length not in own}
     if short:
-        raise PrefixUnusedError(f"keys are not longer by {length}: {_names(model, short)}.")
+        raise MethodUnusedError(f"keys are not longer by {length}: {_names(model, short)}.")
 
 
 def _decoder_length(inputs: dict[str, Tensor]) -> int:
@@ -93,23 +88,13 @@ def _decoder_length(inputs: dict[str, Tensor]) -> int:
 
 def _check_gradient(model: Any, prefix: BoundPrefix, outputs: Tensor) -> None:
     # Through the prefix's values alone: the parameters' own gradients belong to DeepSpeed.
-    weights = torch.linspace(-1.0, 1.0, outputs.numel(), device=outputs.device)
-    score = (outputs.float().flatten() * weights).sum()
-    (gradient,) = torch.autograd.grad(score, prefix.keys_values)
+    (gradient,) = torch.autograd.grad(weighted_sum(outputs), prefix.keys_values)
     strength = gradient.float().flatten(1).norm(dim=1).cpu()
     rows = {row for row, value in enumerate(strength.tolist()) if not value > 0}
     silent = {module for module, row in prefix.slots.items() if row in rows}
     if silent:
-        raise PrefixUnusedError(f"no gradient reaches the prefix of {_names(model, silent)}.")
-    if not math.isfinite(float(strength.sum())):
-        raise PrefixUnusedError("the gradient of the prefix is not finite.")
-
-
-def _check_effect(run: RunModel, inputs: dict[str, Tensor]) -> None:
-    with_prefix = run(**inputs).features
-    without = run(entry=None, **inputs).features
-    if torch.equal(with_prefix, without):
-        raise PrefixUnusedError("taking the prefix out changes nothing.")
+        raise MethodUnusedError(f"no gradient reaches the prefix of {_names(model, silent)}.")
+    check_finite(strength, "prefix")
 
 
 def cache_inputs(model: Any, entry: PrefixEntry, inputs: dict[str, Tensor]) -> dict[str, Any]:
@@ -142,6 +127,6 @@ def _check_cache_route(run: RunModel, model: Any, inputs: dict[str, Tensor]) -> 
     difference = float((ours - theirs).abs().max() / theirs.abs().max())
     # Both routes make the same sums; bf16 may round them in another order.
     if difference > (1e-4 if model.backbone.dtype == torch.float32 else 5e-2):
-        raise PrefixUnusedError(
+        raise MethodUnusedError(
             f"transformers' own key/value route disagrees by {difference:.1e} of the largest value."
         )

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
 from ptv2_scale.backbones.family import Config, Family
-from ptv2_scale.backbones.sizes import MAX_SIZE
 from ptv2_scale.backbones.tensor_files import NamedTensors, Tensors, read_whole
 from ptv2_scale.config import Prefix
 from ptv2_scale.methods.base import Adapter, Inputs, Method, PeftFiles, RunModel
+from ptv2_scale.methods.facts import Size, read_facts
+from ptv2_scale.methods.init_text import init_tokens
 from ptv2_scale.methods.prefix.encoder import (
     PrefixEncoder,
     PrefixShape,
@@ -30,13 +31,11 @@ from ptv2_scale.methods.prefix.files import (
     read_flat_prefix,
 )
 from ptv2_scale.methods.prefix.guard import check_prefix
-from ptv2_scale.methods.prefix.warm_start import record_text, text_tokens
-from ptv2_scale.methods.room import check_room
-from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.methods.prefix.warm_start import check_recordable, record_text
+from ptv2_scale.methods.room import FrontTokens, check_room
 
 _TABLE = "embedding.weight"
 _EXPORTED = "prefix"  # name of the flat prefix in an export
-Size = Annotated[int, Field(ge=1, le=MAX_SIZE)]
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,7 @@ class PrefixMethod(Method):
     """A prefix, table or MLP, in some or all attention modules."""
 
     ADAPTER: ClassVar[str] = "prefix_encoder"
+    TAGS: ClassVar[tuple[str, ...]] = ("p-tuning-v2", "prefix-tuning")
 
     def __init__(self, section: Prefix, family: Family, config: Config) -> None:
         super().__init__(section, family, config)
@@ -79,8 +79,8 @@ class PrefixMethod(Method):
     def check_length(self, max_length: int) -> None:
         """See `Method`."""
         length = self.shape.length
-        shift = length if self._shifts else 0
-        check_room(self.family, self.config, max_length, length, shift)
+        shift, way = (length, "set prompt.positions: keep") if self._shifts else (0, None)
+        check_room(self.family, self.config, max_length, FrontTokens(length, shift, other_way=way))
 
     def adapter(self, backbone: nn.Module) -> PrefixEncoder:
         """See `Method`."""
@@ -100,11 +100,18 @@ class PrefixMethod(Method):
             self._text_tokens(tokenizer)
 
     def _text_tokens(self, tokenizer: Any) -> list[int]:
-        text, length = self.section.init_text, self.shape.length
-        return text_tokens(text, length, tokenizer, self.family, self.config)
+        length = self.shape.length
+        tokens = init_tokens(self.section.init_text, length, tokenizer, self.family, self.config)
+        check_recordable(length, self.family, self.config)
+        return tokens
 
     def start_values(
-        self, run: RunModel, adapter: Adapter | None, tokenizer: Any, device: torch.device
+        self,
+        run: RunModel,
+        adapter: Adapter | None,
+        tokenizer: Any,
+        seed: int,
+        device: torch.device,
     ) -> dict[str, Tensor]:
         """See `Method`: a saved prefix, or what the backbone computes for a text."""
         if self.section.init == "saved":
@@ -158,19 +165,10 @@ class PrefixMethod(Method):
     @classmethod
     def to_peft(cls, section: Prefix, facts: Mapping[str, Any], file: Path) -> PeftFiles | str:
         """See `Method`: PEFT's PREFIX_TUNING."""
-        known = _read_facts(facts)
+        known = read_facts(_FACTS, facts)
         if not known.every_slot:
             return f"it prompts every layer, and this prefix is in layers {section.layers} only"
         if section.positions != "shift":
             return "it always shifts positions, and this prefix was trained with positions: keep"
         flat = read_flat_prefix(file, known.shape)
         return PeftFiles(peft_config(known.shape), {"prompt_embeddings": flat.contiguous()})
-
-
-def _read_facts(facts: Mapping[str, Any]) -> PrefixFacts:
-    try:
-        return _FACTS.validate_python(facts)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"not a readable card: method.{where}: {first['msg']}.") from None

@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from ptv2_scale.backbones.attention import Recorder
 from ptv2_scale.backbones.family import Config, Family
-from ptv2_scale.backbones.tokenizers import spelled
-from ptv2_scale.backbones.vocabulary import check_ids
 from ptv2_scale.methods.base import RunModel
 from ptv2_scale.methods.prefix.encoder import PrefixEncoder, PrefixEntry, flatten
 from ptv2_scale.runtime.errors import UserError
 
 
-def text_tokens(
-    text: str, length: int, tokenizer: Any, family: Family, config: Config
-) -> list[int]:
-    """A text's tokens, repeated or cut to the prefix's length.
+def check_recordable(length: int, family: Family, config: Config) -> None:
+    """Refuse a text that the backbone has no room to read.
 
     Raises:
-        UserError: it has none, one without a row in the embedding, or the backbone has no room for
-            so many.
+        UserError: names the length and the room there is.
     """
-    tokens: list[int] = tokenizer(text)["input_ids"]
-    if not tokens:
-        raise UserError(f"prompt.init_text: '{text}' has no tokens.")
-    tables = family.tables(config)
-    check_ids({"input_ids": tokens}, tables, "prompt.init_text", partial(spelled, tokenizer))
     room = family.position_room(config)
     if room is not None and length > room:
         raise UserError(
             f"prompt.init: text: a prefix of {length} tokens is longer than the"
             f" {family.name}'s position table, which has room for {room}."
         )
-    return (tokens * -(-length // len(tokens)))[:length]
 
 
 def record_text(

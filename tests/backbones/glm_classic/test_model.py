@@ -295,3 +295,16 @@ def test_a_head_does_not_pay_for_the_vocabulary(tmp_path: Path) -> None:
     inputs = prompted.backbone_inputs(Entry(), batch).inputs
     assert inputs["position_ids"].shape == (3, 2, 9)
     assert model(**inputs).logits is None
+
+
+def test_embeddings_in_place_of_ids_are_the_same_text(tmp_path: Path) -> None:
+    model = load_backbone(str(save_backbone("glm_classic", tmp_path)))
+    batch = batch_of("right")
+    ids = batch.pop("input_ids")
+    embeds = model.word_embeddings(ids)
+    with torch.no_grad():
+        expected = model(input_ids=ids, **batch).last_hidden_state
+        assert torch.equal(model(inputs_embeds=embeds, **batch).last_hidden_state, expected)
+        for wrong in ({}, {"input_ids": ids, "inputs_embeds": embeds}):
+            with pytest.raises(UserError, match="give one of the two"):
+                model(**wrong, **batch)

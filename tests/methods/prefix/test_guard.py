@@ -15,7 +15,8 @@ from ptv2_scale.backbones import attention
 from ptv2_scale.backbones.attention import enable_checkpointing
 from ptv2_scale.backbones.load import Unsharded, materialise
 from ptv2_scale.backbones.tensor_files import NamedTensors
-from ptv2_scale.methods.prefix.guard import PrefixUnusedError, check_prefix
+from ptv2_scale.methods.guard import MethodUnusedError
+from ptv2_scale.methods.prefix.guard import check_prefix
 from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.model.setup import build_model, first_values, model_filler
 
@@ -83,7 +84,7 @@ def test_a_lost_prefix_is_noticed(
 ) -> None:
     model = model_of("llama", tmp_path)
     lose(model, monkeypatch)
-    with pytest.raises(PrefixUnusedError, match=message):
+    with pytest.raises(MethodUnusedError, match=message):
         check_prefix(model, model, batch_of("right"))
 
 
@@ -95,7 +96,7 @@ def test_a_prefix_that_changes_nothing_is_noticed(tmp_path: Path) -> None:
         return original(entry=None if entry == "own" else entry, **inputs)
 
     model.forward = without  # type: ignore[method-assign]
-    with pytest.raises(PrefixUnusedError, match="changes nothing"):
+    with pytest.raises(MethodUnusedError, match="changes nothing"):
         check_prefix(model, model, batch_of("right"))
 
 
@@ -110,5 +111,5 @@ def test_another_result_than_transformers_own_route_is_noticed(
         "_pad_left",
         lambda mask, columns, value: pad(pad(mask, columns - 1, value), 1, not value),
     )
-    with pytest.raises(PrefixUnusedError, match="own key/value route disagrees"):
+    with pytest.raises(MethodUnusedError, match="own key/value route disagrees"):
         check_prefix(model, model, batch_of("right"))

@@ -1,0 +1,1 @@
+"""Prompt tuning: trained input embeddings in front of the text."""
