@@ -14,7 +14,9 @@ from pydantic_core import ErrorDetails
 
 from ptv2_scale.config.deepspeed_keys import (
     ALLOWED,
+    NEEDED_IN_ZERO,
     REFUSED,
+    REFUSED_EVEN_OFF_IN_ZERO,
     REFUSED_IN_DATA_TYPES,
     REFUSED_IN_ZERO,
 )
@@ -25,6 +27,7 @@ from ptv2_scale.runtime.packages import is_installed
 Config = dict[str, Any]
 
 _LONGEST = 60  # of a value that is shown
+_LARGEST = (1 << 63) - 1  # of PyTorch's whole numbers
 
 
 def problems_of(config: Config) -> Iterator[str]:
@@ -132,6 +135,10 @@ def _refused_in_zero(zero: Config) -> Iterator[str]:
     for key, value in zero.items():
         if key in REFUSED_IN_ZERO and value not in (False, None):
             yield f"zero_optimization.{key}: {REFUSED_IN_ZERO[key]}"
+        if key in REFUSED_EVEN_OFF_IN_ZERO:
+            yield f"zero_optimization.{key}: {REFUSED_EVEN_OFF_IN_ZERO[key]}"
+        if key in NEEDED_IN_ZERO and value is False:
+            yield f"zero_optimization.{key}: found false; {NEEDED_IN_ZERO[key]}"
 
 
 def _unknown_zero_keys(zero: Config) -> Iterator[str]:
@@ -185,6 +192,11 @@ def _zero_values(zero: Config) -> Iterator[str]:
     else:
         yield from _other_types(("zero_optimization",), zero, read)
         yield from _missing_folder(zero)
+        if read.stage < 3 and read.allgather_bucket_size % 2:
+            yield (
+                f"zero_optimization.allgather_bucket_size: found {read.allgather_bucket_size},"
+                " allowed: even numbers"
+            )
 
 
 def _other_types(path: Sequence[str], given: Config, read: BaseModel) -> Iterator[str]:
@@ -199,6 +211,8 @@ def _other_types(path: Sequence[str], given: Config, read: BaseModel) -> Iterato
         elif isinstance(found, bool | int | float) and _is_slip(value, found):
             wanted = "true or false" if isinstance(found, bool) else "a number, without quotes"
             yield f"{'.'.join((*path, key))}: found {_shown(value)}, allowed: {wanted}"
+        elif isinstance(found, int) and found > _LARGEST:
+            yield f"{'.'.join((*path, key))}: found {_shown(value)}, allowed: up to 2**63 - 1"
 
 
 def _is_slip(value: Any, found: float) -> bool:

@@ -81,6 +81,9 @@ _OPTIMIZER_STATE = (
     "every step (offload_param moves the backbone)"
 )
 _QUANTISED = "quantised weights change every forward of the frozen backbone"
+_WHOLE_MODULES = (
+    "it gathers whole modules at once and misses weights that two of them share; delete it"
+)
 
 REFUSED_IN_ZERO = {
     "offload_optimizer": _OPTIMIZER_STATE,
@@ -96,6 +99,22 @@ REFUSED_IN_ZERO = {
     "mics_shard_size": f"{_GONE}. zero_hpz_partition_size shards inside a host",
     "mics_hierarchical_params_gather": f"{_GONE}. zero_hpz_partition_size shards inside a host",
     "zeropp_loco_param": _GONE,
+    "legacy_stage1": _GONE,
+    "module_granularity_threshold": _WHOLE_MODULES,
+    "stage3_module_granularity_threshold": _WHOLE_MODULES,
     "elastic_checkpoint": _CHECKPOINT,
     "pipeline_loading_checkpoint": _CHECKPOINT,
+}
+
+# Refused as false, too.
+REFUSED_EVEN_OFF_IN_ZERO = {
+    "stage3_gather_fp16_weights_on_model_save": (
+        "DeepSpeed 0.19 has renamed it: write stage3_gather_16bit_weights_on_model_save"
+    ),
+}
+# Refused as false alone.
+NEEDED_IN_ZERO = {
+    "compute_grad_norm": (
+        "the norm shows batches that are not finite; write true, or delete the key"
+    ),
 }

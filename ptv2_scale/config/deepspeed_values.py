@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 _Count = Annotated[int, Field(ge=1)]
+_Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 _SECTION = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -19,8 +20,8 @@ class TensorBoard(BaseModel):
 
     model_config = _SECTION
     enabled: bool = False
-    output_path: str = ""
-    job_name: str = "DeepSpeedJobName"
+    output_path: _Text = ""
+    job_name: _Text = "DeepSpeedJobName"
 
 
 class WandB(BaseModel):
@@ -28,9 +29,9 @@ class WandB(BaseModel):
 
     model_config = _SECTION
     enabled: bool = False
-    group: str | None = None
-    team: str | None = None
-    project: str = "deepspeed"
+    group: _Text | None = None
+    team: _Text | None = None
+    project: _Text = "deepspeed"
 
 
 class Csv(BaseModel):
@@ -38,8 +39,8 @@ class Csv(BaseModel):
 
     model_config = _SECTION
     enabled: bool = False
-    output_path: str = ""
-    job_name: str = "DeepSpeedJobName"
+    output_path: _Text = ""
+    job_name: _Text = "DeepSpeedJobName"
 
 
 class Comet(BaseModel):
@@ -48,11 +49,11 @@ class Comet(BaseModel):
     model_config = _SECTION
     enabled: bool = False
     samples_log_interval: _Count = 100
-    project: str | None = None
-    workspace: str | None = None
-    api_key: str | None = None
-    experiment_name: str | None = None
-    experiment_key: str | None = None
+    project: _Text | None = None
+    workspace: _Text | None = None
+    api_key: _Text | None = None
+    experiment_name: _Text | None = None
+    experiment_key: _Text | None = None
     online: bool | None = None
     mode: Literal["get", "create", "get_or_create"] | None = None
 
@@ -63,7 +64,7 @@ class CommsLogger(BaseModel):
     model_config = _SECTION
     enabled: bool = False
     prof_all: bool = True
-    prof_ops: list[str] = Field(default_factory=list)
+    prof_ops: list[_Text] = Field(default_factory=list)
     verbose: bool = False
     debug: bool = False
 
@@ -78,7 +79,7 @@ class FlopsProfiler(BaseModel):
     module_depth: Annotated[int, Field(ge=-1)] = -1
     top_modules: _Count = 1
     detailed: bool = True
-    output_file: str | None = None
+    output_file: _Text | None = None
 
 
 class Throughput(BaseModel):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ptv2_scale.config import Quoting
-from ptv2_scale.data.rows import Row
+from ptv2_scale.data.rows import SEPARATORS, Row, is_unparted, require_columns
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.files import parse_json
 
@@ -124,6 +124,8 @@ def _names(path: Path, number: int, first: list[str], table: TableFormat) -> tup
         return list(table.header), False
     if len(set(first)) < len(first):
         raise UserError(f"{path}:{number}: two columns have the same name: {', '.join(first)}")
+    if is_unparted(first):  # before a quote of a later line is taken for the mistake
+        require_columns(dict.fromkeys(first), table.columns, f"{path}:{number}")
     return first, True
 
 
@@ -182,6 +184,8 @@ def _quoted(path: Path, quoting: Quoting, delimiter: str) -> Iterator[_Fields]:
                 yield physical.number, fields, physical.record
             physical.record = []
     except csv.Error as error:
+        if re.search(r'"[;,\t|]"', "".join(physical.record).replace(f'"{delimiter}"', "")):
+            raise UserError(f"{path}:{physical.number}: not CSV: {error}.{SEPARATORS}") from None
         raise UserError(
             f"{path}:{physical.number}: not CSV: {error}. {_QUOTING[quoting]}; task.quoting says"
             " otherwise: csv, backslash, or none, where a quote is a character like any other"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ptv2_scale.runtime.errors import UserError, did_you_mean
 
@@ -24,6 +24,9 @@ class PlacedRow(Row):
         self.place = place
 
 
+SEPARATORS = " Separate fields by commas in .csv, by tabs in .tsv."
+
+
 def place_of(row: Mapping[str, object], number: int) -> str:
     """Where a row was read; for one made in Python, its number from 1 among those at hand."""
     return row.place if isinstance(row, PlacedRow) else f"row {number}"
@@ -38,13 +41,15 @@ def require_columns(row: Mapping[str, object], columns: tuple[str, ...], place: 
     for name in columns:
         if name not in row:
             found = [str(one) for one in row]
-            # One column that has others in its name: some spreadsheets write semicolons.
-            parted = len(found) == 1 and re.search(r"[;,\t|]", found[0])
-            advice = " Separate fields by commas in .csv, by tabs in .tsv." if parted else ""
             raise UserError(
                 f"{place}: no column '{name}'; found: {', '.join(found)}."
-                + (advice or did_you_mean(name, found))
+                + (SEPARATORS if is_unparted(found) else did_you_mean(name, found))
             )
+
+
+def is_unparted(names: Sequence[str]) -> bool:
+    """Whether a table has one column with others in its name: some programs write semicolons."""
+    return len(names) == 1 and re.search(r"[;,\t|]", names[0]) is not None
 
 
 def text_of(row: Mapping[str, object], column: str, number: int) -> str:

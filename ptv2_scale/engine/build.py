@@ -18,6 +18,7 @@ from ptv2_scale.backbones.tensor_files import NamedTensors
 from ptv2_scale.config.deepspeed import complete, load_deepspeed
 from ptv2_scale.data.order import accumulation
 from ptv2_scale.distributed.ranks import RankContext
+from ptv2_scale.engine.host_needs import check_host_needs
 from ptv2_scale.engine.jit import NVME, prepare_extensions
 from ptv2_scale.engine.sharding import shards_for
 from ptv2_scale.model.prompted import PromptedModel
@@ -28,10 +29,11 @@ def deepspeed_config(setup: Setup, model: PromptedModel, ranks: RankContext) -> 
     """The DeepSpeed configuration of a recipe on these ranks.
 
     Raises:
-        UserError: the user's own file has a key that is unknown or cannot work.
+        UserError: the user's own file has a key that is unknown or cannot work, or this host lacks
+            what it needs.
     """
     config, train = setup.config, setup.config.train
-    return complete(
+    settings = complete(
         load_deepspeed(config.deepspeed),
         world=ranks.world,
         micro_batch=train.micro_batch,
@@ -41,6 +43,8 @@ def deepspeed_config(setup: Setup, model: PromptedModel, ranks: RankContext) -> 
         trained=sum(p.numel() for p in model.trained().values()),
         ranks_per_host=ranks.per_host,
     )
+    check_host_needs(settings, model, ranks)
+    return settings
 
 
 def build_engine(setup: Setup, ranks: RankContext) -> Any:

@@ -414,3 +414,39 @@ def test_paths_in_it_are_expanded_as_a_recipes(
     own.write_text(own.read_text().replace("$HOME", "$NOWHERE_AT_ALL"))
     with pytest.raises(UserError, match="csv_monitor.output_path: found .* NOWHERE_AT_ALL is not"):
         load_deepspeed(str(own))
+
+
+@pytest.mark.parametrize(
+    ("zero", "said"),
+    [
+        ({"legacy_stage1": True}, "legacy_stage1: DeepSpeed 0.19 has removed it"),
+        ({"compute_grad_norm": False}, "compute_grad_norm: found false; the norm shows"),
+        (
+            {"stage3_gather_fp16_weights_on_model_save": False},
+            "write stage3_gather_16bit_weights_on_model_save",
+        ),
+        ({"stage3_module_granularity_threshold": 100_000}, "it gathers whole modules at once"),
+        ({"module_granularity_threshold": 7}, "it gathers whole modules at once"),
+        ({"reduce_bucket_size": 10**30}, r"allowed: up to 2\*\*63 - 1"),
+        ({"stage": 2, "allgather_bucket_size": 7}, "found 7, allowed: even numbers"),
+    ],
+)
+def test_values_on_which_deepspeed_ends_with_weights_loaded(
+    zero: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        check_deepspeed({"zero_optimization": {"stage": 3, **zero}}, "own.json")
+
+
+def test_values_next_to_them_are_taken() -> None:
+    zero = {"compute_grad_norm": True, "legacy_stage1": False, "allgather_bucket_size": 8}
+    for stage in (1, 2, 3):
+        check_deepspeed({"zero_optimization": {"stage": stage, **zero}}, "own.json")
+    odd = {"stage": 3, "allgather_bucket_size": 7, "stage3_module_granularity_threshold": 0}
+    check_deepspeed({"zero_optimization": odd}, "own.json")
+
+
+def test_no_text_holds_a_null_byte() -> None:
+    config = {"zero_optimization": {"stage": 3}, "csv_monitor": {"job_name": "a\0b"}}
+    with pytest.raises(UserError, match=r"csv_monitor.job_name: found 'a\\x00b'"):
+        check_deepspeed(config, "own.json")

@@ -117,6 +117,43 @@ def test_what_pandas_writes_with_backslashes(tmp_path: Path, quoting: Any) -> No
     assert [row["text"] for row in read_rows(path, quoting="backslash")] == WILD
 
 
+SPREADSHEET = Path(__file__).parents[1] / "fixtures" / "spreadsheet"
+# The cells of the sheet: text, text that looks like numbers, numbers.
+CELLS = [
+    ("plain words", "007", "1"),
+    ("one, two; three", "0042", "0"),
+    ('she said "hello"', "1e5", "1"),
+    ('"all quoted"', "00", "0"),
+    ("two\nlines", "-1", "1"),
+    ("na\u00efve caf\u00e9 \u2014 \u6f22\u5b57 Stra\u00dfe", "0,5", "0"),
+    ("it's 'single'", "TRUE", "1"),
+    ("=1+1", "12/11", "0"),
+    ('"', "", "1"),
+    ("a\\tb \\ c:\\new", "3.50", "0"),
+]
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"], ids=["", "byte-order mark"])
+@pytest.mark.parametrize("name", ["comma.csv", "quoted.csv", "tab.tsv"])
+def test_what_a_spreadsheet_writes(name: str, mark: bytes, tmp_path: Path) -> None:
+    path = written(tmp_path, name, mark + (SPREADSHEET / name).read_bytes())
+    rows = read_rows(path, ["text", "label"])
+    assert [(row["text"], row["code"], row["label"]) for row in rows] == CELLS
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("semicolon.csv", "no column 'text'; found: text;code;label.*Separate fields by commas"),
+        ("utf16.csv", "utf16.csv:1: not UTF-8 text.*save the file as UTF-8"),
+        ("windows-1252.csv", "windows-1252.csv:8: not UTF-8 text.*save the file as UTF-8"),
+    ],
+)
+def test_what_a_spreadsheet_writes_otherwise_is_told(name: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        read_rows(SPREADSHEET / name, ["text", "label"])
+
+
 def as_r(rows: list[tuple[str, str]], double: bool) -> str:
     """What R's write.table(sep="\\t", row.names=FALSE) writes: text quoted, numbers not."""
     quote = '""' if double else '\\"'
@@ -159,9 +196,11 @@ def test_a_table_without_quoting_is_not_read_as_quoted(tmp_path: Path, content: 
 
 @pytest.mark.parametrize(("name", "separator"), [("a.csv", ";"), ("a.csv", "\t"), ("a.tsv", ",")])
 def test_another_separator_is_told(tmp_path: Path, name: str, separator: str) -> None:
-    path = written(tmp_path, name, f"text{separator}label\nw1{separator}1\n")
-    with pytest.raises(UserError, match="Separate fields by commas in .csv, by tabs in .tsv"):
-        read_rows(path, ["text", "label"])
+    for row in (f"w1{separator}1", f'"""w1"" w2"{separator}1', f'"w1"{separator}"1"'):
+        for head in (f"text{separator}label", f'"text"{separator}"label"'):
+            path = written(tmp_path, name, f"{head}\n{row}\n")
+            with pytest.raises(UserError, match=r":1: .*commas in .csv, by tabs in .tsv"):
+                read_rows(path, ["text", "label"])
 
 
 def test_a_record_of_several_lines_is_named_by_its_first(tmp_path: Path) -> None:
