@@ -7,12 +7,13 @@ from typing import Any
 
 from ptv2_scale.config import TASKS, TaskSection, register_section
 from ptv2_scale.tasks.base import Task
-from ptv2_scale.tasks.kinds import classification
+from ptv2_scale.tasks.kinds import choice, classification
 
 # The section of a kind -> the task.
 Build = Callable[[Any], Task]
 
 KINDS: dict[str, Build] = {
+    "choice": choice.build,
     "classification": classification.build,
 }
 

@@ -56,25 +56,30 @@ def tokenize(
         UserError: a text has no tokens, `max_length` has no room for one, or the tokenizer fails.
     """
     texts = list(parts) if style == "pair" else [(" ".join(text),) for text in parts]
-    inputs = _call(tokenizer, texts)
-    _refuse_empty(inputs, called)
-    too_long = [place for place, found in enumerate(inputs) if _size(found) > max_length]
+    inputs = encode_texts(tokenizer, texts)
+    refuse_empty(inputs, called)
+    too_long = [place for place, found in enumerate(inputs) if token_count(found) > max_length]
     if not too_long:
         return inputs, 0
     _check_room(tokenizer, parts[too_long[0]], style, max_length)
     short = [texts[place] for place in too_long]
     if style == "named":
         short = _shortened([parts[place] for place in too_long], tokenizer, max_length)
-    cut = _call(tokenizer, short, truncation="longest_first", max_length=max_length)
+    cut = encode_texts(tokenizer, short, truncation="longest_first", max_length=max_length)
     _check_cut(cut, max_length)
     for place, found in zip(too_long, cut, strict=True):
         inputs[place] = found
     return inputs, len(too_long)
 
 
-def _refuse_empty(inputs: Sequence[Inputs], called: Callable[[int], str]) -> None:
+def refuse_empty(inputs: Sequence[Inputs], called: Callable[[int], str]) -> None:
+    """Refuse texts without tokens, by what `called` gives for their numbers from 1.
+
+    Raises:
+        UserError: names the first.
+    """
     for number, found in enumerate(inputs, start=1):
-        if not _size(found):
+        if not token_count(found):
             raise UserError(
                 f"{called(number)}: the text has no tokens. Leave out rows without text."
             )
@@ -84,17 +89,17 @@ def _check_room(
     tokenizer: Tokenizer, parts: tuple[str, ...], style: Style, max_length: int
 ) -> None:
     """Refuse a length at which special tokens alone, or but one of two texts, would be left."""
-    (bare,) = _call(tokenizer, [("",) * (len(parts) if style == "pair" else 1)])
-    least = _size(bare) + len(parts)
+    (bare,) = encode_texts(tokenizer, [("",) * (len(parts) if style == "pair" else 1)])
+    least = token_count(bare) + len(parts)
     if max_length < least:
         raise UserError(
             f"task.max_length: {max_length} leaves no room for these texts: the tokenizer adds"
-            f" {_size(bare)} special tokens. Raise it to {least} or more."
+            f" {token_count(bare)} special tokens. Raise it to {least} or more."
         )
 
 
 def _check_cut(cut: Sequence[Inputs], max_length: int) -> None:
-    longest = max(map(_size, cut))
+    longest = max(map(token_count, cut))
     if longest > max_length:
         raise UserError(
             f"task.max_length: the backbone's tokenizer was asked to cut a text to {max_length}"
@@ -102,13 +107,19 @@ def _check_cut(cut: Sequence[Inputs], max_length: int) -> None:
         )
 
 
-def _size(inputs: Inputs) -> int:
+def token_count(inputs: Inputs) -> int:
+    """Tokens of a text, special tokens included."""
     return len(inputs["input_ids"])
 
 
-def _call(
+def encode_texts(
     tokenizer: Tokenizer, texts: Sequence[tuple[str, ...]], **options: object
 ) -> list[Inputs]:
+    """Token ids of texts as they are; `options` are the tokenizer's.
+
+    Raises:
+        UserError: the tokenizer fails.
+    """
     inputs: list[Inputs] = []
     for start in range(0, len(texts), CHUNK):
         columns = [list(column) for column in zip(*texts[start : start + CHUNK], strict=True)]
@@ -140,7 +151,10 @@ def _shortened(
     """Joined texts that lost, of their longest part, about as much as is too long."""
     current = list(parts)
     for _ in range(ROUNDS):
-        sizes = [_size(found) for found in _call(tokenizer, [(" ".join(p),) for p in current])]
+        sizes = [
+            token_count(found)
+            for found in encode_texts(tokenizer, [(" ".join(p),) for p in current])
+        ]
         current = [
             part if size <= max_length else _fitted(part, max_length / size)
             for part, size in zip(current, sizes, strict=True)

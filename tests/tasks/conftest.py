@@ -12,7 +12,7 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, BertTokenizer, PreTrainedTokenizerFast
 
-from ptv2_scale.config import Classification
+from ptv2_scale.config import TASKS, TaskSection
 from ptv2_scale.tasks.base import Task
 from ptv2_scale.tasks.registry import build_task
 
@@ -50,4 +50,12 @@ def bert_tokenizer(material: Path) -> BertTokenizer:
 @pytest.fixture
 def task_of() -> Callable[..., Task]:
     """Builds a task from the keys of a recipe."""
-    return lambda **keys: build_task(Classification.model_validate(keys))
+
+    def build(**keys: object) -> Task:
+        model = TASKS.model_of(keys)
+        assert model is not None
+        section = model.model_validate(keys)
+        assert isinstance(section, TaskSection)
+        return build_task(section)
+
+    return build

@@ -1,5 +1,6 @@
 """The section `task` of a recipe: one model a kind of task."""
 
+from ptv2_scale.config.kinds.choice import Choice
 from ptv2_scale.config.kinds.classification import Classification
 
-__all__ = ["Classification"]
+__all__ = ["Choice", "Classification"]

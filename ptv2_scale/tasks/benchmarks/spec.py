@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from ptv2_scale.config import Quoting
 from ptv2_scale.data.splits import Split
+from ptv2_scale.tasks.questions import ReadQuestions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,3 +51,18 @@ class ClassificationSpec(BenchmarkSpec):
     labels: tuple[str, ...]
     template: str | None = None
     hub_labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChoiceSpec(BenchmarkSpec):
+    """A benchmark of candidates, of which some are right.
+
+    Attributes:
+        choose: how many; see `CHOOSING`.
+        read: the questions of a row, as the published files and the hub have them.
+        several: a row of the published files may have several questions.
+    """
+
+    choose: str
+    read: ReadQuestions
+    several: bool = False

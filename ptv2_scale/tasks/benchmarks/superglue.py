@@ -1,9 +1,10 @@
-"""SuperGLUE's classification tasks, in the text formats of P-Tuning v2."""
+"""SuperGLUE's tasks, in the text formats of P-Tuning v2."""
 
 from collections.abc import Mapping
 
 from ptv2_scale.data.splits import Split
-from ptv2_scale.tasks.benchmarks.spec import ClassificationSpec
+from ptv2_scale.tasks.benchmarks import candidates
+from ptv2_scale.tasks.benchmarks.spec import ChoiceSpec, ClassificationSpec
 
 HUB = "aps/super_glue"
 FILES: Mapping[Split, str] = {
@@ -48,5 +49,36 @@ WIC = ClassificationSpec(
     template="{sentence1} {sentence2} Does {word} have the same meaning in both sentences?",
     hub_labels=("False", "True"),
 )
+COPA = ChoiceSpec(
+    name="superglue/copa",
+    dataset=HUB,
+    subset="copa",
+    files=FILES,
+    columns=("premise", "question", "choice1", "choice2"),
+    choose="one",
+    read=candidates.copa,
+)
+MULTIRC = ChoiceSpec(
+    name="superglue/multirc",
+    dataset=HUB,
+    subset="multirc",
+    files=FILES,
+    columns=("passage",),
+    metric="f1a",
+    choose="any",
+    read=candidates.multirc,
+    several=True,
+)
+RECORD = ChoiceSpec(
+    name="superglue/record",
+    dataset=HUB,
+    subset="record",
+    files=FILES,
+    columns=("passage",),
+    metric="f1",
+    choose="best",
+    read=candidates.record,
+    several=True,
+)
 
-TASKS = (BOOLQ, CB, RTE, WIC)
+TASKS = (BOOLQ, CB, COPA, MULTIRC, RECORD, RTE, WIC)
