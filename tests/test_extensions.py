@@ -126,7 +126,7 @@ def refused(*arguments: str) -> str:
     [
         (
             "task.kind=token_lables",
-            "task.kind: found 'token_lables' (str), expected 'classification' or 'token_labels'."
+            " or 'token_labels'."
             " Did you mean 'token_labels'?",
         ),
         (

@@ -100,8 +100,8 @@ def predict(arguments: argparse.Namespace) -> int:
                 if rank_from_environment() == 0:
                     file = begun.enter_context(begun_file(output, f"--output {output}"))
                 exports = [open_export(Path(one), arguments.backbone) for one in arguments.sources]
-                columns = [column for export in exports for column in export.setup.task.columns]
-                rows = read_input(Path(arguments.input), columns, key)
+                tasks = [export.setup.task for export in exports]
+                rows = read_input(Path(arguments.input), tasks, key)
                 stack.push(begun.pop_all())
             return exports, rows, file
 

@@ -243,7 +243,8 @@ def _check_parquet_size(path: Path, rows: int, unpacked: int) -> None:
         )
 
 
-READERS: dict[str, Callable[[Path, TableFormat], Iterator[Record]]] = {
+Reader = Callable[[Path, TableFormat], Iterator[Record]]
+READERS: dict[str, Reader] = {
     ".jsonl": read_jsonl,
     ".csv": read_csv,
     ".tsv": read_tsv,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ptv2_scale.config import Quoting
-from ptv2_scale.data.formats import READERS, TableFormat
+from ptv2_scale.data.formats import READERS, Reader, TableFormat
 from ptv2_scale.data.rows import PlacedRow, Row, place_of, require_columns
 from ptv2_scale.hub import FETCH_FIRST
 from ptv2_scale.runtime.errors import UserError, did_you_mean
@@ -22,8 +22,9 @@ def read_rows(
     header: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
     quoting: Quoting = "csv",
+    readers: Mapping[str, Reader] = READERS,
 ) -> list[Row]:
-    """All rows of a .jsonl, .csv, .tsv or .parquet file, in the file's order.
+    """All rows of a .jsonl, .csv, .tsv or .parquet file, or of another kind, in the file's order.
 
     Args:
         path: the file.
@@ -31,20 +32,21 @@ def read_rows(
         header: column names of a table whose first line does not name `columns`.
         rename: names to give to columns of the file.
         quoting: see `TableFormat`.
+        readers: of files by their suffix; that of "" reads all others.
 
     Raises:
         UserError: the file is missing, empty, of another kind or broken, or a row lacks a column.
     """
     table = TableFormat(quoting, tuple(header), tuple(columns))
     try:
-        read = _reader(path)
+        read = _reader(path, readers)
         refuse_pointer(path)
         records = list(read(path, table))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     if not records:
         raise UserError(f"{path}: the file holds no rows")
-    counted = "row " if path.suffix == ".parquet" else ""
+    counted = "row " if path.suffix in (".parquet", ".json") else ""
     rows: list[Row] = [
         PlacedRow(_renamed(row, rename or {}), f"{path}:{counted}{number}")
         for number, row in records
@@ -54,14 +56,14 @@ def read_rows(
     return rows
 
 
-def _reader(path: Path) -> Any:
-    if path.suffix not in READERS:
-        allowed = ", ".join(READERS)
+def _reader(path: Path, readers: Mapping[str, Reader]) -> Reader:
+    if path.suffix not in readers and "" not in readers:
+        allowed = ", ".join(readers)
         raise UserError(f"{path}: the kind '{path.suffix}' is not known; allowed: {allowed}")
     if not os.path.isfile(path):
         beside = [file.name for file in path.parent.glob("*")] if path.parent.is_dir() else []
         raise UserError(f"{path}: there is no such file.{did_you_mean(path.name, beside)}")
-    return READERS[path.suffix]
+    return readers.get(path.suffix) or readers[""]
 
 
 def _renamed(row: Row, rename: Mapping[str, str]) -> Row:
@@ -79,9 +81,10 @@ def hub_rows(dataset: str, subset: str | None, split: str) -> list[Row]:
     found = _load(dataset, subset, split)
     rows: list[Row] = list(found)
     for column, feature in found.features.items():
-        if names := getattr(feature, "names", None):
+        # The classes of a list's items are those of the feature inside it.
+        if names := getattr(getattr(feature, "feature", feature), "names", None):
             for row in rows:
-                row[column] = _class_name(row[column], names)
+                row[column] = _class_names(row[column], names)
     if not rows:
         raise UserError(f"{dataset}: the split '{split}' holds no rows")
     return rows
@@ -101,5 +104,7 @@ def _load(dataset: str, subset: str | None, split: str) -> Any:
         ) from error
 
 
-def _class_name(value: object, names: Sequence[str]) -> str | None:
+def _class_names(value: object, names: Sequence[str]) -> object:
+    if isinstance(value, list):
+        return [_class_names(one, names) for one in value]
     return names[value] if isinstance(value, int) and value >= 0 else None

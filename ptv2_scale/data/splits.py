@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from ptv2_scale.config import Quoting
+from ptv2_scale.data.formats import READERS, Reader
 from ptv2_scale.data.rows import PlacedRow, Row
 from ptv2_scale.data.sources import hub_rows, read_rows
 from ptv2_scale.runtime.errors import UserError
@@ -36,6 +37,7 @@ class LocalSplits:
         header: column names of .tsv files where they have no header line of their own.
         rename: names to give to columns of a file.
         quoting: of files by their suffix; "csv" where it is not named.
+        readers: of files by their suffix; that of "" reads all others.
     """
 
     folder: Path
@@ -43,6 +45,7 @@ class LocalSplits:
     header: tuple[str, ...] = ()
     rename: Mapping[str, str] = field(default_factory=dict)
     quoting: Mapping[str, Quoting] = field(default_factory=dict)
+    readers: Mapping[str, Reader] = field(default_factory=lambda: READERS)
 
     def rows(self, split: Split, columns: Sequence[str]) -> list[Row]:
         """See `Splits`."""
@@ -51,7 +54,14 @@ class LocalSplits:
             raise UserError(f"task.path: found '{self.folder}', which is not a folder")
         header = self.header if path.suffix == ".tsv" else ()
         quoting = self.quoting.get(path.suffix, "csv")
-        return read_rows(path, columns, header=header, rename=self.rename, quoting=quoting)
+        return read_rows(
+            path,
+            columns,
+            header=header,
+            rename=self.rename,
+            quoting=quoting,
+            readers=self.readers,
+        )
 
     def place(self, split: Split) -> str:
         """See `Splits`."""
@@ -82,7 +92,7 @@ class HubSplits:
     """A data set of the Hugging Face hub, whose splits have the names used here."""
 
     dataset: str
-    subset: str
+    subset: str | None
 
     def rows(self, split: Split, columns: Sequence[str]) -> list[Row]:
         """See `Splits`."""
@@ -97,4 +107,5 @@ class HubSplits:
 
     def place(self, split: Split) -> str:
         """See `Splits`."""
-        return f"{self.dataset} ({self.subset}), {split}"
+        subset = "" if self.subset is None else f" ({self.subset})"
+        return f"{self.dataset}{subset}, {split}"

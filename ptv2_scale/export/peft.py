@@ -20,9 +20,30 @@ from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.registry import build_task
 
 # The class of transformers for a kind of task of PEFT's.
-_MODELS = {"SEQ_CLS": "AutoModelForSequenceClassification"}
+_MODELS = {
+    "SEQ_CLS": "AutoModelForSequenceClassification",
+    "TOKEN_CLS": "AutoModelForTokenClassification",
+}
 # What stands before the names of our heads' tensors in it.
 _HEAD_STEMS = {"bert": "", "roberta": "classifier.", "score": ""}
+# The layer of a head on every token, by kind of task and family.
+_TOKEN_LAYERS = {
+    "TOKEN_CLS": {
+        **dict.fromkeys(("BERT", "RoBERTa", "GPT-2", "GPT-NeoX"), "classifier"),
+        **dict.fromkeys(("Llama", "Qwen", "GLM-4", "Phi-3"), "score"),
+    },
+}
+# Last lines of an example.
+_ANSWERS = {
+    "SEQ_CLS": (
+        "    logits = [model(**encode([row])).logits[0] for row in ROWS]",
+        "answers = [labels[int(one.argmax())] for one in logits]",
+    ),
+    "TOKEN_CLS": (
+        "    logits = [model(**encode([row])).logits for row in ROWS]  # [windows, tokens, labels]",
+        "answers = [[labels[int(n)] for n in one[0].argmax(-1)] for one in logits]  # by token",
+    ),
+}
 
 
 def export_peft(source: Path, folder: Path) -> None:
@@ -53,7 +74,8 @@ def _labels(card: Card) -> dict[str, dict[str, object]]:
 
 def _example(card: Card) -> list[str]:
     """How PEFT uses the folder."""
-    model = _MODELS[card.config().task.PEFT_TASK_TYPE or ""]
+    task_type = card.config().task.PEFT_TASK_TYPE or ""
+    model = _MODELS[task_type]
     return [
         "import json",
         "from pathlib import Path",
@@ -68,8 +90,7 @@ def _example(card: Card) -> list[str]:
         "model = PeftModel.from_pretrained(base, FOLDER).eval()",
         "encode = load_row_encoder(FOLDER, backbone={backbone})",
         "with torch.no_grad():",
-        "    logits = [model(**encode([row])).logits[0] for row in ROWS]",
-        "answers = [labels[int(one.argmax())] for one in logits]",
+        *_ANSWERS[task_type],
     ]
 
 
@@ -88,7 +109,9 @@ def _refusal(card: Card, task_type: str | None, heads: Collection[str]) -> str |
         return "it works on transformers' models, and transformers has no classic GLM"
     if task_type not in _MODELS:
         return "it has no model for this kind of task"
-    if card.head not in _HEAD_STEMS:
+    if card.head == "token" and card.family not in _TOKEN_LAYERS[task_type]:
+        return f"transformers has no {card.family} model for this kind of task"
+    if card.head not in (*_HEAD_STEMS, "token"):
         return "its head is not transformers' own; train with task.head: hf"
     if card.head not in heads:
         return f"in PEFT, {card.family}'s own head reads another column of its input"
@@ -96,12 +119,19 @@ def _refusal(card: Card, task_type: str | None, heads: Collection[str]) -> str |
 
 
 def _transformers_head(card: Card, trained: TensorFile) -> dict[str, Tensor]:
-    stem = _HEAD_STEMS[card.head]
     return {
-        stem + name.removeprefix("head."): read_whole(trained, name)
+        _transformers_name(card, name.removeprefix("head.")): read_whole(trained, name)
         for name in trained.names()
         if name.startswith("head.")
     }
+
+
+def _transformers_name(card: Card, name: str) -> str:
+    """Name of a head's tensor in the model of transformers."""
+    if card.head != "token":
+        return _HEAD_STEMS[card.head] + name
+    layer = _TOKEN_LAYERS[card.config().task.PEFT_TASK_TYPE or ""][card.family]
+    return name.replace("out_proj", layer)
 
 
 def _write(folder: Path, files: PeftFiles, head: dict[str, Tensor], card: Card) -> None:

@@ -7,30 +7,30 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from ptv2_scale.data.rows import Row, place_of, text_of
+from ptv2_scale.data.rows import Row, place_of
 from ptv2_scale.data.sources import read_rows
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.tasks.base import Record
+from ptv2_scale.tasks.base import Record, Task
 
 
-def read_input(path: Path, columns: Sequence[str], key: str) -> list[Row]:
+def read_input(path: Path, tasks: Sequence[Task], key: str) -> list[Row]:
     """Rows to be labelled.
 
     Args:
         path: a .jsonl file.
-        columns: that every row must have.
+        tasks: that are to answer every row.
         key: under which predictions are to stand beside the row's own columns.
 
     Raises:
-        UserError: it is not JSONL, a row has no text in a column, or a column of that name; names
-            the line.
+        UserError: it is not JSONL, a task cannot read a row, or a row has a column of that name;
+            names the line.
     """
     if path.suffix != ".jsonl":
         raise UserError(f"--input {path}: predict reads .jsonl files, one object a line.")
-    rows = read_rows(path, columns)
+    rows = read_rows(path, [column for task in tasks for column in task.columns])
     for number, row in enumerate(rows, start=1):
-        for column in columns:
-            text_of(row, column, number)
+        for task in tasks:
+            task.check_row(row, number)
         if key in row:
             raise UserError(
                 f"{place_of(row, number)}: has a column '{key}', where the prediction is to stand."

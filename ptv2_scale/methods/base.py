@@ -85,7 +85,7 @@ class PeftFiles:
 
     config: dict[str, Any]
     tensors: dict[str, Tensor]
-    heads: frozenset[str] = frozenset({"bert", "roberta", "score"})
+    heads: frozenset[str] = frozenset({"bert", "roberta", "score", "token"})
 
 
 class Method:
@@ -173,6 +173,10 @@ class Method:
         Raises:
             UserError: says which check failed.
         """
+
+    def slots(self) -> frozenset[str]:
+        """Kinds of attention that the method enters, which a forward pass must then run."""
+        return frozenset()
 
     def describe(self) -> list[str]:
         """Lines about the method for people: "prefix: 20 tokens in 12 attention modules"."""

@@ -90,7 +90,7 @@ class PromptedModel(nn.Module):
             entry = self.entry()
         wrapped = self.backbone_inputs(entry, inputs)
         with entry.bind():
-            outputs = self.backbone(**wrapped.inputs)
+            outputs = self._reader(**wrapped.inputs)
         features = self.pool(outputs, wrapped.inputs["attention_mask"], wrapped.front)
         return PromptedOutput(self.head.forward_features(features), features)
 
@@ -106,6 +106,16 @@ class PromptedModel(nn.Module):
             " train."
         )
 
+    @property
+    def _reader(self) -> Any:
+        """What runs: the backbone, or its encoder alone."""
+        return self.backbone if self._decodes else self.backbone.get_encoder()
+
+    @property
+    def _decodes(self) -> bool:
+        """Whether the head reads the last states of the whole backbone."""
+        return not (self.head.of_tokens and self.family.encoder_decoder)
+
     def pool(self, outputs: Any, mask: Tensor, front: int = 0) -> Tensor:
         """The head's features of a backbone's outputs.
 
@@ -115,7 +125,8 @@ class PromptedModel(nn.Module):
             front: columns in front of the text.
         """
         hidden = outputs.last_hidden_state
-        if self.family.encoder_decoder:  # a decoder's states, in front of which there is nothing
+        if self.family.encoder_decoder and self._decodes:
+            # A decoder's states, in front of which there is nothing.
             mask, front = torch.ones_like(hidden[..., 0], dtype=mask.dtype), 0
         pooled = getattr(outputs, "pooler_output", None)
         return self.head.features(hidden[:, front:], pooled, mask[:, front:])
@@ -136,7 +147,9 @@ class PromptedModel(nn.Module):
         if self.family.token_types:
             # The model would look its default types up at the shifted positions.
             made.setdefault("token_type_ids", torch.zeros_like(mask))
-        if self.family.encoder_decoder and "decoder_input_ids" not in made:
+        if not self._decodes:
+            made = {name: value for name, value in made.items() if not name.startswith("decoder_")}
+        elif self.family.encoder_decoder and "decoder_input_ids" not in made:
             start = self.family.decoder_start(config)
             made["decoder_input_ids"] = mask.new_full((mask.shape[0], 1), start)
         return Wrapped(made, front)

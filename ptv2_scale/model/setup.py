@@ -197,7 +197,7 @@ def build_model(setup: Setup, backbone: Any = None) -> PromptedModel:
         if setup.files.weights.paths:  # a preset has none
             check_weights(setup.files, backbone)
     head = build_head(setup)
-    reason = head.refusal(backbone)
+    reason = head.refusal(backbone) or _idle_slots(setup, head)
     if reason is not None:
         raise UserError(f"{setup.files.folder}: {reason}.")
     with init_empty_weights(include_buffers=False):
@@ -206,6 +206,17 @@ def build_model(setup: Setup, backbone: Any = None) -> PromptedModel:
         if trained is not None:
             trained.to(dtype)
     return model
+
+
+def _idle_slots(setup: Setup, head: Head) -> str | None:
+    """Why a method does not go with a head for which only the encoder runs, or None."""
+    idle = setup.method.slots() - {"encoder"}
+    if not (idle and head.of_tokens and setup.files.family.encoder_decoder):
+        return None
+    return (
+        f"task.kind: {setup.config.task.kind} reads the encoder's states, so nothing runs the"
+        f" slots {', '.join(sorted(idle))} of an encoder-decoder. Set prompt.slots: [encoder]"
+    )
 
 
 def first_values(setup: Setup) -> dict[str, Tensor]:

@@ -77,6 +77,17 @@ class Task(Protocol):
             UserError: the split cannot be had, or a row's answer is missing or none of the task's.
         """
 
+    def check_row(self, row: Mapping[str, object], number: int) -> None:
+        """Refuse a row whose text cannot be read, before a backbone is loaded for it.
+
+        Args:
+            row: to be predicted.
+            number: its number from 1, for messages about rows made in Python.
+
+        Raises:
+            UserError: a column is missing, or something else is in it than the task reads.
+        """
+
     def encode(
         self,
         rows: Sequence[Mapping[str, object]],
@@ -95,7 +106,8 @@ class Task(Protocol):
             with_targets: False to ignore answers, as for rows to be predicted.
 
         Raises:
-            UserError: a column is missing or not text, or an answer is none of the task's.
+            UserError: a column is missing, something else is in it, or an answer is none of the
+                task's.
         """
 
     def head(self, family: Family, config: Config) -> Head:

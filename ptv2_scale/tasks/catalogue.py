@@ -9,10 +9,10 @@ from ptv2_scale import demo
 from ptv2_scale.config import TASKS, Quoting, TaskSection
 from ptv2_scale.data.splits import HubSplits, LocalSplits, Split, Splits
 from ptv2_scale.runtime.errors import UserError, did_you_mean
-from ptv2_scale.tasks.benchmarks import glue, superglue
+from ptv2_scale.tasks.benchmarks import glue, superglue, tagged
 from ptv2_scale.tasks.benchmarks.spec import BenchmarkSpec
 
-BENCHMARKS = {spec.name: spec for spec in (*superglue.TASKS, *glue.TASKS)}
+BENCHMARKS = {spec.name: spec for spec in (*superglue.TASKS, *glue.TASKS, *tagged.TASKS)}
 DEMO = "demo"
 
 DEMO_FOLDER = Path(demo.__file__).parent / "task"
@@ -66,8 +66,13 @@ def _known_names() -> list[str]:
 
 def _published_splits(config: TaskSection, spec: BenchmarkSpec) -> Splits:
     files = {**spec.files, **_named_files(config)}
-    if config.path is None:
+    if config.path is None and spec.dataset is not None:
         return HubSplits(spec.dataset, spec.subset)
+    if config.path is None:
+        raise UserError(
+            f"task.path: missing, and {spec.name} is not on the hub in a form that can be read"
+            f" without running its code. Set task.path=FOLDER, with {', '.join(files.values())}"
+        )
     quoting = _quoting(config, spec.quoting)
     return LocalSplits(Path(config.path), files, spec.header, spec.rename, quoting)
 

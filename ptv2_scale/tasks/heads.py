@@ -29,9 +29,12 @@ class Head(nn.Module, ABC):
 
     Attributes:
         KIND: name of the head in an export.
+        of_tokens: whether it reads the states of all tokens; of an encoder-decoder then those of
+            the encoder, and the decoder does not run.
     """
 
     KIND: ClassVar[str]
+    of_tokens: ClassVar[bool] = False
 
     @abstractmethod
     def features(self, hidden: Tensor, pooled: Tensor | None, attention_mask: Tensor) -> Tensor:

@@ -72,6 +72,18 @@ def tokenize(
     return inputs, len(too_long)
 
 
+def tokenize_words(words: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
+    """Ids of single words, without special tokens; none for a word that the tokenizer drops.
+
+    Raises:
+        UserError: the tokenizer fails.
+    """
+    texts = [(word,) for word in words]
+    return [
+        found["input_ids"] for found in encode_texts(tokenizer, texts, add_special_tokens=False)
+    ]
+
+
 def refuse_empty(inputs: Sequence[Inputs], called: Callable[[int], str]) -> None:
     """Refuse texts without tokens, by what `called` gives for their numbers from 1.
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tiny import batch_of, write_recipe
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 from ptv2_scale import Predictor, load_prompted
 from ptv2_scale.backbones.load import Unsharded, materialise
@@ -288,3 +288,34 @@ def test_an_existing_folder_is_left_alone(recipes: dict[str, Path], tmp_path: Pa
     with pytest.raises(UserError, match="exists already"):
         export_peft(export, tmp_path / "peft")
     assert [path.name for path in (tmp_path / "peft").iterdir()] == ["mine"]
+
+
+TAGS = ["O", "B-A", "I-A"]
+TAGGING = {"name": "tagging", "path": "/", "labels": TAGS, "max_length": 20, "overlap": 4}
+TOKEN_KINDS = ("bert", "roberta", "gpt2", "llama")
+
+
+@pytest.mark.parametrize("kind", TOKEN_KINDS)
+def test_tags_are_the_same_in_peft(kind: str, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, kind)
+    setup = setup_of(recipe, f"task={json.dumps(TAGGING)}")
+    export = write(setup, tmp_path / "ours")
+    export_peft(export, tmp_path / "peft")
+    base = AutoModelForTokenClassification.from_pretrained(setup.files.folder, num_labels=3)
+    theirs = PeftModel.from_pretrained(base.eval(), tmp_path / "peft").eval()
+    batch = batch_of("right")
+    batch["input_ids"][batch["attention_mask"] == 0] = setup.padding.token
+    ours, expected = logits_of(load_prompted(export), batch), logits_of(theirs, batch)
+    for row, size in enumerate((9, 6, 4)):
+        torch.testing.assert_close(ours[row, :size], expected[row, :size], rtol=0, atol=1e-5)
+    found: dict[str, Any] = {"FOLDER": str(tmp_path / "peft"), "ROWS": [{"tokens": ["w1", "w2"]}]}
+    exec(python_of(tmp_path / "peft" / "README.md"), found)  # noqa: S102 - the reader would run it
+    (record,) = Predictor.load(export).predict(found["ROWS"])
+    assert found["answers"][0][1:-1] == record["tags"]
+
+
+def test_tags_that_transformers_has_no_model_for(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, "opt")
+    export = write(setup_of(recipe, f"task={json.dumps(TAGGING)}"), tmp_path / "ours")
+    with pytest.raises(UserError, match="transformers has no OPT model for this kind of task"):
+        export_peft(export, tmp_path / "peft")

@@ -26,6 +26,9 @@ from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.labels import LabelReader, in_order, label_counts
 from ptv2_scale.tasks.registry import build_task
 
+TASK = build_task(
+    Classification(name="classification", path="/", text="text", label="label", labels=["a", "b"])
+)
 RECORD = {"label": "a", "probabilities": {"a": 1.0}}
 
 ROWS: list[Any] = [{"text": "one text", "label": "a"}, {"text": "another", "label": "b"}] * 2
@@ -71,7 +74,7 @@ def test_bombs(arena: Arena, name: str) -> None:
     path.write_bytes(BOMBS[name])
     arena.attempt("JSONL", lambda: rows_of(path))
     arena.attempt("JSONL", lambda: rows_of(path, labels=["a", "b", "1" * 400_000]))
-    arena.attempt("prediction input", lambda: read_input(path, ["text"], "prediction"))
+    arena.attempt("prediction input", lambda: read_input(path, [TASK], "prediction"))
 
 
 @trials(2)
@@ -202,7 +205,7 @@ def test_prediction_input(arena: Arena, data: st.DataObject) -> None:
 
     def predict() -> None:
         with begun_file(output, "--output") as file:
-            rows = read_input(path, ["text"], "prediction")
+            rows = read_input(path, [TASK], "prediction")
             write_predictions(file, rows, "prediction", {"e": [RECORD] * len(rows)})
         assert len(output.read_bytes().splitlines()) == len(rows)
 

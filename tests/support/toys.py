@@ -82,6 +82,9 @@ class TokenTask:
     def place(self, split: str) -> str:
         return f"{self.section.path}, {split}"
 
+    def check_row(self, row: Any, number: int) -> None:
+        assert isinstance(row["text"], str)
+
     def rows(self, split: Any) -> list[dict[str, object]]:
         files = {"train": self.section.train, "validation": self.section.validation}
         splits = LocalSplits(Path(str(self.section.path)), files)

@@ -2,5 +2,6 @@
 
 from ptv2_scale.config.kinds.choice import Choice
 from ptv2_scale.config.kinds.classification import Classification
+from ptv2_scale.config.kinds.tagging import Tagging
 
-__all__ = ["Choice", "Classification"]
+__all__ = ["Choice", "Classification", "Tagging"]

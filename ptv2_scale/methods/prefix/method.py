@@ -82,6 +82,10 @@ class PrefixMethod(Method):
         shift, way = (length, "set prompt.positions: keep") if self._shifts else (0, None)
         check_room(self.family, self.config, max_length, FrontTokens(length, shift, other_way=way))
 
+    def slots(self) -> frozenset[str]:
+        """See `Method`."""
+        return frozenset(slot for slot, _ in self.shape.slots)
+
     def adapter(self, backbone: nn.Module) -> PrefixEncoder:
         """See `Method`."""
         slots = slot_modules(self.shape, self.family, backbone, self.config)

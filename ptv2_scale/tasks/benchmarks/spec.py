@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ptv2_scale.config import Quoting
 from ptv2_scale.data.splits import Split
@@ -16,7 +17,7 @@ class BenchmarkSpec:
 
     Attributes:
         name: the name in a recipe, which is among the `NAMES` of its kind's section.
-        dataset, subset: where the hub has it.
+        dataset, subset: where the hub has it; None: it does not, in a form without code.
         files: file names of the published folder.
         columns: the columns that are read.
         metric: the published metric.
@@ -27,8 +28,8 @@ class BenchmarkSpec:
     """
 
     name: str
-    dataset: str
-    subset: str
+    dataset: str | None
+    subset: str | None
     files: Mapping[Split, str]
     columns: tuple[str, ...]
     metric: str = "accuracy"
@@ -66,3 +67,23 @@ class ChoiceSpec(BenchmarkSpec):
     choose: str
     read: ReadQuestions
     several: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaggingSpec(BenchmarkSpec):
+    """A benchmark of a tag on every word.
+
+    Attributes:
+        labels: the tags in their order; (): as training has them.
+        tags: column of the list of tags, where files have lists.
+        predicate: column of the number of the word that the tags are about.
+        layout: of the published text files; see `task.layout`.
+        word_column, tag_column: of such files, from 1, or from -1 backwards.
+    """
+
+    labels: tuple[str, ...] = ()
+    tags: str = "tags"
+    predicate: str | None = None
+    layout: Literal["columns", "predicates"] = "columns"
+    word_column: int = 1
+    tag_column: int = -1

@@ -117,6 +117,10 @@ class ChoiceTask:
                     )
         return rows
 
+    def check_row(self, row: Mapping[str, object], number: int) -> None:
+        """See `Task`."""
+        self._read(row, number)
+
     def _read(self, row: Mapping[str, object], number: int) -> list[Question]:
         return self.read(placed(row, number))
 

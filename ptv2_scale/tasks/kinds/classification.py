@@ -105,6 +105,10 @@ class ClassificationTask:
         """See `Task`."""
         return self.splits.place(split)
 
+    def check_row(self, row: Mapping[str, object], number: int) -> None:
+        """See `Task`."""
+        self.text.parts(row, number, "pair")
+
     def rows(self, split: Split) -> list[Row]:
         """See `Task`; rows of a test split may lack labels."""
         wanted = self.columns if split == "test" else (*self.columns, self.reader.column)

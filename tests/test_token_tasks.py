@@ -1,0 +1,93 @@
+"""Kinds that answer token by token, on real ranks: trained, killed, exported, used."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ranks
+import yaml
+from killed import kill_after, losses
+from tiny import WORDS, write_recipe
+
+
+def tagged(source: random.Random) -> dict[str, Any]:
+    """Words whose number's last digit is small are an entity."""
+    numbers = [source.randrange(40) for _ in range(source.randint(2, 14))]
+    kinds = [("A", "B")[number % 2] if number % 10 < 4 else None for number in numbers]
+    tags = [
+        "O" if kind is None else f"{'I' if place and kind == kinds[place - 1] else 'B'}-{kind}"
+        for place, kind in enumerate(kinds)
+    ]
+    return {"tokens": [WORDS[number] for number in numbers], "tags": tags}
+
+
+TASKS: dict[str, dict[str, Any]] = {
+    "tagging": {"name": "tagging", "max_length": 8, "overlap": 3},
+}
+ROWS = {"tagging": tagged}
+READS = {"tagging": ("tokens",)}
+
+
+def recipe_of(kind: str, folder: Path) -> Path:
+    """A small job; its texts are longer than `max_length`, so that rows have several windows."""
+    path = write_recipe(
+        folder, "bert", train={"steps": 16, "micro_batch": 3}, checkpoint={"every": 4, "keep": 2}
+    )
+    source = random.Random(3)
+    for name, count in (("train", 24), ("validation", 9)):
+        lines = [json.dumps(ROWS[kind](source)) + "\n" for _ in range(count)]
+        (folder / "data" / f"{name}.jsonl").write_text("".join(lines))
+    recipe = yaml.safe_load(path.read_text())
+    own = {"train": "train.jsonl", "validation": "validation.jsonl", "path": str(folder / "data")}
+    recipe["task"] = {**TASKS[kind], **own}
+    path.write_text(yaml.safe_dump(recipe))
+    return path
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_killed_resumed_exported_and_used(kind: str, tmp_path: Path) -> None:
+    recipe = recipe_of(kind, tmp_path)
+    whole, killed, out = tmp_path / "whole", tmp_path / "killed", tmp_path / "exported"
+    ranks.cli(2, "train", str(recipe), f"run={whole}").must_succeed()
+    kill_after(recipe, killed, 2, 10)
+    assert not (killed / "result.json").exists()
+    ranks.cli(2, "train", str(recipe), f"run={killed}", "--resume", "auto").must_succeed()
+    assert losses(killed) == losses(whole)
+    tensors = [run / "export" / "prompt.safetensors" for run in (whole, killed)]
+    assert tensors[0].read_bytes() == tensors[1].read_bytes()
+    ranks.cli(1, "export", str(whole), str(out)).must_succeed()
+    result = json.loads((whole / "result.json").read_text())
+    assert evaluated(1, out)["value"] == evaluated(2, out)["value"] == result["value"]
+    predicted(kind, tmp_path, out)
+
+
+def evaluated(world: int, export: Path) -> dict[str, Any]:
+    ended = ranks.cli(world, "evaluate", str(export)).must_succeed()
+    found: dict[str, Any] = next(
+        json.loads(line) for line in ended.outputs[0].splitlines() if line.startswith("{")
+    )
+    return found
+
+
+def predicted(kind: str, folder: Path, export: Path) -> None:
+    """The same answers on one rank and on two, without right ones in the rows."""
+    rows = [
+        json.loads(line) for line in (folder / "data/validation.jsonl").read_text().splitlines()
+    ]
+    source = folder / "rows.jsonl"
+    kept = [{column: row[column] for column in READS[kind]} for row in rows]
+    source.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    answers = []
+    for world in (1, 2):
+        output = folder / f"out-{world}.jsonl"
+        reported = ("--input", str(source), "--output", str(output))
+        ranks.cli(world, "predict", str(export), *reported).must_succeed()
+        answers.append(output.read_text())
+    assert answers[0] == answers[1]
+    found = [json.loads(line)["prediction"] for line in answers[0].splitlines()]
+    if kind == "tagging":
+        assert [len(one["tags"]) for one in found] == [len(row["tokens"]) for row in rows]
