@@ -17,16 +17,20 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+from torch.distributed import DistNetworkError
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import register_rendezvous_handler, rendezvous
 
+from ptv2_scale.runtime.exit_codes import FAILED
 from ptv2_scale.runtime.rank_env import RankEnv
-from ptv2_scale.watch.faults import EVIDENCE_S, FailedElsewhere, Fault
+from ptv2_scale.watch.faults import EVIDENCE_S, FailedElsewhere, Fault, RankLostError
 
 _SCHEME = "ptv2-scale"
 _NAME, _HERE = "ptv2-scale/name", "ptv2-scale/here"
-_ARRIVED, _FAILED, _HEARD = "arrived", "failed", "heard"
+_ARRIVED, _FAILED, _HEARD, _BEAT = "arrived", "failed", "heard", "beat"
 _POLL_S = 0.05
+_BEAT_S = 1.0
+_SILENCE_S = 10.0  # of a rank that has arrived, until it counts as lost
 _LINGER_S = 20.0  # for ranks that have still to hear why there will be no run
 
 _joined: dict[str, tuple[Store, int, int]] = {}
@@ -46,6 +50,7 @@ def join_rendezvous(place: RankEnv, failure: Exception | None, timeout: float) -
     Raises:
         Exception: `failure`, where this is the lowest rank that has failed.
         FailedElsewhere: another one has failed.
+        RankLostError: another one has been killed.
         TimeoutError: some did not come.
     """
     if place.world == 1:
@@ -53,9 +58,16 @@ def join_rendezvous(place: RankEnv, failure: Exception | None, timeout: float) -
             raise failure
         return None
     until = time.monotonic() + timeout
-    store, rank, world = next(rendezvous("env://", timeout=timedelta(seconds=timeout)))
+    rank, world = place.rank, place.world
+    # "Of one": PyTorch's store would wait for all where nobody looks who has been killed.
+    url = f"env://?rank={rank}&world_size=1"
+    store = next(rendezvous(url, timeout=timedelta(seconds=timeout)))[0]
     named = _renamed(store, rank, world, until) if _outlives_ranks() else store
-    roll_call(PrefixStore("roll call", named), rank, world, failure, until)
+    try:
+        roll_call(PrefixStore("roll call", named), rank, world, failure, until)
+    except DistNetworkError:
+        # The store ends with the first rank, or with an agent that has started it.
+        raise (failure or RankLostError(0)) from None
     _joined[_SCHEME] = named, rank, world
     return f"{_SCHEME}://met"
 
@@ -92,18 +104,22 @@ def roll_call(store: Store, rank: int, world: int, failure: Exception | None, un
     Raises:
         Exception: `failure`, where this is the lowest rank that has failed.
         FailedElsewhere: another one has failed.
+        RankLostError: on the first rank: another one has arrived, and is silent since.
         TimeoutError: some did not come.
     """
     if failure is not None:
         _report(store, rank, Fault.of(rank, failure).code)
     store.add(_ARRIVED, 1)
-    _await_arrivals(store, world, until)
+    roll = _Roll(store, rank, world)
+    _await_arrivals(store, world, until, roll)
     if not store.check([_FAILED]):
         return
     first, code = json.loads(store.get(_FAILED))
     store.add(_HEARD, 1)
     if rank == 0:  # with which the store may end
-        _linger(store, world)
+        _linger(store, world - len(roll.lost))
+    if first in roll.lost:  # and cannot say it
+        raise RankLostError(first)
     raise failure if failure is not None and first == rank else FailedElsewhere(first, code)
 
 
@@ -115,9 +131,43 @@ def _report(store: Store, rank: int, code: int) -> None:
         known = store.compare_set(_FAILED, known, own).decode()
 
 
-def _await_arrivals(store: Store, world: int, until: float) -> None:
+class _Roll:
+    """Beats of ranks that have arrived; the first rank looks which have ended."""
+
+    def __init__(self, store: Store, rank: int, world: int) -> None:
+        self._store, self._rank, self._count, self._next = store, rank, 0, 0.0
+        self._others = range(1, world) if rank == 0 else range(0)
+        self._heard: dict[int, tuple[bytes, float]] = {}
+        self.lost: set[int] = set()
+
+    def tick(self, now: float) -> None:
+        """Say that this rank is alive, and report those that are not any more."""
+        if now < self._next:
+            return
+        if now - self._next > _SILENCE_S / 2:  # this one slept: what it did not hear proves nothing
+            self._heard.clear()
+        self._next, self._count = now + _BEAT_S, self._count + 1
+        self._store.set(f"{_BEAT}/{self._rank}", str(self._count))
+        for rank in self._others:
+            if self._silent(rank, now) and rank not in self.lost:
+                self.lost.add(rank)
+                _report(self._store, rank, FAILED)
+
+    def _silent(self, rank: int, now: float) -> bool:
+        if not self._store.check([f"{_BEAT}/{rank}"]):  # not there yet
+            return False
+        beat = self._store.get(f"{_BEAT}/{rank}")
+        known, since = self._heard.get(rank, (b"", now))
+        if beat != known:
+            self._heard[rank] = beat, now
+            return False
+        return now - since > _SILENCE_S
+
+
+def _await_arrivals(store: Store, world: int, until: float, roll: _Roll) -> None:
     """Wait until all ranks are there, or some have failed and others have had time to say so."""
     while store.add(_ARRIVED, 0) < world:
+        roll.tick(time.monotonic())
         if store.check([_FAILED]):
             until = min(until, time.monotonic() + EVIDENCE_S)
             if time.monotonic() + _POLL_S > until:

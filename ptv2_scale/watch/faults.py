@@ -40,6 +40,17 @@ class FailedElsewhere(Exception):  # noqa: N818 - of another rank, which says it
         self.code = code
 
 
+class RankLostError(Exception):
+    """A rank was killed or crashed before all had met.
+
+    Args:
+        rank: that rank.
+    """
+
+    def __init__(self, rank: int) -> None:
+        super().__init__(f"rank {rank} was killed or crashed before all ranks had met.")
+
+
 @dataclass(frozen=True)
 class Member:
     """A rank as the others know it.
@@ -83,6 +94,8 @@ class Fault:
         """The fault that an exception stands for."""
         if isinstance(error, UserError):
             return cls(FaultKind.MISTAKE, rank, str(error))
+        if isinstance(error, RankLostError):
+            return cls(FaultKind.RAISED, rank, str(error))
         last = traceback.extract_tb(error.__traceback__)[-3:]
         kind = (
             FaultKind.RAISED_WAITING

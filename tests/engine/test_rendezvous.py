@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from torch.distributed import HashStore
+import ranks
+from points import EVERYTHING
+from tiny import write_recipe
+from torch.distributed import HashStore, TCPStore
 
 from ptv2_scale.engine import rendezvous
-from ptv2_scale.engine.rendezvous import adopt_name, propose_name, roll_call
+from ptv2_scale.engine.rendezvous import _Roll, adopt_name, propose_name, roll_call
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.watch.faults import FailedElsewhere
 
@@ -83,3 +89,43 @@ def test_a_rank_that_never_comes_is_waited_for_so_long(monkeypatch: pytest.Monke
         roll_call(HashStore(), 0, 2, None, time.monotonic() + 0.2)
     with pytest.raises(UserError, match="mine"):
         roll_call(HashStore(), 0, 2, UserError("mine"), time.monotonic() + 0.2)
+
+
+@pytest.mark.skipif(not EVERYTHING, reason="the first rank stays half a minute for late ranks")
+def test_a_rank_that_is_killed_while_others_are_awaited(tmp_path: Path) -> None:
+    """By the command line: three ranks, of which one has not been started yet."""
+    port, recipe = ranks.free_port(), str(write_recipe(tmp_path))
+    train = ("-m", "ptv2_scale", "train", recipe)
+    first, second = (ranks.begin(train, ranks.environment(rank, 3, port)) for rank in (0, 1))
+    store = TCPStore("127.0.0.1", port, is_master=False, timeout=timedelta(seconds=100))
+    store.get("roll call/beat/1")
+    second.kill()
+    said = first.communicate(timeout=70)[0]
+    assert first.returncode == 3
+    assert "rank 1 was killed or crashed before all ranks had met." in said
+    assert "Traceback" not in said
+
+
+def test_the_first_rank_is_killed_while_others_are_awaited(tmp_path: Path) -> None:
+    port, recipe = ranks.free_port(), str(write_recipe(tmp_path))
+    train = ("-m", "ptv2_scale", "train", recipe)
+    first, second = (ranks.begin(train, ranks.environment(rank, 3, port)) for rank in (0, 1))
+    store = TCPStore("127.0.0.1", port, is_master=False, timeout=timedelta(seconds=100))
+    store.get("roll call/beat/1")
+    first.kill()
+    said = second.communicate(timeout=100)[0]
+    assert second.returncode == 3
+    assert "rank 0 was killed or crashed before all ranks had met." in said
+    assert "Traceback" not in said
+
+
+def test_a_rank_that_slept_accuses_nobody() -> None:
+    store = HashStore()
+    first, second = (_Roll(store, rank, 2) for rank in (0, 1))
+    second.tick(100.0)
+    for now in (100.0, 105.0, 160.0, 165.0, 169.0):
+        first.tick(now)
+        assert not first.lost
+    first.tick(172.0)
+    assert first.lost == {1}
+    assert json.loads(store.get("failed")) == [1, 3]
