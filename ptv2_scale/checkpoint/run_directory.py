@@ -38,6 +38,9 @@ def check_directory(path: Path, resume: str) -> None:
     Raises:
         UserError: it may not; says how to go on.
     """
+    there = next(one for one in path.absolute().parents if os.path.lexists(one))
+    if not there.is_dir():
+        raise UserError(f"{path}: {there} is not a directory. Choose another one with run=PATH.")
     if resume == "never":
         _check_new(path, "--resume auto")
         return

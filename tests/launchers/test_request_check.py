@@ -229,3 +229,11 @@ def test_a_host_that_comes_back_under_torchrun_finds_the_run(job: Path, tmp_path
     (tmp_path / "run" / "checkpoints").mkdir(parents=True)
     way = "launch --backend torchrun --nodes 2 --nproc 2 --master n1:29500 --dry-run"
     assert start(job, tmp_path / "run", way, []) == 0
+
+
+def test_a_run_directory_in_a_file_is_found_before(
+    job: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert start(job, tmp_path / "file" / "run", "launch --nproc 2 --dry-run", []) == 2
+    assert f"{tmp_path / 'file'} is not a directory" in capsys.readouterr().err
