@@ -126,8 +126,7 @@ def refused(*arguments: str) -> str:
     [
         (
             "task.kind=token_lables",
-            " or 'token_labels'."
-            " Did you mean 'token_labels'?",
+            " or 'token_labels'. Did you mean 'token_labels'?",
         ),
         (
             "prompt.method=input_bais",

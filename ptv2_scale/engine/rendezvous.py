@@ -110,15 +110,15 @@ def roll_call(store: Store, rank: int, world: int, failure: Exception | None, un
     if failure is not None:
         _report(store, rank, Fault.of(rank, failure).code)
     store.add(_ARRIVED, 1)
-    roll = _Roll(store, rank, world)
-    _await_arrivals(store, world, until, roll)
+    arrivals = _Arrivals(store, rank, world)
+    _await_arrivals(store, world, until, arrivals)
     if not store.check([_FAILED]):
         return
     first, code = json.loads(store.get(_FAILED))
     store.add(_HEARD, 1)
     if rank == 0:  # with which the store may end
-        _linger(store, world - len(roll.lost))
-    if first in roll.lost:  # and cannot say it
+        _linger(store, world - len(arrivals.lost))
+    if first in arrivals.lost:  # and cannot say it
         raise RankLostError(first)
     raise failure if failure is not None and first == rank else FailedElsewhere(first, code)
 
@@ -131,7 +131,7 @@ def _report(store: Store, rank: int, code: int) -> None:
         known = store.compare_set(_FAILED, known, own).decode()
 
 
-class _Roll:
+class _Arrivals:
     """Beats of ranks that have arrived; the first rank looks which have ended."""
 
     def __init__(self, store: Store, rank: int, world: int) -> None:
@@ -164,10 +164,10 @@ class _Roll:
         return now - since > _SILENCE_S
 
 
-def _await_arrivals(store: Store, world: int, until: float, roll: _Roll) -> None:
+def _await_arrivals(store: Store, world: int, until: float, arrivals: _Arrivals) -> None:
     """Wait until all ranks are there, or some have failed and others have had time to say so."""
     while store.add(_ARRIVED, 0) < world:
-        roll.tick(time.monotonic())
+        arrivals.tick(time.monotonic())
         if store.check([_FAILED]):
             until = min(until, time.monotonic() + EVIDENCE_S)
             if time.monotonic() + _POLL_S > until:

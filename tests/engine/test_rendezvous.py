@@ -15,7 +15,7 @@ from tiny import write_recipe
 from torch.distributed import HashStore, TCPStore
 
 from ptv2_scale.engine import rendezvous
-from ptv2_scale.engine.rendezvous import _Roll, adopt_name, propose_name, roll_call
+from ptv2_scale.engine.rendezvous import _Arrivals, adopt_name, propose_name, roll_call
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.watch.faults import FailedElsewhere
 
@@ -121,7 +121,7 @@ def test_the_first_rank_is_killed_while_others_are_awaited(tmp_path: Path) -> No
 
 def test_a_rank_that_slept_accuses_nobody() -> None:
     store = HashStore()
-    first, second = (_Roll(store, rank, 2) for rank in (0, 1))
+    first, second = (_Arrivals(store, rank, 2) for rank in (0, 1))
     second.tick(100.0)
     for now in (100.0, 105.0, 160.0, 165.0, 169.0):
         first.tick(now)
