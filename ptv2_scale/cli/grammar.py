@@ -57,8 +57,18 @@ def _evaluate(command: argparse.ArgumentParser) -> None:
 
 def _predict(command: argparse.ArgumentParser) -> None:
     command.add_argument("sources", nargs="+", metavar="EXPORT", help="exports on one backbone")
-    command.add_argument("--input", required=True, help="JSONL with the task's columns")
-    command.add_argument("--output", required=True, help="JSONL to be written; must not exist")
+    command.add_argument(
+        "--input", required=True,
+        help="JSONL with the task's columns; for a leaderboard, the published test file",
+    )  # fmt: skip
+    command.add_argument(
+        "--output", required=True,
+        help="JSONL to be written, which must not exist; for a leaderboard, its folder",
+    )  # fmt: skip
+    command.add_argument(
+        "--format", default="jsonl", choices=("jsonl", "glue", "superglue"),
+        help="jsonl: the rows with their answers; else the file that this leaderboard takes",
+    )  # fmt: skip
     command.add_argument(
         "--key", metavar="NAME",
         help="where a row's answer stands; default: prediction, or predictions of several exports",

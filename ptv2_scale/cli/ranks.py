@@ -13,13 +13,18 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from ptv2_scale.cli.recipe import load
 from ptv2_scale.config import RunConfig, override
-from ptv2_scale.runtime import rank_output as output
+from ptv2_scale.runtime import rank_output
+from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.exit_codes import DONE
 from ptv2_scale.runtime.extensions import load_extensions
 from ptv2_scale.runtime.rank_env import rank_from_environment, world_from_environment
 
 if TYPE_CHECKING:
     from ptv2_scale.distributed.ranks import RankContext
+    from ptv2_scale.inference.exported import Export
+    from ptv2_scale.inference.files import Predictions
+
+    Opened = tuple[list[Export], Predictions, BinaryIO | None]
 
 
 T = TypeVar("T")
@@ -28,7 +33,7 @@ T = TypeVar("T")
 def train(arguments: argparse.Namespace) -> int:
     """Train a recipe's prompt, evaluate it, export it."""
     rank = rank_from_environment()
-    output.redirect(rank)
+    rank_output.redirect(rank)
     loaded = _early(lambda: load(arguments))
     from ptv2_scale.cli.summary import summary
     from ptv2_scale.engine.api import train_rank
@@ -48,7 +53,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from ptv2_scale.engine.serving import sharded_predictor
     from ptv2_scale.engine.session import run_distributed
     from ptv2_scale.export.card import read_card
-    from ptv2_scale.inference.exported import Export, open_export
+    from ptv2_scale.inference.exported import open_export
     from ptv2_scale.watch.thread import ThreadWatch
 
     source = Path(arguments.source)
@@ -76,17 +81,18 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 
 def predict(arguments: argparse.Namespace) -> int:
-    """Label the rows of a JSONL file with one or more exports."""
-    from ptv2_scale.data.rows import Row
+    """Answer the rows of a file with one or more exports."""
     from ptv2_scale.engine.serving import sharded_predictor
     from ptv2_scale.engine.session import run_distributed
     from ptv2_scale.export.card import read_card
-    from ptv2_scale.inference.exported import Export, open_export
-    from ptv2_scale.inference.files import read_input, write_predictions
-    from ptv2_scale.runtime.atomic import begun_file
+    from ptv2_scale.inference.exported import open_export
+    from ptv2_scale.inference.files import predictions, submission, write_lines
+    from ptv2_scale.runtime.atomic import begun_file, made_folder
     from ptv2_scale.watch.thread import ThreadWatch
 
-    output = Path(arguments.output)
+    source, output, board = Path(arguments.input), Path(arguments.output), arguments.format
+    if board != "jsonl" and arguments.key:
+        raise UserError(f"--key: names a place in JSONL, which --format {board} does not write.")
     key = arguments.key or ("prediction" if len(arguments.sources) == 1 else "predictions")
 
     def find() -> tuple[RunConfig, None]:
@@ -94,27 +100,29 @@ def predict(arguments: argparse.Namespace) -> int:
 
     with ExitStack() as stack:
 
-        def prepare(config: RunConfig, _: None) -> tuple[list[Export], list[Row], BinaryIO | None]:
-            file = None
-            with ExitStack() as begun:  # removed again where something else is wrong
-                if rank_from_environment() == 0:
-                    file = begun.enter_context(begun_file(output, f"--output {output}"))
-                exports = [open_export(Path(one), arguments.backbone) for one in arguments.sources]
-                tasks = [export.setup.task for export in exports]
-                rows = read_input(Path(arguments.input), tasks, key)
-                stack.push(begun.pop_all())
-            return exports, rows, file
+        def plan(exports: list[Export]) -> Predictions:
+            tasks = [export.setup.task for export in exports]
+            if board == "jsonl":
+                return predictions(source, output, tasks, key)
+            return submission(source, output, tasks, board)
 
-        def action(
-            ranks: RankContext, opened: tuple[list[Export], list[Row], BinaryIO | None]
-        ) -> None:
-            exports, rows, file = opened
+        def prepare(config: RunConfig, _: None) -> Opened:
+            exports = [open_export(Path(one), arguments.backbone) for one in arguments.sources]
+            planned, file = plan(exports), None
+            if rank_from_environment() == 0:
+                if board != "jsonl":
+                    made_folder(output, "--output")
+                file = stack.enter_context(begun_file(planned.path, f"--output {planned.path}"))
+            return exports, planned, file
+
+        def action(ranks: RankContext, opened: Opened) -> None:
+            exports, planned, file = opened
             predictor = sharded_predictor(exports, ranks)
-            found = {name: predictor.predict(rows, name) for name in predictor.names}
+            found = {name: predictor.predict(planned.rows, name) for name in predictor.names}
             if file is not None:
-                write_predictions(file, rows, key, found)
+                write_lines(file, planned.lines(found))
                 stack.close()  # the file takes its name
-                print(f"{len(rows)} rows -> {output}", file=sys.stderr)
+                print(f"{len(planned.rows)} rows -> {planned.path}", file=sys.stderr)
 
         run_distributed(_early(find), prepare, action, ThreadWatch(graceful=False))
     return DONE

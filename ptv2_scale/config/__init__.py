@@ -1,6 +1,6 @@
 """Recipes: the settings of a run, checked, with every mistake named by file, line and key."""
 
-from ptv2_scale.config.kinds import Choice, Classification, Tagging
+from ptv2_scale.config.kinds import Choice, Classification, Regression, Tagging
 from ptv2_scale.config.load import (
     backbone_override,
     backbone_section,
@@ -36,6 +36,7 @@ __all__ = [
     "Prefix",
     "PromptTuning",
     "Quoting",
+    "Regression",
     "RunConfig",
     "Section",
     "Slurm",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from ptv2_scale.config import Quoting
 from ptv2_scale.data.rows import SEPARATORS, Row, is_unparted, require_columns
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.files import parse_json
+
+logger = logging.getLogger(__name__)
 
 Record = tuple[int, Row]  # number of the line (or row, for Parquet), and what it holds
 _Fields = tuple[int, list[str], list[str]]  # number of the first line, fields, lines
@@ -34,11 +37,14 @@ class TableFormat:
             none: a quote is a character like any other.
         header: names of the columns of a file whose first line does not name `columns`.
         columns: that will be asked for.
+        skip_short: leave out records of too few fields, as the hub does where a published file has
+            some, with a warning.
     """
 
     quoting: Quoting = "csv"
     header: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
+    skip_short: bool = False
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -107,15 +113,21 @@ def _read_table(path: Path, table: TableFormat, delimiter: str) -> Iterator[Reco
     split = _unquoted if table.quoting == "none" else _quoted
     records = split(path, table.quoting, delimiter)
     names: list[str] = []
+    short = 0
     for number, fields, text in records:
         if not names:
             names, named = _names(path, number, fields, table)
             if named:
                 continue
+        if len(fields) < len(names) and table.skip_short:
+            short += 1
+            continue
         if len(fields) != len(names):
             raise UserError(_wrong_width(path, number, fields, names))
         _check_lines(path, number, text, delimiter, len(names))
         yield number, dict(zip(names, fields, strict=True))
+    if short:
+        logger.warning(f"{path}: {short} rows have too few fields and are left out")
 
 
 def _names(path: Path, number: int, first: list[str], table: TableFormat) -> tuple[list[str], bool]:

@@ -22,6 +22,7 @@ def read_rows(
     header: Sequence[str] = (),
     rename: Mapping[str, str] | None = None,
     quoting: Quoting = "csv",
+    skip_short: bool = False,
     readers: Mapping[str, Reader] = READERS,
 ) -> list[Row]:
     """All rows of a .jsonl, .csv, .tsv or .parquet file, or of another kind, in the file's order.
@@ -31,13 +32,13 @@ def read_rows(
         columns: names every row must have, after renaming; a row may have others as well.
         header: column names of a table whose first line does not name `columns`.
         rename: names to give to columns of the file.
-        quoting: see `TableFormat`.
+        quoting, skip_short: see `TableFormat`.
         readers: of files by their suffix; that of "" reads all others.
 
     Raises:
         UserError: the file is missing, empty, of another kind or broken, or a row lacks a column.
     """
-    table = TableFormat(quoting, tuple(header), tuple(columns))
+    table = TableFormat(quoting, tuple(header), tuple(columns), skip_short)
     try:
         read = _reader(path, readers)
         refuse_pointer(path)

@@ -17,8 +17,43 @@ from ptv2_scale.runtime.errors import UserError
 Split = Literal["train", "validation", "test"]
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How a task's files are written.
+
+    Attributes:
+        header: column names of .tsv files where they have no header line of their own.
+        rename: names to give to columns of a file.
+        quoting: of files by their suffix; "csv" where it is not named.
+        skip_short: see `TableFormat`.
+        readers: of files by their suffix; that of "" reads all others.
+    """
+
+    header: tuple[str, ...] = ()
+    rename: Mapping[str, str] = field(default_factory=dict)
+    quoting: Mapping[str, Quoting] = field(default_factory=dict)
+    skip_short: bool = False
+    readers: Mapping[str, Reader] = field(default_factory=lambda: READERS)
+
+    def read(self, path: Path, columns: Sequence[str]) -> list[Row]:
+        """All rows of a file, each with at least `columns`; UserError if they cannot be had."""
+        return read_rows(
+            path,
+            columns,
+            header=self.header if path.suffix == ".tsv" else (),
+            rename=self.rename,
+            quoting=self.quoting.get(path.suffix, "csv"),
+            skip_short=self.skip_short,
+            readers=self.readers,
+        )
+
+
 class Splits(Protocol):
     """A place that rows are read from."""
+
+    @property
+    def layout(self) -> Layout:
+        """How the task's files are written, of a split or of other rows."""
 
     def rows(self, split: Split, columns: Sequence[str]) -> list[Row]:
         """All rows of a split, each with at least `columns`; UserError if they cannot be had."""
@@ -34,34 +69,19 @@ class LocalSplits:
     Attributes:
         folder: where they are.
         files: file name of each split; a split that is not named cannot be read.
-        header: column names of .tsv files where they have no header line of their own.
-        rename: names to give to columns of a file.
-        quoting: of files by their suffix; "csv" where it is not named.
-        readers: of files by their suffix; that of "" reads all others.
+        layout: how they are written.
     """
 
     folder: Path
     files: Mapping[Split, str]
-    header: tuple[str, ...] = ()
-    rename: Mapping[str, str] = field(default_factory=dict)
-    quoting: Mapping[str, Quoting] = field(default_factory=dict)
-    readers: Mapping[str, Reader] = field(default_factory=lambda: READERS)
+    layout: Layout = field(default_factory=Layout)
 
     def rows(self, split: Split, columns: Sequence[str]) -> list[Row]:
         """See `Splits`."""
         path = self.path(split)
         if not os.path.isdir(self.folder):
             raise UserError(f"task.path: found '{self.folder}', which is not a folder")
-        header = self.header if path.suffix == ".tsv" else ()
-        quoting = self.quoting.get(path.suffix, "csv")
-        return read_rows(
-            path,
-            columns,
-            header=header,
-            rename=self.rename,
-            quoting=quoting,
-            readers=self.readers,
-        )
+        return self.layout.read(path, columns)
 
     def place(self, split: Split) -> str:
         """See `Splits`."""
@@ -89,14 +109,22 @@ class LocalSplits:
 
 @dataclass(frozen=True)
 class HubSplits:
-    """A data set of the Hugging Face hub, whose splits have the names used here."""
+    """A data set of the Hugging Face hub.
+
+    Attributes:
+        dataset, subset: its name, and that of a part.
+        layout: of the task's published files.
+        names: of splits that have other names there.
+    """
 
     dataset: str
     subset: str | None
+    layout: Layout = field(default_factory=Layout)
+    names: Mapping[Split, str] = field(default_factory=dict)
 
     def rows(self, split: Split, columns: Sequence[str]) -> list[Row]:
         """See `Splits`."""
-        rows = hub_rows(self.dataset, self.subset, split)
+        rows = hub_rows(self.dataset, self.subset, self.names.get(split, split))
         missing = [column for column in columns if column not in rows[0]]
         if missing:
             raise UserError(
@@ -108,4 +136,4 @@ class HubSplits:
     def place(self, split: Split) -> str:
         """See `Splits`."""
         subset = "" if self.subset is None else f" ({self.subset})"
-        return f"{self.dataset}{subset}, {split}"
+        return f"{self.dataset}{subset}, {self.names.get(split, split)}"

@@ -1,33 +1,76 @@
-"""The files of `predict`: JSONL in, JSONL out."""
+"""The files of `predict`: rows in, rows with answers out, or what a leaderboard takes."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from ptv2_scale.data.rows import Row, place_of
 from ptv2_scale.data.sources import read_rows
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.tasks.base import Record, Task
+from ptv2_scale.tasks.base import Leaderboard, Record, Task
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What `predict` reads, and what it writes of it.
+
+    Attributes:
+        rows: of the input.
+        path: the file to be written.
+        lines: its lines, from the records of each export by its name, one a row.
+    """
+
+    rows: list[Row]
+    path: Path
+    lines: Callable[[Mapping[str, Sequence[Record]]], Iterable[str]]
+
+
+def predictions(source: Path, output: Path, tasks: Sequence[Task], key: str) -> Predictions:
+    """Rows of `source`, each to be written as it was with its answers under `key`.
+
+    Raises:
+        UserError: see `read_input`.
+    """
+    rows = read_input(source, tasks, key)
+    return Predictions(rows, output, lambda found: prediction_lines(rows, key, found))
+
+
+def submission(
+    source: Path, folder: Path, tasks: Sequence[Task], board: Leaderboard
+) -> Predictions:
+    """Rows of `source`, to be written to `folder` as a leaderboard takes their answers.
+
+    Raises:
+        UserError: there are several tasks, or the task is none of the leaderboard's; or the rows
+            cannot be read.
+    """
+    if len(tasks) > 1:
+        raise UserError(f"--format {board}: takes one export, found {len(tasks)}.")
+    made = tasks[0].submission(board, source)
+    return Predictions(
+        made.rows, folder / made.file, lambda found: made.lines(next(iter(found.values())))
+    )
 
 
 def read_input(path: Path, tasks: Sequence[Task], key: str) -> list[Row]:
-    """Rows to be labelled.
+    """Rows to be answered.
 
     Args:
         path: a .jsonl file.
-        tasks: that are to answer every row.
-        key: under which predictions are to stand beside the row's own columns.
+        tasks: that every row is for.
+        key: under which answers are to stand beside the row's own columns.
 
     Raises:
-        UserError: it is not JSONL, a task cannot read a row, or a row has a column of that name;
-            names the line.
+        UserError: it is not JSONL, or a row lacks what a task reads of it, or has a column of that
+            name; names the line.
     """
     if path.suffix != ".jsonl":
         raise UserError(f"--input {path}: predict reads .jsonl files, one object a line.")
-    rows = read_rows(path, [column for task in tasks for column in task.columns])
+    rows = read_rows(path)
     for number, row in enumerate(rows, start=1):
         for task in tasks:
             task.check_row(row, number)
@@ -39,25 +82,31 @@ def read_input(path: Path, tasks: Sequence[Task], key: str) -> list[Row]:
     return rows
 
 
-def write_predictions(
-    file: BinaryIO, rows: Sequence[Row], key: str, found: Mapping[str, Sequence[Record]]
-) -> None:
-    """Write each row as it was, with its answer under a key of its own.
-
-    Args:
-        file: to be written.
-        rows: of the input.
-        key: which no row has.
-        found: answers of each export, by its name; those of several stand under these names.
+def write_lines(file: BinaryIO, lines: Iterable[str]) -> None:
+    """Write lines of text.
 
     Raises:
         UserError: the file cannot be written.
     """
     try:
-        for number, row in enumerate(rows):
-            made = {name: records[number] for name, records in found.items()}
-            answer = next(iter(made.values())) if len(made) == 1 else made
-            file.write(f"{json.dumps({**row, key: answer}, ensure_ascii=False)}\n".encode())
+        for line in lines:
+            file.write(f"{line}\n".encode())
         file.flush()
     except OSError as error:
         raise UserError(f"the predictions cannot be written ({error.strerror}).") from None
+
+
+def prediction_lines(
+    rows: Sequence[Row], key: str, found: Mapping[str, Sequence[Record]]
+) -> Iterator[str]:
+    """Each row as it was, with its answer under a key of its own.
+
+    Args:
+        rows: of the input.
+        key: which no row has.
+        found: answers of each export, by its name; those of several stand under these names.
+    """
+    for number, row in enumerate(rows):
+        made = {name: records[number] for name, records in found.items()}
+        answer = next(iter(made.values())) if len(made) == 1 else made
+        yield json.dumps({**row, key: answer}, ensure_ascii=False)

@@ -215,3 +215,15 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def made_folder(path: Path, called: str) -> None:
+    """Make a folder, with those around it, unless it is there.
+
+    Raises:
+        UserError: it cannot be made; `called` is what the message calls it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{called} {path}: cannot be made ({error.strerror}).") from None

@@ -8,8 +8,9 @@ another package registers its own with `ptv2_scale.tasks.registry.register_kind`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from torch import Tensor
@@ -24,6 +25,24 @@ from ptv2_scale.tasks.heads import Head
 Style = Literal["pair", "named"]
 Tokenizer = Any  # transformers' PreTrainedTokenizerBase; classic GLM's own is not derived from it
 Record = dict[str, Any]  # an answer, as JSON has it
+
+
+Leaderboard = Literal["glue", "superglue"]
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A file for a leaderboard.
+
+    Attributes:
+        file: its name, as the leaderboard wants it.
+        rows: to be answered.
+        lines: the lines, from one record a row.
+    """
+
+    file: str
+    rows: list[Row]
+    lines: Callable[[Sequence[Record]], list[str]]
 
 
 @dataclass(frozen=True)
@@ -86,6 +105,18 @@ class Task(Protocol):
 
         Raises:
             UserError: a column is missing, or something else is in it than the task reads.
+        """
+
+    def submission(self, board: Leaderboard, source: Path) -> Submission:
+        """What a leaderboard takes for the answers to a published file.
+
+        Args:
+            board: the leaderboard.
+            source: the file, whose name may say which part of a benchmark it is.
+
+        Raises:
+            UserError: the task is none of the leaderboard's, the file cannot be read, or a row
+                lacks what is read of it.
         """
 
     def encode(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ptv2_scale import demo
 from ptv2_scale.config import TASKS, Quoting, TaskSection
-from ptv2_scale.data.splits import HubSplits, LocalSplits, Split, Splits
+from ptv2_scale.data.splits import HubSplits, Layout, LocalSplits, Split, Splits
 from ptv2_scale.runtime.errors import UserError, did_you_mean
 from ptv2_scale.tasks.benchmarks import glue, superglue, tagged
 from ptv2_scale.tasks.benchmarks.spec import BenchmarkSpec
@@ -66,20 +66,21 @@ def _known_names() -> list[str]:
 
 def _published_splits(config: TaskSection, spec: BenchmarkSpec) -> Splits:
     files = {**spec.files, **_named_files(config)}
+    quoting = _quoting(config, spec.quoting)
+    layout = Layout(spec.header, spec.rename, quoting, spec.skip_short)
     if config.path is None and spec.dataset is not None:
-        return HubSplits(spec.dataset, spec.subset)
+        return HubSplits(spec.dataset, spec.subset, layout, spec.hub_splits)
     if config.path is None:
         raise UserError(
             f"task.path: missing, and {spec.name} is not on the hub in a form that can be read"
             f" without running its code. Set task.path=FOLDER, with {', '.join(files.values())}"
         )
-    quoting = _quoting(config, spec.quoting)
-    return LocalSplits(Path(config.path), files, spec.header, spec.rename, quoting)
+    return LocalSplits(Path(config.path), files, layout)
 
 
 def _demo_splits(config: TaskSection) -> Splits:
     folder = DEMO_FOLDER if config.path is None else Path(config.path)
-    return LocalSplits(folder, {**DEMO_FILES, **_named_files(config)}, quoting=_quoting(config))
+    return LocalSplits(folder, {**DEMO_FILES, **_named_files(config)}, _layout(config))
 
 
 def _custom_splits(config: TaskSection) -> Splits:
@@ -88,7 +89,11 @@ def _custom_splits(config: TaskSection) -> Splits:
             f"task.path: missing, but task.name: {config.name} reads local files. Set"
             " task.path=FOLDER, and task.train=FILE and task.validation=FILE inside it"
         )
-    return LocalSplits(Path(config.path), _named_files(config), quoting=_quoting(config))
+    return LocalSplits(Path(config.path), _named_files(config), _layout(config))
+
+
+def _layout(config: TaskSection) -> Layout:
+    return Layout(quoting=_quoting(config))
 
 
 def _quoting(

@@ -7,7 +7,7 @@ from typing import Any
 
 from ptv2_scale.config import TASKS, TaskSection, register_section
 from ptv2_scale.tasks.base import Task
-from ptv2_scale.tasks.kinds import choice, classification, tagging
+from ptv2_scale.tasks.kinds import choice, classification, regression, tagging
 
 # The section of a kind -> the task.
 Build = Callable[[Any], Task]
@@ -15,6 +15,7 @@ Build = Callable[[Any], Task]
 KINDS: dict[str, Build] = {
     "choice": choice.build,
     "classification": classification.build,
+    "regression": regression.build,
     "tagging": tagging.build,
 }
 

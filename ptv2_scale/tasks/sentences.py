@@ -126,7 +126,7 @@ def tagged_splits(section: Tagging, spec: TaggingSpec | None) -> Splits:
     if not isinstance(splits, LocalSplits):
         return splits
     readers = {**READERS, ".json": read_json_rows, "": _text_reader(section, spec)}
-    return replace(splits, readers=readers)
+    return replace(splits, layout=replace(splits.layout, readers=readers))
 
 
 def _text_reader(section: Tagging, spec: TaggingSpec | None) -> Reader:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ptv2_scale.data.rows import text_of
+from ptv2_scale.data.rows import PlacedRow, place_of, text_of
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Style, Tokenizer
 
@@ -22,18 +22,27 @@ class TextFormat:
     """What is read of a row.
 
     Attributes:
-        columns: the columns that are read, one or two of them unless there is a template.
-        template: joins the columns to a single text, such as "{sentence1} {sentence2}".
+        columns: the columns that are read, one or two of them unless there are templates.
+        templates: join the columns to one text, such as "{sentence1} {sentence2}", or to two.
+        inside: a column that may hold an object with some of the columns.
     """
 
     columns: tuple[str, ...]
-    template: str | None = None
+    templates: tuple[str, ...] = ()
+    inside: str | None = None
+
+    @property
+    def outer(self) -> tuple[str, ...]:
+        """Columns that every row itself has."""
+        return () if self.inside else self.columns
 
     def parts(self, row: Mapping[str, object], number: int, style: Style) -> tuple[str, ...]:
         """The texts of a row, with the columns' names before them in the style "named"."""
+        if self.inside is not None and isinstance(found := row.get(self.inside), Mapping):
+            row = PlacedRow({**row, **found}, place_of(row, number))
         values = {column: text_of(row, column, number) for column in self.columns}
-        if self.template is not None:
-            return (self.template.format(**values),)
+        if self.templates:
+            return tuple(template.format(**values) for template in self.templates)
         if style == "named":
             return tuple(f"{column}: {value}" for column, value in values.items())
         return tuple(values.values())

@@ -20,7 +20,7 @@ from strategies import damaged, file_names, json_bytes, junk, mutated, trials
 
 from ptv2_scale.config import Classification
 from ptv2_scale.data.sources import read_rows
-from ptv2_scale.inference.files import read_input, write_predictions
+from ptv2_scale.inference.files import prediction_lines, read_input, write_lines
 from ptv2_scale.runtime.atomic import begun_file
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.labels import LabelReader, in_order, label_counts
@@ -53,6 +53,8 @@ def table(rows: list[list[Any]]) -> bytes:
     csv.writer(text).writerows(rows)
     return text.getvalue().encode("utf-8", "replace")
 
+
+TASK = build_task(Classification(name="demo", labels=["a", "b"]))
 
 BOMBS = {
     "many labels": jsonl([{"text": "x", "label": f"l{n}"} for n in range(MANY)]),
@@ -206,7 +208,7 @@ def test_prediction_input(arena: Arena, data: st.DataObject) -> None:
     def predict() -> None:
         with begun_file(output, "--output") as file:
             rows = read_input(path, [TASK], "prediction")
-            write_predictions(file, rows, "prediction", {"e": [RECORD] * len(rows)})
+            write_lines(file, prediction_lines(rows, "prediction", {"e": [RECORD] * len(rows)}))
         assert len(output.read_bytes().splitlines()) == len(rows)
 
     arena.attempt("prediction input", predict)
@@ -241,7 +243,7 @@ def test_names_of_outputs(arena: Arena, name: str) -> None:
         path = arena.inside / "new" / Path(name).name
         path.parent.mkdir(exist_ok=True)
         with begun_file(path, f"--output {path}") as file:
-            write_predictions(file, rows, "prediction", {"e": [RECORD]})
+            write_lines(file, prediction_lines(rows, "prediction", {"e": [RECORD]}))
 
     arena.attempt("prediction output", write)
 

@@ -19,7 +19,8 @@ from ptv2_scale.data.collate import IGNORED, Batch, Example, Padding, pad_inputs
 from ptv2_scale.data.splits import LocalSplits
 from ptv2_scale.methods.base import Adapter, Entry, Inputs, Method, Wrapped
 from ptv2_scale.methods.registry import register_method
-from ptv2_scale.tasks.base import Record, Trivial
+from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.tasks.base import Record, Submission, Trivial
 from ptv2_scale.tasks.heads import Head
 from ptv2_scale.tasks.registry import register_kind
 
@@ -89,6 +90,9 @@ class TokenTask:
         files = {"train": self.section.train, "validation": self.section.validation}
         splits = LocalSplits(Path(str(self.section.path)), files)
         return splits.rows(split, ("text", "tags"))
+
+    def submission(self, board: str, source: Path) -> Submission:
+        raise UserError("there is no leaderboard")
 
     def encode(
         self, rows: Any, tokenizer: Any, style: Any, max_length: int, with_targets: bool = True

@@ -24,6 +24,7 @@ TaskOf = Callable[..., Task]
 # name, folder, rows and labels of train, rows of validation: from SOURCE.md beside the files
 SIZES: list[tuple[str, str, dict[str, int], int]] = [
     ("superglue/rte", "superglue/RTE", {"entailment": 1249, "not_entailment": 1241}, 277),
+    ("superglue/wsc", "superglue/WSC", {"false": 295, "true": 259}, 104),
     ("glue/cola", "glue/CoLA", {"1": 6023, "0": 2528}, 1043),
     ("glue/sst2", "glue/SST-2", {"1": 37569, "0": 29780}, 872),
 ]
@@ -129,15 +130,87 @@ def test_cola_test_has_a_header_and_train_none(task_of: TaskOf, tmp_path: Path, 
         assert (example.inputs["input_ids"][1:-1], example.target) == (ids, label)
 
 
+MNLI = "index\tpromptID\tpairID\tgenre\tsentence1_binary_parse\tsentence2_binary_parse\t"
+MNLI += "sentence1_parse\tsentence2_parse\tsentence1\tsentence2\tlabel1\tgold_label\n"
+# The header and a row of the training file, as published; the texts, and the label.
+PAIRS = {
+    "glue/mnli": (
+        MNLI + "0\t3\t3n\tfiction\t( a )\t( b )\t(R)\t(R)\tw1 w2\tw3\tneutral\tneutral\n",
+        [101, 102], [103], "neutral",
+    ),
+    "glue/qnli": ("index\tquestion\tsentence\tlabel\n0\tw1\tw2\tentailment\n", [101], [102],
+                  "entailment"),
+    "glue/rte": ("index\tsentence1\tsentence2\tlabel\n0\tw1\tw2\tnot_entailment\n", [101], [102],
+                 "not_entailment"),
+    "glue/wnli": ("index\tsentence1\tsentence2\tlabel\n0\tw1\tw2\t1\n", [101], [102], "1"),
+    "glue/qqp": ("id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n0\t1\t2\tw1\tw2\t0\n"
+                 "1\t3\t4\tw5\n", [101], [102], "0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(PAIRS))
+def test_pairs_of_glue_as_published(
+    task_of: TaskOf, tmp_path: Path, words: Any, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    content, first, second, label = PAIRS[name]
+    (tmp_path / "train.tsv").write_text(content)
+    task = task_of(name=name, path=str(tmp_path))
+    (example,) = task.encode(task.rows("train"), words, "pair", 16)
+    assert example.inputs["input_ids"] == [2, *first, 3, *second, 3]
+    assert task.labels[example.target] == label
+    assert ("1 rows have too few fields and are left out" in caplog.text) == (name == "glue/qqp")
+
+
+def test_mnli_has_two_validation_files(task_of: TaskOf) -> None:
+    places = {
+        name: task_of(name=name, path="d").place("validation")
+        for name in ("glue/mnli", "glue/mnli_mismatched")
+    }
+    assert places == {
+        "glue/mnli": "d/dev_matched.tsv", "glue/mnli_mismatched": "d/dev_mismatched.tsv",
+    }  # fmt: skip
+
+
+def test_wsc_as_published_and_as_the_hub_has_it(
+    task_of: TaskOf, tmp_path: Path, words: Any
+) -> None:
+    spans = {"span2_index": 2, "span1_index": 0, "span1_text": "w1", "span2_text": "w3"}
+    official = {"text": "w1 w2 w3", "target": spans, "idx": 0, "label": True}
+    flat = {"text": "w1 w2 w3", **spans, "idx": 0, "label": "True"}
+    (tmp_path / "train.jsonl").write_text(json.dumps(official) + "\n")
+    task = task_of(name="superglue/wsc", path=str(tmp_path))
+    for rows in (task.rows("train"), [flat]):
+        (example,) = task.encode(rows, words, "pair", 32)
+        assert example.inputs["input_ids"] == [2, 1, 101, 102, 103, 3, 101, 3]  # w3: is unknown
+        assert example.target == 1
+    with pytest.raises(UserError, match="row 1: no column 'span1_text'"):
+        task.encode([{"text": "w1", "target": {}}], words, "pair", 32)
+
+
+def test_diagnostics_are_read_as_rte(task_of: TaskOf, tmp_path: Path) -> None:
+    row = {"sentence1": "w1", "sentence2": "w2", "idx": 0, "logic": "Negation"}
+    (tmp_path / "AX-b.jsonl").write_text(json.dumps(row) + "\n")
+    task = task_of(name="superglue/rte")
+    (found,) = task.submission("superglue", tmp_path / "AX-b.jsonl").rows
+    assert (found["premise"], found["hypothesis"]) == ("w1", "w2")
+
+
 # Each class number of the hub's data sets, as the published files write it.
 HUB_LABELS = {
     "superglue/boolq": {"False": "false", "True": "true"},
     "superglue/cb": {name: name for name in ("entailment", "contradiction", "neutral")},
     "superglue/rte": {name: name for name in ("entailment", "not_entailment")},
     "superglue/wic": {"False": "false", "True": "true"},
+    "superglue/wsc": {"False": "false", "True": "true"},
     "glue/cola": {"unacceptable": "0", "acceptable": "1"},
     "glue/sst2": {"negative": "0", "positive": "1"},
     "glue/mrpc": {"not_equivalent": "0", "equivalent": "1"},
+    "glue/qqp": {"not_duplicate": "0", "duplicate": "1"},
+    "glue/mnli": {name: name for name in ("entailment", "neutral", "contradiction")},
+    "glue/mnli_mismatched": {name: name for name in ("entailment", "neutral", "contradiction")},
+    "glue/qnli": {name: name for name in ("entailment", "not_entailment")},
+    "glue/rte": {name: name for name in ("entailment", "not_entailment")},
+    "glue/wnli": {"not_entailment": "0", "entailment": "1"},
 }
 
 
@@ -171,7 +244,8 @@ def test_hub_class_numbers_become_published_labels(
     ]
     assert found_labels == list(HUB_LABELS[name].values())
     assert examples[-1].target is None
-    assert asked == [(published.dataset, published.subset, "test")]
+    split = published.hub_splits.get("test", "test")
+    assert asked == [(published.dataset, published.subset, split)]
     with pytest.raises(UserError, match=f"train, row {size + 1}: no label"):
         task.rows("train")
 

@@ -21,8 +21,9 @@ class Classification(TaskSection):
         "label": Partner("name", "classification", needs=True),
     }
     NAMES: ClassVar[tuple[str, ...]] = (
-        *("superglue/boolq", "superglue/cb", "superglue/rte", "superglue/wic"),
-        *("glue/cola", "glue/sst2", "glue/mrpc", "demo", "classification"),
+        *("superglue/boolq", "superglue/cb", "superglue/rte", "superglue/wic", "superglue/wsc"),
+        *("glue/cola", "glue/sst2", "glue/mrpc", "glue/qqp", "glue/mnli", "glue/mnli_mismatched"),
+        *("glue/qnli", "glue/rte", "glue/wnli", "demo", "classification"),
     )
     PEFT_TASK_TYPE: ClassVar[str | None] = "SEQ_CLS"
     FOUND: ClassVar[frozenset[str]] = frozenset({"labels", "metric", "positive"})

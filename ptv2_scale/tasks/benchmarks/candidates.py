@@ -8,8 +8,10 @@ of the placeholder.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
-from ptv2_scale.data.rows import PlacedRow, text_of
+from ptv2_scale.data.rows import PlacedRow, require_columns, text_of
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.answers import normalised
 from ptv2_scale.tasks.questions import (
@@ -140,3 +142,33 @@ def _named_by(answers: list[str] | None, entities: list[str]) -> frozenset[int] 
         return None
     right = set(map(normalised, answers))
     return frozenset(n for n, entity in enumerate(entities) if normalised(entity) in right)
+
+
+def submit_copa(row: PlacedRow, record: Mapping[str, Any]) -> list[dict[str, object]]:
+    """COPA's line of a submission."""
+    return [{"idx": _number(row), "label": record["choice"]}]
+
+
+def submit_multirc(row: PlacedRow, record: Mapping[str, Any]) -> list[dict[str, object]]:
+    """The line of a passage of MultiRC, with a label for every answer to every question."""
+    asked = inner_rows(inner(row, "passage"), "questions")
+    questions = []
+    for question, found in zip(asked, record["questions"], strict=True):
+        right = set(found["choices"])
+        answers = [
+            {"idx": _number(answer), "label": int(place in right)}
+            for place, answer in enumerate(inner_rows(question, "answers"))
+        ]
+        questions.append({"idx": _number(question), "answers": answers})
+    return [{"idx": _number(row), "passage": {"questions": questions}}]
+
+
+def submit_record(row: PlacedRow, record: Mapping[str, Any]) -> list[dict[str, object]]:
+    """The lines of the queries of a passage of ReCoRD."""
+    pairs = zip(inner_rows(row, "qas"), record["questions"], strict=True)
+    return [{"idx": _number(query), "label": found["text"]} for query, found in pairs]
+
+
+def _number(row: PlacedRow) -> object:
+    require_columns(row, ("idx",), row.place)
+    return row["idx"]

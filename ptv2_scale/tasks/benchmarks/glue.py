@@ -1,14 +1,15 @@
-"""GLUE's CoLA, SST-2 and MRPC, as the published .tsv files have them."""
+"""GLUE's tasks, as the published .tsv files have them."""
 
 from collections.abc import Mapping
 
 from ptv2_scale.config import Quoting
 from ptv2_scale.data.splits import Split
-from ptv2_scale.tasks.benchmarks.spec import ClassificationSpec
+from ptv2_scale.tasks.benchmarks.spec import ClassificationSpec, RegressionSpec
 
 HUB = "nyu-mll/glue"
 FILES: Mapping[Split, str] = {"train": "train.tsv", "validation": "dev.tsv", "test": "test.tsv"}
 QUOTING: Mapping[str, Quoting] = {".tsv": "none"}
+ENTAILMENT = ("entailment", "not_entailment")
 
 COLA = ClassificationSpec(
     name="glue/cola",
@@ -16,6 +17,7 @@ COLA = ClassificationSpec(
     subset="cola",
     files=FILES,
     quoting=QUOTING,
+    submits={"test.tsv": "CoLA.tsv"},
     columns=("sentence",),
     labels=("0", "1"),
     metric="matthews",
@@ -29,6 +31,7 @@ SST2 = ClassificationSpec(
     subset="sst2",
     files=FILES,
     quoting=QUOTING,
+    submits={"test.tsv": "SST-2.tsv"},
     columns=("sentence",),
     labels=("0", "1"),
     hub_labels=("negative", "positive"),
@@ -39,11 +42,100 @@ MRPC = ClassificationSpec(
     subset="mrpc",
     files=FILES,
     quoting=QUOTING,
+    submits={"test.tsv": "MRPC.tsv"},
     columns=("sentence1", "sentence2"),
     labels=("0", "1"),
     also=("f1",),
     hub_labels=("not_equivalent", "equivalent"),
     rename={"#1 String": "sentence1", "#2 String": "sentence2", "Quality": "label"},
 )
+QQP = ClassificationSpec(
+    name="glue/qqp",
+    dataset=HUB,
+    subset="qqp",
+    files=FILES,
+    quoting=QUOTING,
+    skip_short=True,  # of the training file a few rows
+    submits={"test.tsv": "QQP.tsv"},
+    columns=("question1", "question2"),
+    labels=("0", "1"),
+    also=("f1",),
+    hub_labels=("not_duplicate", "duplicate"),
+    rename={"is_duplicate": "label"},
+)
+STSB = RegressionSpec(
+    name="glue/stsb",
+    dataset=HUB,
+    subset="stsb",
+    files=FILES,
+    quoting=QUOTING,
+    submits={"test.tsv": "STS-B.tsv"},
+    columns=("sentence1", "sentence2"),
+    metric="pearson",
+    also=("spearman",),
+    rename={"score": "label"},
+    least=0.0,
+    most=5.0,
+)
 
-TASKS = (COLA, SST2, MRPC)
+
+def _mnli(name: str, part: str) -> ClassificationSpec:
+    """MNLI, with the validation and test rows of one of its two parts."""
+    return ClassificationSpec(
+        name=name,
+        dataset=HUB,
+        subset="mnli",
+        files={
+            "train": "train.tsv",
+            "validation": f"dev_{part}.tsv",
+            "test": f"test_{part}.tsv",
+        },
+        hub_splits={"validation": f"validation_{part}", "test": f"test_{part}"},
+        quoting=QUOTING,
+        submits={
+            f"test_{part}.tsv": "MNLI-m.tsv" if part == "matched" else "MNLI-mm.tsv",
+            "test_matched.tsv": "MNLI-m.tsv",
+            "test_mismatched.tsv": "MNLI-mm.tsv",
+            "diagnostic.tsv": "AX.tsv",
+        },
+        columns=("premise", "hypothesis"),
+        labels=("entailment", "neutral", "contradiction"),
+        rename={"sentence1": "premise", "sentence2": "hypothesis", "gold_label": "label"},
+    )
+
+
+MNLI = _mnli("glue/mnli", "matched")
+MNLI_MISMATCHED = _mnli("glue/mnli_mismatched", "mismatched")
+QNLI = ClassificationSpec(
+    name="glue/qnli",
+    dataset=HUB,
+    subset="qnli",
+    files=FILES,
+    quoting=QUOTING,
+    submits={"test.tsv": "QNLI.tsv"},
+    columns=("question", "sentence"),
+    labels=ENTAILMENT,
+)
+RTE = ClassificationSpec(
+    name="glue/rte",
+    dataset=HUB,
+    subset="rte",
+    files=FILES,
+    quoting=QUOTING,
+    submits={"test.tsv": "RTE.tsv"},
+    columns=("sentence1", "sentence2"),
+    labels=ENTAILMENT,
+)
+WNLI = ClassificationSpec(
+    name="glue/wnli",
+    dataset=HUB,
+    subset="wnli",
+    files=FILES,
+    quoting=QUOTING,
+    submits={"test.tsv": "WNLI.tsv"},
+    columns=("sentence1", "sentence2"),
+    labels=("0", "1"),
+    hub_labels=("not_entailment", "entailment"),
+)
+
+TASKS = (COLA, SST2, MRPC, QQP, STSB, MNLI, MNLI_MISMATCHED, QNLI, RTE, WNLI)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from ptv2_scale.config import Quoting
+from ptv2_scale.data.rows import PlacedRow
 from ptv2_scale.data.splits import Split
 from ptv2_scale.tasks.questions import ReadQuestions
+
+# (a row of a published file, its record) -> the lines of a leaderboard's file, as JSON has them
+Submit = Callable[[PlacedRow, Mapping[str, Any]], list[dict[str, object]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +29,10 @@ class BenchmarkSpec:
         header: column names of files without a header line.
         rename: the hub's names of the published files' columns.
         quoting: of the published files, by their suffix.
+        skip_short: some published rows have too few fields; the hub leaves them out, too.
+        hub_splits: the hub's names of splits, where they are others.
+        submits: the leaderboard's name of a file with answers, by the name of the published file
+            whose rows they answer; a file of any other name counts as the first.
     """
 
     name: str
@@ -37,6 +45,9 @@ class BenchmarkSpec:
     header: tuple[str, ...] = ()
     rename: Mapping[str, str] = field(default_factory=dict)
     quoting: Mapping[str, Quoting] = field(default_factory=dict)
+    skip_short: bool = False
+    hub_splits: Mapping[Split, str] = field(default_factory=dict)
+    submits: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +56,29 @@ class ClassificationSpec(BenchmarkSpec):
 
     Attributes:
         labels: the classes, as the published files write them.
-        template: joins the columns to one text.
+        templates: join the columns to one text, or to two; (): each column is a text.
+        inside: the column that holds the others in the published files.
         hub_labels: the hub's name of each class, in the order of `labels`.
+        submitted: what the leaderboard takes for each class, in the same order; (): the labels.
     """
 
     labels: tuple[str, ...]
-    template: str | None = None
+    templates: tuple[str, ...] = ()
+    inside: str | None = None
     hub_labels: tuple[str, ...] = ()
+    submitted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegressionSpec(BenchmarkSpec):
+    """A benchmark of a score a row.
+
+    Attributes:
+        least, most: the range of scores.
+    """
+
+    least: float
+    most: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,10 +89,12 @@ class ChoiceSpec(BenchmarkSpec):
         choose: how many; see `CHOOSING`.
         read: the questions of a row, as the published files and the hub have them.
         several: a row of the published files may have several questions.
+        submit: what the leaderboard takes for a row and its record, as JSON.
     """
 
     choose: str
     read: ReadQuestions
+    submit: Submit
     several: bool = False
 
 

@@ -7,11 +7,13 @@ scores; else each candidate is an example, which is right or not.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, islice
 from math import inf
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -24,7 +26,7 @@ from ptv2_scale.data.collate import IGNORED, Batch, Example, Padding, by_example
 from ptv2_scale.data.rows import Row, place_of
 from ptv2_scale.data.splits import Split, Splits
 from ptv2_scale.runtime.errors import UserError, did_you_mean
-from ptv2_scale.tasks.base import Record, Style, Tokenizer, Trivial
+from ptv2_scale.tasks.base import Leaderboard, Record, Style, Submission, Tokenizer, Trivial
 from ptv2_scale.tasks.benchmarks.spec import ChoiceSpec
 from ptv2_scale.tasks.catalogue import benchmark, is_custom, splits_of
 from ptv2_scale.tasks.choosing import CHOOSING, Choosing
@@ -32,6 +34,7 @@ from ptv2_scale.tasks.fitting import fit
 from ptv2_scale.tasks.heads import Head, build_head, head_dropout, head_kind
 from ptv2_scale.tasks.own_choices import OwnChoices
 from ptv2_scale.tasks.questions import Question, ReadQuestions, placed
+from ptv2_scale.tasks.submission import official_file
 from ptv2_scale.tasks.text import Inputs, token_count
 
 logger = logging.getLogger(__name__)
@@ -56,7 +59,7 @@ class ChoiceTask:
 
     Attributes:
         section: the recipe's.
-        read: the questions of a row.
+        reader: the questions of a row.
         several: a row may have several questions; its record then lists theirs.
         choosing: how the right candidates are found.
         columns: see `Task`.
@@ -64,7 +67,7 @@ class ChoiceTask:
     """
 
     section: Choice
-    read: ReadQuestions
+    reader: ReadQuestions
     several: bool
     choosing: Choosing
     columns: tuple[str, ...]
@@ -110,7 +113,7 @@ class ChoiceTask:
         """See `Task`; questions of a test split may lack their answers."""
         rows = self.splits.rows(split, ())
         for number, row in enumerate(rows, start=1):
-            for question in self._read(row, number):
+            for question in self._questions_of(row, number):
                 if question.right is None and split != "test":
                     raise UserError(
                         f"{place_of(row, number)}: nothing says which candidate is right."
@@ -119,13 +122,33 @@ class ChoiceTask:
 
     def check_row(self, row: Mapping[str, object], number: int) -> None:
         """See `Task`."""
-        self._read(row, number)
+        self._questions_of(row, number)
 
-    def _read(self, row: Mapping[str, object], number: int) -> list[Question]:
-        return self.read(placed(row, number))
+    def submission(self, board: Leaderboard, source: Path) -> Submission:
+        """See `Task`: in the form of the benchmark."""
+        file = official_file(self.section, board, source)
+        spec = benchmark(self.section)
+        assert isinstance(spec, ChoiceSpec)
+        submit = spec.submit
+        rows = self.splits.layout.read(source, ("idx",))
+        known = [placed(row, number) for number, row in enumerate(rows, start=1)]
+        self._questions(known)
+
+        def lines(records: Sequence[Record]) -> list[str]:
+            pairs = zip(known, records, strict=True)
+            return [json.dumps(line) for row, record in pairs for line in submit(row, record)]
+
+        return Submission(file, rows, lines)
+
+    def _questions_of(self, row: Mapping[str, object], number: int) -> list[Question]:
+        return self.reader(placed(row, number))
 
     def _questions(self, rows: Sequence[Mapping[str, object]]) -> list[Question]:
-        return [one for number, row in enumerate(rows, start=1) for one in self._read(row, number)]
+        return [
+            one
+            for number, row in enumerate(rows, start=1)
+            for one in self._questions_of(row, number)
+        ]
 
     def encode(
         self,
@@ -139,7 +162,7 @@ class ChoiceTask:
         asked = [
             (place, number, question)
             for place, row in enumerate(rows)
-            for number, question in enumerate(self._read(row, place + 1))
+            for number, question in enumerate(self._questions_of(row, place + 1))
         ]
         texts = [parts for _, _, question in asked for parts in question.texts]
         places = [place for place, _, question in asked for _ in question.texts]

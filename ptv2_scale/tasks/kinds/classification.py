@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from ptv2_scale.data.collate import IGNORED, Batch, Example, Padding, pad_inputs
 from ptv2_scale.data.rows import Row, place_of
 from ptv2_scale.data.splits import Split, Splits
 from ptv2_scale.runtime.errors import UserError, did_you_mean
-from ptv2_scale.tasks.base import Record, Style, Tokenizer, Trivial
+from ptv2_scale.tasks.base import Leaderboard, Record, Style, Submission, Tokenizer, Trivial
 from ptv2_scale.tasks.benchmarks.spec import ClassificationSpec
 from ptv2_scale.tasks.catalogue import (
     DEMO,
@@ -30,6 +31,7 @@ from ptv2_scale.tasks.catalogue import (
 from ptv2_scale.tasks.heads import Head, build_head, head_dropout, head_kind
 from ptv2_scale.tasks.labels import LabelReader, canonical, found_labels, label_counts, other_labels
 from ptv2_scale.tasks.metrics import Metric, majority, metric_named
+from ptv2_scale.tasks.submission import NUMBERS, answer_lines, official_file
 from ptv2_scale.tasks.text import TextFormat, tokenize
 
 logger = logging.getLogger(__name__)
@@ -111,7 +113,7 @@ class ClassificationTask:
 
     def rows(self, split: Split) -> list[Row]:
         """See `Task`; rows of a test split may lack labels."""
-        wanted = self.columns if split == "test" else (*self.columns, self.reader.column)
+        wanted = self.text.outer if split == "test" else (*self.text.outer, self.reader.column)
         rows = self.splits.rows(split, wanted)
         labelled = [
             row
@@ -126,6 +128,21 @@ class ClassificationTask:
                 " no label and are left out (task.unlabelled: skip)"
             )
         return labelled
+
+    def submission(self, board: Leaderboard, source: Path) -> Submission:
+        """See `Task`: labels as the leaderboard writes them."""
+        file = official_file(self.section, board, source)
+        spec = benchmark(self.section)
+        assert isinstance(spec, ClassificationSpec)
+        written = dict(zip(self.labels, spec.submitted or self.labels, strict=True))
+        rows = self.splits.layout.read(source, (*self.text.outer, *NUMBERS[board]))
+        for number, row in enumerate(rows, start=1):
+            self.check_row(row, number)
+
+        def lines(records: Sequence[Record]) -> list[str]:
+            return answer_lines(board, rows, [written[one["label"]] for one in records])
+
+        return Submission(file, rows, lines)
 
     def _may_lack(self, split: Split, row: Mapping[str, object], number: int) -> bool:
         """Whether a row without a label stays; False: it is left out."""
@@ -286,7 +303,7 @@ def _published(section: Classification) -> ClassificationTask:
         )
     aliases = dict(zip(spec.hub_labels, spec.labels, strict=False))
     metrics = (section.metric or spec.metric, spec.metric, *spec.also)
-    text = TextFormat(spec.columns, spec.template)
+    text = TextFormat(spec.columns, spec.templates, spec.inside)
     return _task(section, text, LabelReader(aliases=aliases), spec.labels, metrics)
 
 

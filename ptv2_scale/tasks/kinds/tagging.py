@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from ptv2_scale.data.collate import IGNORED, Batch, Example, Padding, pad_inputs
 from ptv2_scale.data.rows import Row, place_of
 from ptv2_scale.data.splits import Split, Splits
 from ptv2_scale.runtime.errors import UserError, did_you_mean
-from ptv2_scale.tasks.base import Record, Style, Tokenizer, Trivial
+from ptv2_scale.tasks.base import Leaderboard, Record, Style, Submission, Tokenizer, Trivial
 from ptv2_scale.tasks.benchmarks.spec import TaggingSpec
 from ptv2_scale.tasks.catalogue import benchmark, is_custom
 from ptv2_scale.tasks.entities import (
@@ -28,6 +29,7 @@ from ptv2_scale.tasks.entities import (
     word_accuracy,
 )
 from ptv2_scale.tasks.sentences import SentenceReader, tagged_splits
+from ptv2_scale.tasks.submission import refusal
 from ptv2_scale.tasks.token_head import TokenHead, token_head
 from ptv2_scale.tasks.windows import SentenceEncoder
 
@@ -85,6 +87,10 @@ class TaggingTask:
         """See `Task`."""
         self.reader.words(row, number)
         self.reader.predicate_of(row, number)
+
+    def submission(self, board: Leaderboard, source: Path) -> Submission:
+        """See `Task`: none of these benchmarks is on a leaderboard."""
+        raise refusal(self.section, board)
 
     def rows(self, split: Split) -> list[Row]:
         """See `Task`; rows of a test split may lack tags.
