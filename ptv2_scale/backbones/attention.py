@@ -21,10 +21,13 @@ from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+from transformers.models.gemma2.modeling_gemma2 import (
+    eager_attention_forward as softcapped_attention_forward,
+)
 
-# "sdpa" in the name keeps the refusals that transformers makes for its own sdpa; a name with
-# "flash" in it would make transformers fetch a kernel.
-IMPLEMENTATION = "ptv2_sdpa"
+# With "sdpa" in the name, transformers would refuse Gemma 2 and DeBERTa, which its own sdpa cannot
+# attend for; with "flash" in it, it would fetch a kernel.
+IMPLEMENTATION = "ptv2_prefix"
 _TRAINED_BIAS = "ptv2_trained_position_bias"  # of an attention module
 
 
@@ -110,15 +113,13 @@ def _bottom_right_causal(queries: int, keys: int, device: torch.device) -> Tenso
     return mask.tril(keys - queries)[None, None]
 
 
-def _mask_with_prefix(
-    mask: Tensor | None, is_causal: bool, query: Tensor, key: Tensor, length: int
+def _written_mask(
+    mask: Tensor | None, is_causal: bool, query: Tensor, key: Tensor
 ) -> Tensor | None:
-    if mask is None:
-        # No mask means "causal" to stock sdpa, which would cut the keys to the query length.
-        if not is_causal or query.shape[2] == 1:
-            return None
-        mask = _bottom_right_causal(query.shape[2], key.shape[2], query.device)
-    return _pad_left(mask, length, True if mask.dtype == torch.bool else 0.0)
+    """The mask, where there is none but the word "causal" too; None: every key is visible."""
+    if mask is not None or not is_causal or query.shape[2] == 1:
+        return mask
+    return _bottom_right_causal(query.shape[2], key.shape[2], query.device)
 
 
 def _with_prefix(prefix: Tensor, states: Tensor, dropout: float) -> Tensor:
@@ -127,6 +128,20 @@ def _with_prefix(prefix: Tensor, states: Tensor, dropout: float) -> Tensor:
     if dropout:
         expanded = functional.dropout(expanded, dropout)
     return torch.cat((expanded, states), dim=2)
+
+
+def _attend(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """Transformers' own attention: `sdpa`, or what it computes where logits are soft-capped."""
+    if kwargs.get("softcap") is None:
+        output, _ = sdpa_attention_forward(module, query, key, value, mask, **kwargs)
+        return output, None
+    mask = _written_mask(mask, kwargs.pop("is_causal"), query, key)
+    if mask is not None and mask.dtype == torch.bool:
+        mask = torch.where(mask, 0.0, torch.finfo(query.dtype).min).to(query.dtype)
+    output, _ = softcapped_attention_forward(module, query, key, value, mask, **kwargs)
+    return output, None
 
 
 def prefix_attention(
@@ -138,8 +153,11 @@ def prefix_attention(
     position_bias: Tensor | None = None,
     is_causal: bool | None = None,
     **kwargs: Any,
-) -> tuple[Tensor, Tensor | None]:
-    """Stock `sdpa` attention, with the bound prefix in front of this module's keys and values.
+) -> tuple[Tensor, None]:
+    """Stock attention, with the bound prefix in front of this module's keys and values.
+
+    Every query sees the whole prefix, also where the mask is of a sliding window: a window counts
+    the text's own tokens. Logits that are soft-capped (Gemma 2) are so for the prefix, too.
 
     Args:
         module: the attention module; it is prompted if the bound prefix has a slot for it.
@@ -152,38 +170,35 @@ def prefix_attention(
         is_causal: overrides the module's own `is_causal` where no mask is given.
 
     Returns:
-        [batch, n, heads, d] and None (attention weights are never made).
+        [batch, n, heads, d] and None (attention weights are never given).
     """
     bound = _bound.get()
     slot = None if bound is None else bound.slots.get(module)
-    if position_bias is not None and not getattr(module, _TRAINED_BIAS, False):
-        # transformers' T5 gives it a gradient under checkpointing, frozen or not: that would be
-        # wasted, and its order of summation would change the last bits of the prefix's gradient.
-        position_bias = position_bias.detach()
+    causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    if position_bias is not None:
+        if not getattr(module, _TRAINED_BIAS, False):
+            # transformers' T5 gives it a gradient under checkpointing, frozen or not: that would be
+            # wasted, and its order of summation would change the last bits of the prefix's
+            # gradient.
+            position_bias = position_bias.detach()
+        kwargs["position_bias"] = position_bias
     if slot is not None and isinstance(bound, Recorder):
         bound.keys_values[slot] = (key, value)
     elif slot is not None and isinstance(bound, BoundPrefix):
-        causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
         length = bound.keys_values.shape[3]
-        attention_mask = _mask_with_prefix(attention_mask, causal, query, key, length)
+        # No mask means "causal" to stock sdpa, which would cut the keys to the query length.
+        attention_mask = _written_mask(attention_mask, causal, query, key)
+        if attention_mask is not None:
+            visible = True if attention_mask.dtype == torch.bool else 0.0
+            attention_mask = _pad_left(attention_mask, length, visible)
         if position_bias is not None:
-            position_bias = _pad_left(position_bias, length, 0.0)
+            kwargs["position_bias"] = _pad_left(position_bias, length, 0.0)
         key = _with_prefix(bound.keys_values[slot, 0], key, bound.dropout)
         value = _with_prefix(bound.keys_values[slot, 1], value, bound.dropout)
-        is_causal = False
+        causal = False
         if bound.key_lengths is not None:
             bound.key_lengths.setdefault(module, []).append(key.shape[2])
-    output: tuple[Tensor, Tensor | None] = sdpa_attention_forward(
-        module,
-        query,
-        key,
-        value,
-        attention_mask,
-        position_bias=position_bias,
-        is_causal=is_causal,
-        **kwargs,
-    )
-    return output
+    return _attend(module, query, key, value, attention_mask, is_causal=causal, **kwargs)
 
 
 AttentionInterface.register(IMPLEMENTATION, prefix_attention)

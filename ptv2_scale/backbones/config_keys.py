@@ -59,6 +59,7 @@ _ROPE_KEYS = frozenset(
         *("mscale_all_dim", "short_factor", "long_factor", "low_freq_factor", "high_freq_factor"),
     }
 )
+_LAYER_TYPES = ("full_attention", "sliding_attention")
 
 
 def check_keys(content: Mapping[str, Any], config: Config, family: Family, source: str) -> None:
@@ -86,15 +87,18 @@ def check_keys(content: Mapping[str, Any], config: Config, family: Family, sourc
             " something else than was published. If they change nothing, take them out of a copy"
             " of the folder."
         )
-    _check_rope(config, source)
+    _check_rope(getattr(config, "rope_parameters", None), source)
     if unread:
         logger.warning(f"{source}: keys that no code here reads: {', '.join(unread)}")
 
 
-def _check_rope(config: Config, source: str) -> None:
+def _check_rope(found: Any, source: str) -> None:
     """Transformers leaves out what it does not know of rotary angles, too."""
-    found = getattr(config, "rope_parameters", None)
     if not isinstance(found, Mapping):
+        return
+    if set(found) <= set(_LAYER_TYPES):  # angles of their own for each
+        for inner in found.values():
+            _check_rope(inner, source)
         return
     kind, known = found.get("rope_type", "default"), ("default", *ROPE_INIT_FUNCTIONS)
     if kind not in known:

@@ -78,6 +78,20 @@ def nothing_refused(config: Config) -> str | None:
     return None
 
 
+def contradiction(config: Config, second_names: Mapping[str, str]) -> str | None:
+    """Why a configuration is refused that gives one setting two values, or None.
+
+    Args:
+        config: the configuration.
+        second_names: second name of a setting, which is not read -> the name that is.
+    """
+    for second, read in second_names.items():
+        found, used = getattr(config, second, None), getattr(config, read)
+        if found not in (None, used):
+            return f"{second} is {found!r:.40} and {read} is {used!r:.40}, which are one setting"
+    return None
+
+
 @dataclass(frozen=True)
 class Family:
     """The facts of one architecture.
@@ -95,6 +109,7 @@ class Family:
         text_style: "pair" (the tokenizer joins two texts) or "named" ("premise: ... ").
         dropout_keys: configuration keys that `backbone.dropout` sets.
         token_types: the model has a table of token types, by which it tells two texts apart.
+        token_types_optional: a configuration may say that there is no such table.
         pooler: the model can be built with and without a pooler, as its weights have one or not.
         task_heads: modules of a checkpoint that stand on the backbone and are left out.
         buffers: patterns of tensors of older checkpoints that the model computes by itself.
@@ -104,7 +119,11 @@ class Family:
         decoder_start: the token that a decoder starts from; None: there is no decoder of its own.
         forward_options: what the model's forward is told where a task head follows.
         position_offset: added to every position id of a text (RoBERTa counts from padding_idx + 1).
+        position_table: rows of the learned table of positions; None: this configuration has none.
         kv_heads, head_dim, width: key/value heads, width of a head, width of the last hidden state.
+        prepare: called with the model as built, before it has values: makes its attention take a
+            prefix where transformers does not dispatch it.
+        no_peft: why PEFT's PREFIX_TUNING cannot express a prefix of this family, or None.
         refuse: a reason why this configuration cannot be prompted, or None.
     """
 
@@ -118,6 +137,7 @@ class Family:
     text_style: Literal["pair", "named"] = "named"
     dropout_keys: tuple[str, ...] = ("attention_dropout",)
     token_types: bool = False
+    token_types_optional: bool = False
     encoder_decoder: bool = False
     pooler: bool = False
     task_heads: tuple[str, ...] = TASK_HEADS
@@ -126,10 +146,15 @@ class Family:
     vocabulary: VocabularyHead = VocabularyHead()
     forward_options: Mapping[str, object] = field(default_factory=dict)
     position_offset: Callable[[Config], int] = lambda config: 0
+    position_table: Callable[[Config], int | None] = lambda config: int(
+        config.max_position_embeddings
+    )
     decoder_start: Callable[[Config], int | None] = lambda config: None
     kv_heads: Callable[[Config], int] = grouped_heads
     head_dim: Callable[[Config], int] = head_width
     width: Callable[[Config], int] = lambda config: int(config.hidden_size)
+    prepare: Callable[[nn.Module], None] = lambda backbone: None
+    no_peft: str | None = None
     refuse: Callable[[Config], str | None] = nothing_refused
 
     def inputs(self, config: Config) -> frozenset[str]:
@@ -162,7 +187,13 @@ class Family:
         """
         if self.positions not in ("table", "blocks"):
             return None
-        return int(config.max_position_embeddings) - self.position_offset(config)
+        rows = self.position_table(config)
+        return None if rows is None else rows - self.position_offset(config)
+
+    def window(self, config: Config) -> int | None:
+        """Tokens that a layer with a sliding window sees; None: no layer has one."""
+        found: int | None = getattr(config, "sliding_window", None)
+        return found
 
     def position_ids(self, attention_mask: Tensor, shift: int, config: Config) -> Tensor | None:
         """Position ids of a text behind `shift` prefix tokens, whatever its padding.

@@ -202,6 +202,7 @@ def build_empty(files: BackboneFiles, dtype: torch.dtype, dropout: float | None 
                 **options,
             )
         model.tie_weights()
+        files.family.prepare(model)
     except Exception as error:
         # What a configuration that makes no sense leads to has no common class.
         reason = " ".join(str(error).split())[:300]

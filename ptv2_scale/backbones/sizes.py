@@ -56,7 +56,7 @@ def _derived(config: Config, family: Family, source: str) -> Iterator[tuple[str,
             yield f"the number of {stack.slot} layers", stack.layers(config), MAX_LAYERS
         yield "the width", family.width(config), MAX_SIZE
         yield "vocab_size", int(config.vocab_size), MAX_SIZE
-        if family.token_types:
+        if family.token_types and not family.token_types_optional:
             yield "type_vocab_size", family.token_type_rows(config), MAX_SIZE
         room = family.position_room(config)
         if room is not None:

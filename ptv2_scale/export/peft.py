@@ -10,6 +10,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ptv2_scale.backbones.families import FAMILIES
 from ptv2_scale.backbones.tensor_files import read_whole
 from ptv2_scale.backbones.weights import TensorFile
 from ptv2_scale.export.card import CARD_FILE, Card, export_folder, model_card, read_card
@@ -99,14 +100,25 @@ def _files(card: Card, file: Path) -> PeftFiles | str:
     files = method_type(config.prompt).to_peft(config.prompt, card.method, file)
     if isinstance(files, str):
         return files
-    return _refusal(card, config.task.PEFT_TASK_TYPE, files.heads) or files
+    reason = _refusal(card, config.task.PEFT_TASK_TYPE, files.heads)
+    if reason is None and files.max_length is not None:
+        reason = _window_refusal(config.task.max_length, files.max_length)
+    return reason or files
+
+
+def _window_refusal(wanted: int, room: int) -> str | None:
+    if wanted <= room:
+        return None
+    return (
+        "it counts the prefix in the backbone's sliding window, which hides it from texts longer"
+        f" than {max(room, 0)} tokens, and task.max_length is {wanted}"
+    )
 
 
 def _refusal(card: Card, task_type: str | None, heads: Collection[str]) -> str | None:
-    if card.family == "T5":
-        return "it gives T5's encoder and cross-attention no prefix, and no T5 classification head"
-    if card.family == "classic GLM":
-        return "it works on transformers' models, and transformers has no classic GLM"
+    families = {family.name: family for family in FAMILIES}
+    if card.family in families and families[card.family].no_peft is not None:
+        return families[card.family].no_peft
     if task_type not in _MODELS:
         return "it has no model for this kind of task"
     if card.head == "token" and card.family not in _TOKEN_LAYERS[task_type]:

@@ -81,11 +81,13 @@ class PeftFiles:
         config: keys of adapter_config.json.
         tensors: of adapter_model.safetensors.
         heads: kinds of heads for which PEFT's model computes what ours does.
+        max_length: tokens of a text up to which PEFT computes the same; None: any number.
     """
 
     config: dict[str, Any]
     tensors: dict[str, Tensor]
     heads: frozenset[str] = frozenset({"bert", "roberta", "score", "token"})
+    max_length: int | None = None
 
 
 class Method:

@@ -8,6 +8,7 @@ from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.runtime.errors import UserError
 
 
+<<<<<<< HEAD
 class FrontTokens(NamedTuple):
     """What a method puts in front of a text.
 
@@ -31,12 +32,20 @@ def check_room(
     family: Family, config: Config, max_length: int, front: FrontTokens = _NOTHING
 ) -> None:
     """Refuse a text that, with what is in front of it, exceeds the backbone's positions or window.
+=======
+def check_room(family: Family, config: Config, max_length: int, shift: int = 0) -> None:
+    """Refuse a text that, with what is in front of it, is longer than the table of positions.
+>>>>>>> c78a525 (Families: Gemma, Mistral, DeBERTa, ELECTRA, DistilBERT and ModernBERT can be prompted)
 
     Args:
         family: the backbone's.
         config: its configuration.
         max_length: tokens of the longest text.
+<<<<<<< HEAD
         front: what is in front of it.
+=======
+        shift: tokens in front of it that take a position each.
+>>>>>>> c78a525 (Families: Gemma, Mistral, DeBERTa, ELECTRA, DistilBERT and ModernBERT can be prompted)
 
     Raises:
         UserError: names both lengths and the room there is.
@@ -51,12 +60,15 @@ def check_room(
             f"{keys}: {before}{max_length} text tokens are longer than {family.name}'s position"
             f" table, which has room for {room}. {_ways_out(front, max_length, room)}."
         )
+<<<<<<< HEAD
     window, length = getattr(config, "sliding_window", None), front.length
     if window is not None and length and length + max_length > window:
         raise UserError(
             f"prompt.length and task.max_length: {length} + {max_length} tokens are longer"
             f" than this backbone's sliding window of {window}, which would hide the {front.what}."
         )
+=======
+>>>>>>> c78a525 (Families: Gemma, Mistral, DeBERTa, ELECTRA, DistilBERT and ModernBERT can be prompted)
 
 
 def _ways_out(front: FrontTokens, max_length: int, room: int) -> str:

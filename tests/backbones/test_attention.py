@@ -19,6 +19,11 @@ from ptv2_scale.backbones.load import load_backbone, open_backbone
 
 LENGTH = 5
 T5_KINDS = ("t5", "mt5")
+DISENTANGLED = ("deberta", "deberta-v2")
+EAGER = ("gemma2", *DISENTANGLED)  # what transformers has no sdpa for
+WINDOW = 4  # of the tiny backbones that have one, shorter than the texts
+WINDOWED = ("mistral", "gemma2", "gemma3_text")
+CACHED = ("bert", "roberta", "xlm-roberta", "electra", "glm_classic")
 
 
 def inputs_of(kind: str, padding: str) -> dict[str, Tensor]:
@@ -58,12 +63,17 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return folder
 
 
+def transformers_own(kind: str, folder: Path) -> Any:
+    implementation = "eager" if kind in EAGER else "sdpa"
+    return AutoModel.from_pretrained(folder, attn_implementation=implementation).eval()
+
+
 @pytest.mark.parametrize("padding", ["none", "right", "left"])
-@pytest.mark.parametrize("kind", MODEL_TYPES)
+@pytest.mark.parametrize("kind", [kind for kind in MODEL_TYPES if kind not in DISENTANGLED])
 def test_without_prefix_is_transformers_own_model(
     kind: str, padding: str, folders: Callable[[str], Path]
 ) -> None:
-    reference = AutoModel.from_pretrained(folders(kind), attn_implementation="sdpa").eval()
+    reference = transformers_own(kind, folders(kind))
     batch = inputs_of(kind, padding)
     with torch.no_grad():
         expected = reference(**batch).last_hidden_state
@@ -72,11 +82,11 @@ def test_without_prefix_is_transformers_own_model(
 
 
 @pytest.mark.parametrize("padding", ["no mask", "none", "right", "left"])
-@pytest.mark.parametrize("kind", [*CAUSAL, "bert", "roberta", "glm_classic"])
+@pytest.mark.parametrize("kind", [*(kind for kind in CAUSAL if kind not in WINDOWED), *CACHED])
 def test_equals_the_cache_route_of_transformers(
     kind: str, padding: str, folders: Callable[[str], Path]
 ) -> None:
-    reference = AutoModel.from_pretrained(folders(kind), attn_implementation="sdpa").eval()
+    reference = transformers_own(kind, folders(kind))
     backbone = load_backbone(str(folders(kind)))
     family = open_backbone(str(folders(kind))).family
     prefix = random_prefix(family, backbone)
@@ -100,6 +110,114 @@ def test_equals_the_cache_route_of_transformers(
             ).last_hidden_state
     real = batch["attention_mask"].bool()
     assert (found - expected)[real].abs().max() <= 2e-6 * expected[real].abs().max()
+
+
+SLIDING: dict[str, dict[str, Any]] = {
+    "mistral": {},
+    "gemma2": {},
+    "gemma3_text": {},
+    "qwen2": {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 1},
+    "phi3": {"sliding_window": WINDOW},
+}
+
+
+def masks_made_by_hand(kind: str, real: Tensor) -> Any:
+    """Additive masks of a text behind a prefix that every query sees, for eager attention."""
+    steps = torch.arange(real.shape[1])
+    distance = steps[:, None] - steps
+    masks = {}
+    for name, window in (("full_attention", 99), ("sliding_attention", WINDOW)):
+        own = ((0 <= distance) & (distance < window)) & real.bool()[:, None, None, :]
+        visible = torch.cat((torch.ones_like(own[..., :LENGTH]), own), dim=-1)
+        masks[name] = torch.zeros(visible.shape).masked_fill(~visible, torch.finfo().min)
+    return masks["sliding_attention"] if kind in ("mistral", "phi3") else masks
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("padding", ["none", "right", "left"])
+@pytest.mark.parametrize("kind", SLIDING)
+def test_a_window_and_a_soft_cap_leave_the_prefix_visible(
+    kind: str, padding: str, checkpointing: bool, tmp_path: Path
+) -> None:
+    """Outputs and gradients, against transformers' eager attention on masks made by hand."""
+    folder = save_backbone(kind, tmp_path, **SLIDING[kind])
+    reference = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+    backbone, family = load_backbone(str(folder)), open_backbone(str(folder)).family
+    if checkpointing:
+        enable_checkpointing(backbone.train())
+    prefix, batch = random_prefix(family, backbone), batch_of(padding)
+    real = batch["attention_mask"].bool()
+    positions = family.position_ids(batch["attention_mask"], LENGTH, backbone.config)
+    weights = torch.linspace(-1, 1, 32)
+
+    theirs = prefix.keys_values.clone().requires_grad_()
+    cache = DynamicCache()
+    for row, (key, value) in enumerate(theirs):
+        cache.update(key.expand(3, -1, -1, -1), value.expand(3, -1, -1, -1), row)
+    expected = reference(
+        input_ids=batch["input_ids"],
+        attention_mask=masks_made_by_hand(kind, batch["attention_mask"]),
+        past_key_values=cache,
+        position_ids=positions,
+    ).last_hidden_state[real]
+    (expected @ weights).sum().backward()
+
+    ours = prefix.keys_values.clone().requires_grad_()
+    found = run(backbone, family, BoundPrefix(ours, prefix.slots), batch)[real]
+    (found @ weights).sum().backward()
+    assert (found - expected).abs().max() <= 5e-6 * expected.abs().max()
+    assert ours.grad is not None and theirs.grad is not None
+    assert (ours.grad - theirs.grad).abs().max() <= 1e-5 * theirs.grad.abs().max()
+    assert bool((ours.grad.flatten(1).norm(dim=1) > 0).all())
+
+
+def blackboard(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Any,
+    scaling: float,
+    prefix: BoundPrefix,
+    real: Tensor,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Attention with a prefix from the padding alone: whatever mask was made is not looked at."""
+    steps = torch.arange(real.shape[1])
+    visible = real.bool()[:, None, None, :].expand(-1, 1, len(steps), -1)
+    if getattr(module, "sliding_window", None) is not None:
+        # The tiny ModernBERT's local attention of 6: 3 to each side.
+        visible = visible & ((steps[:, None] - steps).abs() <= 3)
+    own = (query @ key.transpose(2, 3) * scaling).masked_fill(~visible, float("-inf"))
+    keys, values = prefix.keys_values[prefix.slots[module]]
+    weights = torch.cat((query @ keys.transpose(1, 2) * scaling, own), dim=-1).softmax(dim=-1)
+    mixed = weights[..., :LENGTH] @ values + weights[..., LENGTH:] @ value
+    return mixed.transpose(1, 2).contiguous(), None
+
+
+@pytest.mark.parametrize("padding", ["none", "right", "left"])
+@pytest.mark.parametrize("kind", ["modernbert", "distilbert"])
+def test_encoders_without_a_cache_equal_attention_written_out(
+    kind: str, padding: str, folders: Callable[[str], Path]
+) -> None:
+    backbone, family = load_backbone(str(folders(kind))), open_backbone(str(folders(kind))).family
+    prefix, batch = random_prefix(family, backbone), batch_of(padding)
+    slots: dict[Any, int] = {}
+
+    def attention(*arguments: Any, **options: Any) -> tuple[Tensor, None]:
+        bound = BoundPrefix(prefix.keys_values, slots)
+        return blackboard(*arguments, prefix=bound, real=batch["attention_mask"], **options)
+
+    AttentionInterface.register("blackboard", attention)
+    reference = AutoModel.from_pretrained(folders(kind), attn_implementation="blackboard").eval()
+    modules = attention_modules(family, reference, reference.config)
+    slots.update({module: row for row, (_, _, module) in enumerate(modules)})
+    real = batch["attention_mask"].bool()
+    positions = family.position_ids(batch["attention_mask"], LENGTH, backbone.config)
+    with torch.no_grad():
+        expected = reference(**batch, position_ids=positions).last_hidden_state[real]
+        found = run(backbone, family, prefix, batch)[real]
+    assert (found - expected).abs().max() <= 5e-6 * expected.abs().max()
 
 
 def written_out(

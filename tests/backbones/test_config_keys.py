@@ -47,6 +47,13 @@ CHANGING: list[tuple[str, str, Any]] = [
     ("gpt_neox", "parallel_attn_output", True),
     ("phi3", "query_pre_attn_scalar", 144),
     ("glm4", "add_qkv_norm", True),
+    ("llama", "attn_logit_softcapping", 30.0),
+    ("mistral", "qk_layernorm", True),
+    ("gemma3_text", "num_kv_shared_layers", 2),
+    ("deberta-v2", "attention_window", 64),
+    ("electra", "position_embedding_type", "relative_key"),
+    ("distilbert", "tie_encoder_decoder", True),
+    ("modernbert", "head_pred_act", "gelu"),
 ]
 
 HARMLESS: list[tuple[str, dict[str, Any]]] = [
@@ -73,6 +80,26 @@ HARMLESS: list[tuple[str, dict[str, Any]]] = [
     ("glm_classic", {"parallel_output": True, "checkpoint_activations": False,
                      "checkpoint_num_layers": 1, "pool_token": "cls", "spell_func": "lstm",
                      "spell_length": None, "attention_scale": 1.0}),
+    ("mistral", {"rope_theta": 1e6, "sliding_window": None, "use_cache": True}),
+    ("gemma", {"hidden_act": "gelu", "hidden_activation": "gelu_pytorch_tanh"}),
+    ("gemma2", {"hidden_act": "gelu_pytorch_tanh", "sliding_window_size": 4, "rope_theta": 1e4,
+                "cache_implementation": "hybrid", "final_logit_softcapping": 30.0}),
+    ("gemma3_text", {"sliding_window_pattern": 6, "rope_local_base_freq": 1e4, "rope_theta": 1e6,
+                     "cache_implementation": "hybrid", "final_logit_softcapping": None,
+                     "rope_scaling": {"factor": 8.0, "rope_type": "linear"}}),
+    ("electra", {"summary_use_proj": True, "summary_activation": "gelu", "summary_type": "first",
+                 "position_embedding_type": "absolute"}),
+    ("distilbert", {"tie_weights_": True, "sinusoidal_pos_embds": False, "qa_dropout": 0.1,
+                    "seq_classif_dropout": 0.2}),
+    ("deberta", {"padding_idx": 0, "pooler_dropout": 0, "pooler_hidden_act": "gelu",
+                 "pooler_size": 32, "max_relative_positions": -1}),
+    ("deberta-v2", {"attention_head_size": 8, "conv_act": "gelu", "pooler_dropout": 0,
+                    "norm_rel_ebd": "layer_norm", "pos_att_type": "p2c|c2p",
+                    "share_att_key": True, "position_buckets": 4}),
+    ("modernbert", {"global_attn_every_n_layers": 3, "global_rope_theta": 1.6e5,
+                    "local_rope_theta": 1e4, "layer_norm_eps": 1e-5, "reference_compile": True,
+                    "position_embedding_type": "absolute", "classifier_pooling": "mean",
+                    "repad_logits_with_grad": False, "sparse_prediction": False}),
 ]  # fmt: skip
 
 

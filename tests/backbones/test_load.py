@@ -40,7 +40,12 @@ from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.heads import LinearHead
 
-CAUSAL_HEADS = ("glm", "glm4", "llama", "qwen2", "qwen3", "gpt2", "opt", "gpt_neox", "phi3")
+CAUSAL_HEADS = (
+    *("glm", "glm4", "llama", "qwen2", "qwen3", "gpt2", "opt", "gpt_neox", "phi3", "mistral"),
+    *("gemma", "gemma2", "gemma3_text"),
+)
+NEW_ENCODERS = ("electra", "distilbert", "deberta", "deberta-v2", "modernbert")
+CLASSIFIERS = ("bert", "glm", "gpt2", "opt", *NEW_ENCODERS)
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +71,13 @@ def everything(model: nn.Module) -> dict[str, Tensor]:
     return {**named, **dict(model.named_buffers(remove_duplicate=False))}
 
 
-def assert_same_bits(found: nn.Module, expected: nn.Module) -> None:
+def assert_same_bits(found: nn.Module, expected: Any) -> None:
     ours, theirs = everything(found), everything(expected)
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
+        if name.endswith((".q_bias", ".v_bias")):
+            # transformers leaves these two in fp32, and its DeBERTa in bf16 then cannot run.
+            value = value.to(expected.dtype)
         assert ours[name].dtype == value.dtype, name
         assert torch.equal(ours[name], value), name
 
@@ -142,7 +150,8 @@ def test_shards_as_transformers_writes_them(saved: Callable[[str], Path], tmp_pa
     ("kind", "cls"),
     [
         *((kind, AutoModelForCausalLM) for kind in CAUSAL_HEADS),
-        *((kind, AutoModelForSequenceClassification) for kind in ("bert", "glm", "gpt2", "opt")),
+        *((kind, AutoModelForSequenceClassification) for kind in CLASSIFIERS),
+        *((kind, AutoModelForMaskedLM) for kind in NEW_ENCODERS),
         ("t5", AutoModelForSeq2SeqLM),
         ("mt5", AutoModelForSeq2SeqLM),
     ],
@@ -393,7 +402,13 @@ def test_refused_architectures_say_why(model_type: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "changes", "reason"),
     [
-        ("llama", {"attn_logit_softcapping": 30.0}, "attn_logit_softcapping is set"),
+        ("gemma3_text", {"attn_logit_softcapping": 30.0}, "attn_logit_softcapping is set"),
+        ("gemma2", {"use_bidirectional_attention": True}, "use_bidirectional_attention is set"),
+        ("gemma2", {"sliding_window_size": 8}, "sliding_window_size is 8 and sliding_window is 4"),
+        ("gemma", {"hidden_activation": "relu"}, "hidden_activation is 'relu' and hidden_act is"),
+        ("modernbert", {"layer_norm_eps": 1e-12}, "layer_norm_eps is 1e-12 and norm_eps is 1e-05"),
+        ("deberta", {"talking_head": True}, "talking_head is set"),
+        ("electra", {"is_decoder": True}, "is_decoder is set"),
         ("llama", {"v_head_dim": 4}, "keys are 8 wide and values 4"),
         ("bert", {"is_decoder": True}, "is_decoder is set"),
         ("roberta", {"is_decoder": True}, "is_decoder is set"),

@@ -33,15 +33,20 @@ from ptv2_scale.runtime.errors import UserError
 LENGTH = 6
 CB = ["entailment", "contradiction", "neutral"]
 LABELS = ["no", "yes", "perhaps"]
-PEFT_KINDS = ("bert", "roberta", "glm", "llama")
+PEFT_KINDS = ("bert", "roberta", "glm", "llama", "gemma2", "gemma3_text", "mistral")
+WINDOWED = ("gemma2", "gemma3_text", "mistral")
 
 
 @pytest.fixture(scope="module")
 def recipes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A job of every architecture, with the head of transformers."""
     task = {"head": "hf", "labels": LABELS}
+    wide = {kind: {"sliding_window": LENGTH + 20} for kind in WINDOWED}
     return {
-        kind: write_recipe(tmp_path_factory.mktemp(kind), kind, task=task) for kind in PEFT_KINDS
+        kind: write_recipe(
+            tmp_path_factory.mktemp(kind), kind, task=task, backbone_config=wide.get(kind, {})
+        )
+        for kind in PEFT_KINDS
     }
 
 
@@ -261,6 +266,15 @@ def test_what_peft_cannot_express_is_refused(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ours"]
 
 
+def test_a_window_that_would_hide_the_prefix_is_refused(
+    recipes: dict[str, Path], tmp_path: Path
+) -> None:
+    """The texts of `recipes` may have 20 tokens, for which there is just room."""
+    export = write(setup_of(recipes["gemma2"], "task.max_length=21"), tmp_path / "ours")
+    with pytest.raises(UserError, match=r"hides it from texts longer than 20 tokens, and .* is 21"):
+        export_peft(export, tmp_path / "peft")
+
+
 def test_every_layer_by_number_is_every_layer(recipes: dict[str, Path], tmp_path: Path) -> None:
     export = write(setup_of(recipes["bert"], "prompt.layers=1-3"), tmp_path / "ours")
     export_peft(export, tmp_path / "peft")
@@ -272,6 +286,8 @@ def test_every_layer_by_number_is_every_layer(recipes: dict[str, Path], tmp_path
     [
         ("t5", "T5's encoder and cross-attention no prefix"),
         ("glm_classic", "transformers has no classic GLM"),
+        ("deberta-v2", "takes no keys and values from outside"),
+        ("electra", "ElectraForSequenceClassification is none of the heads here"),
     ],
 )
 def test_families_that_peft_lacks_are_refused(kind: str, reason: str, tmp_path: Path) -> None:

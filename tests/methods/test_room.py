@@ -47,7 +47,8 @@ def test_a_prefix_that_takes_positions_is_counted() -> None:
     )
 
 
-def test_without_a_prefix_no_window_hides_it() -> None:
-    check("phi3", HeadOnly(method="none"), 100, sliding_window=64)
-    with pytest.raises(UserError, match="sliding window"):
-        check("phi3", Prefix(length=1), 100, sliding_window=64)
+@pytest.mark.parametrize("kind", ["phi3", "mistral", "gemma2", "gemma3_text", "modernbert"])
+def test_no_window_is_too_short_for_a_prefix(kind: str) -> None:
+    """Every query sees the prefix, whatever a window hides of the text."""
+    window = {"local_attention": 16} if kind == "modernbert" else {"sliding_window": 16}
+    check(kind, Prefix(length=100), 2000, **window)

@@ -22,6 +22,7 @@ SIZES: dict[str, Any] = {
     "eos_token_id": 2,
 }
 GROUPED = {"num_key_value_heads": 2, "head_dim": 8}
+RELATIVE = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"]}
 T5_SIZES: dict[str, Any] = {
     "vocab_size": 120,
     "d_model": 32,
@@ -50,9 +51,30 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "opt": {"word_embed_proj_dim": 32, "ffn_dim": 48, "pad_token_id": 1},
     "gpt_neox": {},
     "phi3": {"num_key_value_heads": 2},
+    "xlm-roberta": {"pad_token_id": 1, "bos_token_id": 0},
+    "electra": {"embedding_size": 16},
+    "distilbert": {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 48},
+    "deberta": {**RELATIVE, "position_biased_input": True, "type_vocab_size": 2},
+    "deberta-v2": {
+        **RELATIVE,
+        **{"position_buckets": 4, "norm_rel_ebd": "layer_norm", "share_att_key": True},
+        **{"conv_kernel_size": 3, "conv_act": "gelu", "position_biased_input": False},
+    },
+    "modernbert": {"local_attention": 6, "cls_token_id": 1, "sep_token_id": 2},
+    "mistral": {**GROUPED, "sliding_window": 4},
+    "gemma": {**GROUPED},
+    "gemma2": {
+        **GROUPED,
+        **{"sliding_window": 4, "query_pre_attn_scalar": 8, "attn_logit_softcapping": 3.0},
+    },
+    "gemma3_text": {
+        **GROUPED,
+        **{"sliding_window": 4, "query_pre_attn_scalar": 8, "sliding_window_pattern": 2},
+    },
 }
 MODEL_TYPES = tuple(OVERRIDES)
-BIDIRECTIONAL = ("t5", "mt5", "bert", "roberta", "glm_classic")
+ENCODERS = ("bert", "roberta", "xlm-roberta", "electra", "distilbert", "deberta", "deberta-v2")
+BIDIRECTIONAL = ("t5", "mt5", *ENCODERS, "modernbert", "glm_classic")
 CAUSAL = tuple(kind for kind in MODEL_TYPES if kind not in BIDIRECTIONAL)
 
 

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from ptv2_scale.backbones.families.bert import BERT
+from ptv2_scale.backbones.families.deberta import DEBERTA
+from ptv2_scale.backbones.families.distilbert import DISTILBERT
+from ptv2_scale.backbones.families.electra import ELECTRA
+from ptv2_scale.backbones.families.gemma import GEMMA
 from ptv2_scale.backbones.families.glm_classic import GLM_CLASSIC
 from ptv2_scale.backbones.families.gpt2 import GPT2
+from ptv2_scale.backbones.families.modernbert import MODERNBERT
 from ptv2_scale.backbones.families.opt import OPT
 from ptv2_scale.backbones.families.roberta import ROBERTA
-from ptv2_scale.backbones.families.rotary import GLM4, GPT_NEOX, LLAMA, PHI3, QWEN
+from ptv2_scale.backbones.families.rotary import GLM4, GPT_NEOX, LLAMA, MISTRAL, PHI3, QWEN
 from ptv2_scale.backbones.families.t5 import T5
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.runtime.errors import UserError, did_you_mean
 
-FAMILIES = (T5, GLM_CLASSIC, GLM4, BERT, ROBERTA, LLAMA, QWEN, GPT2, OPT, GPT_NEOX, PHI3)
+FAMILIES = (
+    *(T5, GLM_CLASSIC, GLM4, BERT, ROBERTA, ELECTRA, DISTILBERT, DEBERTA, MODERNBERT),
+    *(LLAMA, MISTRAL, QWEN, GEMMA, GPT2, OPT, GPT_NEOX, PHI3),
+)
 
 _NO_DISPATCH = "its attention is not dispatched through transformers' attention interface"
 REFUSED = {
     "gptj": _NO_DISPATCH,
     "bloom": _NO_DISPATCH,
     "falcon": _NO_DISPATCH,
-    "deberta": "its disentangled attention has no place for a prefix yet",
-    "deberta-v2": "its disentangled attention has no place for a prefix yet",
     "albert": "its layers share their weights, so one attention module would need many prefixes",
+    "gemma3": "it reads images, too; its text model alone (model_type gemma3_text) can be prompted",
     "gpt_oss": "its attention has sinks, which a prefix would change",
 }
 
@@ -64,8 +71,6 @@ def unknown_architecture(model_type: str, source: str) -> UserError:
 
 def refusal(family: Family, config: Config) -> str | None:
     """Why a prefix cannot work with this configuration, or None."""
-    if getattr(config, "attn_logit_softcapping", None):
-        return "attn_logit_softcapping is set, which sdpa attention leaves out"
     value_width = getattr(config, "v_head_dim", None)
     if value_width and value_width != family.head_dim(config):
         return f"keys are {family.head_dim(config)} wide and values {value_width}"

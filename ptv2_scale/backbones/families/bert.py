@@ -2,6 +2,8 @@
 
 from ptv2_scale.backbones.family import TASK_HEADS, Config, Family, Stack, VocabularyHead
 
+NO_CACHE = "transformers' model takes no keys and values from outside, by which PEFT enters"
+
 
 def refuse_decoder(config: Config) -> str | None:
     """BERT and RoBERTa are prompted as encoders only."""

@@ -36,5 +36,6 @@ GLM_CLASSIC = Family(
         "spell_func",
         "spell_length",
     ),
+    no_peft="it works on transformers' models, and transformers has no classic GLM",
     refuse=_refuse,
 )

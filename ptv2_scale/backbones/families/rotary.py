@@ -1,4 +1,7 @@
-"""Decoders with rotary positions: Llama, Qwen2 and Qwen3, GLM-4, GPT-NeoX and Pythia, Phi-3."""
+"""Decoders with rotary positions: Llama, Mistral, Qwen2 and Qwen3, GLM-4, GPT-NeoX, Phi-3.
+
+Mistral, Qwen and Phi-3 may have sliding windows.
+"""
 
 from ptv2_scale.backbones.family import TASK_HEADS, Family, Stack, VocabularyHead
 
@@ -7,6 +10,14 @@ _ANGLES = r"(layers\.\d+\.(self_attn|attention)\.)?rotary_emb\.inv_freq"
 LLAMA = Family(
     name="Llama",
     model_types=("llama",),
+    stacks=(Stack("decoder", "layers.{}.self_attn"),),
+    positions="rotary",
+    buffers=(_ANGLES,),
+)
+
+MISTRAL = Family(
+    name="Mistral",
+    model_types=("mistral",),
     stacks=(Stack("decoder", "layers.{}.self_attn"),),
     positions="rotary",
     buffers=(_ANGLES,),

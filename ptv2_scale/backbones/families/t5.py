@@ -54,4 +54,5 @@ T5 = Family(
     kv_heads=lambda config: int(config.num_heads),
     # num_heads * d_kv need not be d_model: 4096 against 1024 in T5-3B.
     head_dim=lambda config: int(config.d_kv),
+    no_peft="it gives T5's encoder and cross-attention no prefix, and no T5 classification head",
 )

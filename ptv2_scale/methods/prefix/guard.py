@@ -6,6 +6,7 @@ trains nothing while the head still learns: the run would look alive.
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -116,11 +117,9 @@ def cache_inputs(model: Any, entry: PrefixEntry, inputs: dict[str, Tensor]) -> d
 
 
 def _check_cache_route(run: RunModel, model: Any, inputs: dict[str, Tensor]) -> None:
-    layers = model.backbone.config.num_hidden_layers
-    encoder = _encoder(model)
-    if model.family.encoder_decoder or len(encoder.slots) != layers:
+    if not _has_cache_route(model, inputs["input_ids"].shape[1]):
         return
-    entry = encoder.entry()
+    entry = _encoder(model).entry()
     ours = run(entry=entry, **inputs).features.float()
     outputs = model.backbone(**cache_inputs(model, entry, inputs))
     theirs = model.pool(outputs, inputs["attention_mask"]).float()
@@ -130,3 +129,16 @@ def _check_cache_route(run: RunModel, model: Any, inputs: dict[str, Tensor]) -> 
         raise MethodUnusedError(
             f"transformers' own key/value route disagrees by {difference:.1e} of the largest value."
         )
+
+
+def _has_cache_route(model: Any, columns: int) -> bool:
+    """Whether transformers' key/value route is there, and means the same: a sliding window counts
+    a cache among the text, and then hides the prefix."""
+    config, shape = model.backbone.config, _encoder(model).shape
+    window = model.family.window(config)
+    return (
+        not model.family.encoder_decoder
+        and len(shape.slots) == config.num_hidden_layers
+        and "past_key_values" in inspect.signature(model.backbone.forward).parameters
+        and (window is None or shape.length + columns <= window)
+    )

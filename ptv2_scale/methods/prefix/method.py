@@ -45,6 +45,7 @@ class PrefixFacts:
     Attributes:
         length, slots, kv_heads, head_dim: see `PrefixShape`.
         every_slot: whether every attention module that can be prompted is.
+        window: tokens that the backbone's layers with a sliding window see; None: it has none.
     """
 
     length: Size
@@ -52,6 +53,7 @@ class PrefixFacts:
     kv_heads: Size
     head_dim: Size
     every_slot: bool
+    window: Size | None = None
 
     @property
     def shape(self) -> PrefixShape:
@@ -78,9 +80,8 @@ class PrefixMethod(Method):
 
     def check_length(self, max_length: int) -> None:
         """See `Method`."""
-        length = self.shape.length
-        shift, way = (length, "set prompt.positions: keep") if self._shifts else (0, None)
-        check_room(self.family, self.config, max_length, FrontTokens(length, shift, other_way=way))
+        shift, way = (self.shape.length, "set prompt.positions: keep") if self._shifts else (0, None)
+        check_room(self.family, self.config, max_length, FrontTokens(0, shift, other_way=way))
 
     def slots(self) -> frozenset[str]:
         """See `Method`."""
@@ -145,7 +146,9 @@ class PrefixMethod(Method):
         every = sum(stack.layers(self.config) for stack in self.family.stacks)
         shape = self.shape
         facts = PrefixFacts(
-            shape.length, shape.slots, shape.kv_heads, shape.head_dim, len(shape.slots) == every
+            *(shape.length, shape.slots, shape.kv_heads, shape.head_dim),
+            every_slot=len(shape.slots) == every,
+            window=self.family.window(self.config),
         )
         found: dict[str, Any] = _FACTS.dump_python(facts, mode="json")
         return found
@@ -175,4 +178,7 @@ class PrefixMethod(Method):
         if section.positions != "shift":
             return "it always shifts positions, and this prefix was trained with positions: keep"
         flat = read_flat_prefix(file, known.shape)
-        return PeftFiles(peft_config(known.shape), {"prompt_embeddings": flat.contiguous()})
+        # PEFT counts the prefix among the text, so that a window hides it.
+        room = None if known.window is None else known.window - known.length
+        tensors = {"prompt_embeddings": flat.contiguous()}
+        return PeftFiles(peft_config(known.shape), tensors, max_length=room)

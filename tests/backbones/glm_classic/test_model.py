@@ -41,7 +41,7 @@ def largest(difference: Tensor) -> float:
     return float(difference.abs().max())
 
 
-@pytest.mark.parametrize("implementation", ["ptv2_sdpa", "sdpa", "eager"])
+@pytest.mark.parametrize("implementation", ["ptv2_prefix", "sdpa", "eager"])
 def test_golden_tensors(implementation: str, material: Path) -> None:
     folder = material / "golden" / "glm_classic"
     golden = load_file(folder / "golden.safetensors")
@@ -105,7 +105,7 @@ def test_equals_the_published_arithmetic(kind: str, scale: float, tmp_path: Path
         published_glm.config(attention_scale=scale), input_ids, position_ids, written_out
     )
     model = load_backbone(str(published_glm.save(tmp_path, attention_scale=scale)))
-    for implementation in ("ptv2_sdpa", "sdpa", "eager"):
+    for implementation in ("ptv2_prefix", "sdpa", "eager"):
         model.set_attn_implementation(implementation)
         with torch.no_grad():
             found = model(input_ids, position_ids, given)
@@ -256,7 +256,7 @@ def zeroed(model: Any) -> set[str]:
     return {place for place, layers in zeros.items() if layers[0]}
 
 
-@pytest.mark.parametrize("implementation", ["ptv2_sdpa", "sdpa", "eager"])
+@pytest.mark.parametrize("implementation", ["ptv2_prefix", "sdpa", "eager"])
 def test_each_dropout_acts_at_its_own_place(implementation: str, tmp_path: Path) -> None:
     off = dict.fromkeys(DROPPED, 0.0)
     for key, places in DROPPED.items():

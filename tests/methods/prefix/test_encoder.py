@@ -225,17 +225,6 @@ def test_rotary_and_relative_positions_have_no_table(kind: str) -> None:
     assert shape_of(kind, length=500, max_length=4000).length == 500
 
 
-@pytest.mark.parametrize("kind", ["qwen2", "phi3"])
-def test_a_sliding_window_must_hold_prefix_and_text(kind: str) -> None:
-    changes = {"use_sliding_window": True, "max_window_layers": 0} if kind == "qwen2" else {}
-    config = config_of(kind, sliding_window=64, **changes)
-    assert config.sliding_window == 64
-    shape_of(kind, config=config, length=40, max_length=24)
-    for positions in ("shift", "keep"):
-        with pytest.raises(UserError, match=r"40 \+ 25 tokens are longer .* window of 64"):
-            shape_of(kind, config=config, length=40, max_length=25, positions=positions)
-
-
 def test_slot_modules_are_the_attention_modules(tmp_path: Path) -> None:
     config = config_of("qwen3")
     family = family_of(config, "")
