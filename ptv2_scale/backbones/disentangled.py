@@ -11,14 +11,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.models.deberta import modeling_deberta as v1
 from transformers.models.deberta_v2 import modeling_deberta_v2 as v2
 
 from ptv2_scale.backbones.attention import prefix_attention
 
 
-def take_prefix(backbone: nn.Module) -> None:
+def take_prefix(backbone: Any) -> None:
     """Let the attention of a `DebertaModel` or `DebertaV2Model` take a bound prefix."""
     for module in backbone.modules():
         module.__class__ = _PROMPTED.get(type(module), type(module))
@@ -101,32 +101,7 @@ def _attend(
     return output.reshape(*output.shape[:2], -1), None
 
 
-def _relative_rows(encoder: Any) -> Tensor | None:
-    """The table of relative positions, by its module's call: under ZeRO-3 a weight that is read
-    outside of it may be empty."""
-    if not encoder.relative_attention:
-        return None
-    table = encoder.rel_embeddings
-    rows: Tensor = table(torch.arange(table.num_embeddings, device=table.weight.device))
-    return rows
-
-
-class _Encoder(v1.DebertaEncoder):  # type: ignore[misc]
-    def get_rel_embedding(self) -> Tensor | None:
-        return _relative_rows(self)
-
-
-class _EncoderV2(v2.DebertaV2Encoder):  # type: ignore[misc]
-    def get_rel_embedding(self) -> Tensor | None:
-        rows = _relative_rows(self)
-        if rows is not None and "layer_norm" in self.norm_rel_ebd:
-            rows = self.LayerNorm(rows)
-        return rows
-
-
 _PROMPTED: dict[type, type] = {
     v1.DisentangledSelfAttention: _Attention,
     v2.DisentangledSelfAttention: _AttentionV2,
-    v1.DebertaEncoder: _Encoder,
-    v2.DebertaV2Encoder: _EncoderV2,
 }

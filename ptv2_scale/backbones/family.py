@@ -44,12 +44,14 @@ class VocabularyHead:
         bias: names of the bias [vocabulary]; none: there is no bias.
         dense, norm: stems of a layer and a layer norm in front, an activation between them; None:
             the hidden state is projected as it is.
-        activation: of that layer.
+        activation, epsilon: of that layer and that norm.
         tied: whether the word embeddings may be the projection.
         scale: factor of the hidden state.
+        cap: what soft-capped logits stay below (Gemma 2); None: they are as they are.
         blank: where the word is read that fills a blank: "mask" (the state of a mask token), "last"
             (that of the text's last token), "sentinel" (the decoder's, behind the sentinel that
             stands for the blank), "piece" (that of a token which begins a piece of its own).
+        refusal: why words cannot be read from this family here, or None.
     """
 
     projection: tuple[str, ...] = ("lm_head.weight",)
@@ -57,9 +59,12 @@ class VocabularyHead:
     dense: str | None = None
     norm: str | None = None
     activation: Callable[[Config], str] = lambda config: "gelu"
+    epsilon: Callable[[Config], float] = lambda config: float(config.layer_norm_eps)
     tied: Callable[[Config], bool] = lambda config: bool(config.tie_word_embeddings)
     scale: Callable[[Config], float] = lambda config: 1.0
+    cap: Callable[[Config], float | None] = lambda config: None
     blank: Literal["mask", "last", "sentinel", "piece"] = "last"
+    refusal: str | None = None
 
 
 def grouped_heads(config: Config) -> int:
@@ -153,7 +158,7 @@ class Family:
     kv_heads: Callable[[Config], int] = grouped_heads
     head_dim: Callable[[Config], int] = head_width
     width: Callable[[Config], int] = lambda config: int(config.hidden_size)
-    prepare: Callable[[nn.Module], None] = lambda backbone: None
+    prepare: Callable[[Any], None] = lambda backbone: None
     no_peft: str | None = None
     refuse: Callable[[Config], str | None] = nothing_refused
 

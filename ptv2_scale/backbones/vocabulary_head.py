@@ -38,11 +38,17 @@ class StateTransform(nn.Module):
 
 
 def state_transform(family: Family, config: Config) -> nn.Module:
-    """What a family does to a hidden state before it is projected; its scale is not in it."""
+    """What a family does to a hidden state before it is projected; its scale is not in it.
+
+    Raises:
+        UserError: words cannot be read from this family; says why.
+    """
     head = family.vocabulary
+    if head.refusal is not None:
+        raise UserError(f"{family.name} has no head over the vocabulary here: {head.refusal}.")
     if head.dense is None:
         return nn.Identity()
-    return StateTransform(family.width(config), head.activation(config), config.layer_norm_eps)
+    return StateTransform(family.width(config), head.activation(config), head.epsilon(config))
 
 
 class WordLogits(nn.Module):
@@ -54,11 +60,14 @@ class WordLogits(nn.Module):
         family: the backbone's.
         config: its configuration.
         words: number of words.
+
+    Raises:
+        UserError: see `state_transform`.
     """
 
     def __init__(self, family: Family, config: Config, words: int) -> None:
         super().__init__()
-        self.scale = family.vocabulary.scale(config)
+        self.scale, self.cap = family.vocabulary.scale(config), family.vocabulary.cap(config)
         self.transform = state_transform(family, config)
         self.rows = nn.Linear(family.width(config), words, bias=bool(family.vocabulary.bias))
         self.requires_grad_(False)
@@ -66,7 +75,7 @@ class WordLogits(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """Hidden states [..., width] -> [..., words]."""
         logits: Tensor = self.rows(self.transform(states.to(self.rows.weight.dtype)) * self.scale)
-        return logits
+        return logits if self.cap is None else torch.tanh(logits / self.cap) * self.cap
 
 
 class TensorRows:

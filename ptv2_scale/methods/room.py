@@ -8,13 +8,12 @@ from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.runtime.errors import UserError
 
 
-<<<<<<< HEAD
 class FrontTokens(NamedTuple):
     """What a method puts in front of a text.
 
     Attributes:
-        length: tokens.
-        shift: how many of these take a position each.
+        length: tokens that a sliding window counts among the text's own, and so may hide.
+        shift: tokens that take a position each.
         what: its name in messages.
         other_way: what else the user can do where it takes too many positions.
     """
@@ -32,20 +31,12 @@ def check_room(
     family: Family, config: Config, max_length: int, front: FrontTokens = _NOTHING
 ) -> None:
     """Refuse a text that, with what is in front of it, exceeds the backbone's positions or window.
-=======
-def check_room(family: Family, config: Config, max_length: int, shift: int = 0) -> None:
-    """Refuse a text that, with what is in front of it, is longer than the table of positions.
->>>>>>> c78a525 (Families: Gemma, Mistral, DeBERTa, ELECTRA, DistilBERT and ModernBERT can be prompted)
 
     Args:
         family: the backbone's.
         config: its configuration.
         max_length: tokens of the longest text.
-<<<<<<< HEAD
         front: what is in front of it.
-=======
-        shift: tokens in front of it that take a position each.
->>>>>>> c78a525 (Families: Gemma, Mistral, DeBERTa, ELECTRA, DistilBERT and ModernBERT can be prompted)
 
     Raises:
         UserError: names both lengths and the room there is.
@@ -60,15 +51,18 @@ def check_room(family: Family, config: Config, max_length: int, shift: int = 0) 
             f"{keys}: {before}{max_length} text tokens are longer than {family.name}'s position"
             f" table, which has room for {room}. {_ways_out(front, max_length, room)}."
         )
-<<<<<<< HEAD
-    window, length = getattr(config, "sliding_window", None), front.length
-    if window is not None and length and length + max_length > window:
+    window = _window_of_all_layers(family, config)
+    if window is not None and front.length and front.length + max_length > window:
         raise UserError(
-            f"prompt.length and task.max_length: {length} + {max_length} tokens are longer"
+            f"prompt.length and task.max_length: {front.length} + {max_length} tokens are longer"
             f" than this backbone's sliding window of {window}, which would hide the {front.what}."
         )
-=======
->>>>>>> c78a525 (Families: Gemma, Mistral, DeBERTa, ELECTRA, DistilBERT and ModernBERT can be prompted)
+
+
+def _window_of_all_layers(family: Family, config: Config) -> int | None:
+    """The window of a backbone that has one in every layer; others see farther in some."""
+    types = getattr(config, "layer_types", None) or ()
+    return None if "full_attention" in types else family.window(config)
 
 
 def _ways_out(front: FrontTokens, max_length: int, room: int) -> str:

@@ -127,7 +127,7 @@ def masks_made_by_hand(kind: str, real: Tensor) -> Any:
     distance = steps[:, None] - steps
     masks = {}
     for name, window in (("full_attention", 99), ("sliding_attention", WINDOW)):
-        own = ((0 <= distance) & (distance < window)) & real.bool()[:, None, None, :]
+        own = ((distance >= 0) & (distance < window)) & real.bool()[:, None, None, :]
         visible = torch.cat((torch.ones_like(own[..., :LENGTH]), own), dim=-1)
         masks[name] = torch.zeros(visible.shape).masked_fill(~visible, torch.finfo().min)
     return masks["sliding_attention"] if kind in ("mistral", "phi3") else masks
@@ -166,7 +166,8 @@ def test_a_window_and_a_soft_cap_leave_the_prefix_visible(
     found = run(backbone, family, BoundPrefix(ours, prefix.slots), batch)[real]
     (found @ weights).sum().backward()
     assert (found - expected).abs().max() <= 5e-6 * expected.abs().max()
-    assert ours.grad is not None and theirs.grad is not None
+    assert ours.grad is not None
+    assert theirs.grad is not None
     assert (ours.grad - theirs.grad).abs().max() <= 1e-5 * theirs.grad.abs().max()
     assert bool((ours.grad.flatten(1).norm(dim=1) > 0).all())
 

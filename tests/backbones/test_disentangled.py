@@ -75,7 +75,11 @@ def position_rows(module: Any, table: Tensor) -> tuple[Tensor | None, Tensor | N
     if hasattr(module, "in_proj"):
         names = ("pos_proj", "pos_q_proj")
     else:
-        names = ("key_proj", "query_proj") if module.share_att_key else ("pos_key_proj", "pos_query_proj")
+        names = (
+            ("key_proj", "query_proj")
+            if module.share_att_key
+            else ("pos_key_proj", "pos_query_proj")
+        )
     return (
         through(names[0]) if "c2p" in types else None,
         through(names[1]) if "p2c" in types else None,
@@ -83,7 +87,12 @@ def position_rows(module: Any, table: Tensor) -> tuple[Tensor | None, Tensor | N
 
 
 def written_out(
-    module: Any, hidden: Tensor, real: Tensor, distance: Tensor, table: Tensor | None, prefix: Tensor
+    module: Any,
+    hidden: Tensor,
+    real: Tensor,
+    distance: Tensor,
+    table: Tensor | None,
+    prefix: Tensor,
 ) -> Tensor:
     """Disentangled attention as its paper has it (equations 2 to 4), one pair of tokens at a time.
 

@@ -30,8 +30,11 @@ from ptv2_scale.backbones.tensor_files import NamedTensors
 from ptv2_scale.backbones.vocabulary_head import TensorRows, WordLogits, word_tensors
 from ptv2_scale.runtime.errors import UserError
 
+WORDLESS = ("electra", "deberta", "deberta-v2", "modernbert")
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    *((kind, {}) for kind in MODEL_TYPES),
+    *((kind, {}) for kind in MODEL_TYPES if kind not in WORDLESS),
+    ("gemma2", {"final_logit_softcapping": 2.0}),
+    ("gemma3_text", {"final_logit_softcapping": 2.0}),
     ("t5", {"tie_word_embeddings": False}),  # v1.1: nothing is scaled
     ("llama", {"tie_word_embeddings": True}),
     ("gpt2", {"tie_word_embeddings": False}),
@@ -105,6 +108,13 @@ def test_a_bare_backbone_has_no_words(kind: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no head over the vocabulary") as caught:
         words_of(tmp_path, [5])
     assert missing[kind] in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", WORDLESS)
+def test_families_without_words_say_why(kind: str, tmp_path: Path) -> None:
+    save_language_model(kind, tmp_path)
+    with pytest.raises(UserError, match=r"^\w+ has no head over the vocabulary here: [^.]+\.$"):
+        words_of(tmp_path, [5])
 
 
 def test_a_head_of_another_model(tmp_path: Path) -> None:

@@ -198,8 +198,7 @@ def _language_model_class(model_type: str) -> Any:
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 
     kinds: dict[str, Any] = {
-        "bert": AutoModelForMaskedLM,
-        "roberta": AutoModelForMaskedLM,
+        **dict.fromkeys((*ENCODERS, "modernbert"), AutoModelForMaskedLM),
         "t5": AutoModelForSeq2SeqLM,
         "mt5": AutoModelForSeq2SeqLM,
         "glm_classic": AutoModel,  # ours: it projects by its word embeddings

@@ -2,7 +2,7 @@
 
 from ptv2_scale.backbones.disentangled import take_prefix
 from ptv2_scale.backbones.families.bert import NO_CACHE
-from ptv2_scale.backbones.family import TASK_HEADS, Config, Family, Stack
+from ptv2_scale.backbones.family import TASK_HEADS, Config, Family, Stack, VocabularyHead
 
 
 def _head_dim(config: Config) -> int:
@@ -33,6 +33,9 @@ DEBERTA = Family(
     token_types=True,
     token_types_optional=True,
     task_heads=(*TASK_HEADS, "cls", "pooler", "lm_predictions", "mask_predictions"),
+    vocabulary=VocabularyHead(
+        refusal="its published files keep several kinds of it, and of v3 one that was not trained"
+    ),
     # Files have a table of positions that a model without position_biased_input never reads.
     buffers=(r"embeddings\.position_ids", r"embeddings\.position_embeddings\.weight"),
     extra_keys=(

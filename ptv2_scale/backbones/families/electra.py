@@ -1,7 +1,7 @@
 """ELECTRA: BERT's shape without a pooler, word embeddings narrower than the layers."""
 
 from ptv2_scale.backbones.families.bert import refuse_decoder
-from ptv2_scale.backbones.family import TASK_HEADS, Family, Stack
+from ptv2_scale.backbones.family import TASK_HEADS, Family, Stack, VocabularyHead
 
 ELECTRA = Family(
     name="ELECTRA",
@@ -20,6 +20,9 @@ ELECTRA = Family(
         "generator_predictions",
         "generator_lm_head",
         "sequence_summary",
+    ),
+    vocabulary=VocabularyHead(
+        refusal="a discriminator was trained without one, and a generator's is narrower than it"
     ),
     buffers=(r"embeddings\.position_ids",),
     no_peft="the head of transformers' ElectraForSequenceClassification is none of the heads here",

@@ -1,6 +1,6 @@
 """Gemma, Gemma 2 and the text models of Gemma 3: rotary positions, sliding windows, soft caps."""
 
-from ptv2_scale.backbones.family import Config, Family, Stack, contradiction
+from ptv2_scale.backbones.family import Config, Family, Stack, VocabularyHead, contradiction
 
 # As published files have them beside the name that is read.
 _FIRST = {"hidden_activation": "hidden_act"}
@@ -20,6 +20,8 @@ GEMMA = Family(
     model_types=("gemma", "gemma2", "gemma3_text"),
     stacks=(Stack("decoder", "layers.{}.self_attn"),),
     positions="rotary",
+    # Gemma's first version has no cap.
+    vocabulary=VocabularyHead(cap=lambda config: getattr(config, "final_logit_softcapping", None)),
     buffers=(r"(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq",),
     # The last two are read when the configuration is made.
     extra_keys=(*_FIRST, *_LATER, "sliding_window_pattern", "rope_local_base_freq"),

@@ -1,7 +1,7 @@
 """ModernBERT: bidirectional, rotary positions, sliding windows in two of three layers."""
 
 from ptv2_scale.backbones.families.bert import NO_CACHE
-from ptv2_scale.backbones.family import Family, Stack, contradiction
+from ptv2_scale.backbones.family import Family, Stack, VocabularyHead, contradiction
 
 _SECOND = {"layer_norm_eps": "norm_eps"}
 
@@ -17,6 +17,7 @@ MODERNBERT = Family(
     text_style="pair",
     dropout_keys=("attention_dropout", "embedding_dropout", "mlp_dropout"),
     task_heads=("head", "decoder", "classifier"),
+    vocabulary=VocabularyHead(refusal="its layer and its norm have no biases"),
     # Read when the configuration is made, but for the last three: a second name, and two of speed.
     extra_keys=(
         "global_attn_every_n_layers",
