@@ -126,6 +126,7 @@ class Family:
         position_offset: added to every position id of a text (RoBERTa counts from padding_idx + 1).
         position_table: rows of the learned table of positions; None: this configuration has none.
         kv_heads, head_dim, width: key/value heads, width of a head, width of the last hidden state.
+        input_width: width of an input embedding; None: that of the last hidden state.
         prepare: called with the model as built, before it has values: makes its attention take a
             prefix where transformers does not dispatch it.
         no_peft: why PEFT's PREFIX_TUNING cannot express a prefix of this family, or None.
@@ -158,6 +159,7 @@ class Family:
     kv_heads: Callable[[Config], int] = grouped_heads
     head_dim: Callable[[Config], int] = head_width
     width: Callable[[Config], int] = lambda config: int(config.hidden_size)
+    input_width: Callable[[Config], int | None] = lambda config: None
     prepare: Callable[[Any], None] = lambda backbone: None
     no_peft: str | None = None
     refuse: Callable[[Config], str | None] = nothing_refused
@@ -179,6 +181,10 @@ class Family:
     def token_type_rows(self, config: Config) -> int:
         """Rows of the table of token types; with one of them all tokens are of the same type."""
         return int(config.type_vocab_size) if self.token_types else 0
+
+    def embedding_width(self, config: Config) -> int:
+        """Width of an input embedding."""
+        return self.input_width(config) or self.width(config)
 
     @property
     def shifts(self) -> bool:

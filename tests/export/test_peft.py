@@ -287,7 +287,7 @@ def test_every_layer_by_number_is_every_layer(recipes: dict[str, Path], tmp_path
         ("t5", "T5's encoder and cross-attention no prefix"),
         ("glm_classic", "transformers has no classic GLM"),
         ("deberta-v2", "takes no keys and values from outside"),
-        ("electra", "ElectraForSequenceClassification is none of the heads here"),
+        ("electra", "classification head in transformers has no counterpart here"),
     ],
 )
 def test_families_that_peft_lacks_are_refused(kind: str, reason: str, tmp_path: Path) -> None:

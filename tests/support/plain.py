@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from fake_setup import fake_setup
-from tiny import batch_of
+from tiny import BIDIRECTIONAL, batch_of
 from torch import Tensor
 from transformers import AutoModel
 
@@ -18,7 +18,7 @@ from ptv2_scale.backbones.tensor_files import NamedTensors
 from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.model.setup import Setup, build_model, first_values, model_filler
 
-FIRST = ("bert", "roberta", "glm_classic")  # whose linear head reads the first token
+FIRST = BIDIRECTIONAL  # whose linear head reads the first token
 T5 = ("t5", "mt5")
 
 
@@ -66,7 +66,7 @@ def positions_of(kind: str, mask: Tensor) -> dict[str, Tensor]:
     counted = (mask.cumsum(1) - 1).clamp(min=0)
     if kind == "glm_classic":
         return {"position_ids": torch.stack((counted, torch.zeros_like(counted)), 1)}
-    return {"position_ids": counted + (2 if kind == "roberta" else 0)}
+    return {"position_ids": counted + (2 if kind.endswith("roberta") else 0)}
 
 
 def decoder_start(kind: str, rows: int) -> dict[str, Tensor]:

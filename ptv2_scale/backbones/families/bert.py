@@ -2,7 +2,10 @@
 
 from ptv2_scale.backbones.family import TASK_HEADS, Config, Family, Stack, VocabularyHead
 
-NO_CACHE = "transformers' model takes no keys and values from outside, by which PEFT enters"
+NO_CACHE = (
+    "transformers' model takes no keys and values from outside, by which PEFT's prefix enters, and"
+    " its classification head has no counterpart here"
+)
 
 
 def refuse_decoder(config: Config) -> str | None:

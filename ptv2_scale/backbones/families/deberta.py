@@ -51,6 +51,7 @@ DEBERTA = Family(
     ),
     position_table=_position_table,
     head_dim=_head_dim,
+    input_width=lambda config: getattr(config, "embedding_size", None),
     prepare=take_prefix,
     no_peft=NO_CACHE,
     refuse=_refuse,

@@ -25,6 +25,7 @@ ELECTRA = Family(
         refusal="a discriminator was trained without one, and a generator's is narrower than it"
     ),
     buffers=(r"embeddings\.position_ids",),
-    no_peft="the head of transformers' ElectraForSequenceClassification is none of the heads here",
+    input_width=lambda config: int(config.embedding_size),
+    no_peft="its classification head in transformers has no counterpart here",
     refuse=refuse_decoder,
 )

@@ -80,7 +80,9 @@ class PrefixMethod(Method):
 
     def check_length(self, max_length: int) -> None:
         """See `Method`."""
-        shift, way = (self.shape.length, "set prompt.positions: keep") if self._shifts else (0, None)
+        shift, way = (
+            (self.shape.length, "set prompt.positions: keep") if self._shifts else (0, None)
+        )
         check_room(self.family, self.config, max_length, FrontTokens(0, shift, other_way=way))
 
     def slots(self) -> frozenset[str]:

@@ -50,7 +50,7 @@ class InputPromptMethod(Method):
     @property
     def width(self) -> int:
         """Width of an input embedding."""
-        return self.family.width(self.config)
+        return self.family.embedding_width(self.config)
 
     def check_length(self, max_length: int) -> None:
         """See `Method`: the prompt takes positions as text does, in every family."""
