@@ -1,6 +1,6 @@
 """Recipes: the settings of a run, checked, with every mistake named by file, line and key."""
 
-from ptv2_scale.config.kinds import Choice, Classification, Regression, Tagging
+from ptv2_scale.config.kinds import Choice, Classification, Regression, Span, Tagging
 from ptv2_scale.config.load import (
     backbone_override,
     backbone_section,
@@ -40,6 +40,7 @@ __all__ = [
     "RunConfig",
     "Section",
     "Slurm",
+    "Span",
     "Tagging",
     "TaskSection",
     "Train",

@@ -24,6 +24,7 @@ from ptv2_scale.tasks.registry import build_task
 _MODELS = {
     "SEQ_CLS": "AutoModelForSequenceClassification",
     "TOKEN_CLS": "AutoModelForTokenClassification",
+    "QUESTION_ANS": "AutoModelForQuestionAnswering",
 }
 # What stands before the names of our heads' tensors in it.
 _HEAD_STEMS = {"bert": "", "roberta": "classifier.", "score": ""}
@@ -33,6 +34,9 @@ _TOKEN_LAYERS = {
         **dict.fromkeys(("BERT", "RoBERTa", "GPT-2", "GPT-NeoX"), "classifier"),
         **dict.fromkeys(("Llama", "Qwen", "GLM-4", "Phi-3"), "score"),
     },
+    "QUESTION_ANS": dict.fromkeys(
+        ("BERT", "RoBERTa", "GPT-2", "GPT-NeoX", "OPT", "Llama", "Qwen"), "qa_outputs"
+    ),
 }
 # Last lines of an example.
 _ANSWERS = {
@@ -44,7 +48,18 @@ _ANSWERS = {
         "    logits = [model(**encode([row])).logits for row in ROWS]  # [windows, tokens, labels]",
         "answers = [[labels[int(n)] for n in one[0].argmax(-1)] for one in logits]  # by token",
     ),
+    "QUESTION_ANS": (
+        "    found = [model(**encode([row])) for row in ROWS]",
+        "answers = [(one.start_logits, one.end_logits) for one in found]  # [windows, tokens] each",
+    ),
 }
+
+
+# How an example gets the names of classes.
+_NAMES = (
+    f'config = json.loads((Path(FOLDER) / "{PEFT_FILE}").read_text())',
+    'labels = {{int(n): one for n, one in config["auto_mapping"]["id2label"].items()}}',
+)
 
 
 def export_peft(source: Path, folder: Path) -> None:
@@ -77,17 +92,18 @@ def _example(card: Card) -> list[str]:
     """How PEFT uses the folder."""
     task_type = card.config().task.PEFT_TASK_TYPE or ""
     model = _MODELS[task_type]
+    # Two scores a token have no names.
+    named = task_type != "QUESTION_ANS"
+    options = ", num_labels=len(labels), id2label=labels" if named else ""
     return [
-        "import json",
-        "from pathlib import Path",
+        *(("import json", "from pathlib import Path") if named else ()),
         "import torch",
         "from peft import PeftModel",
         f"from transformers import {model}",
         "from ptv2_scale import load_row_encoder",
         "",
-        f'config = json.loads((Path(FOLDER) / "{PEFT_FILE}").read_text())',
-        'labels = {{int(n): one for n, one in config["auto_mapping"]["id2label"].items()}}',
-        f"base = {model}.from_pretrained({{backbone}}, num_labels=len(labels), id2label=labels)",
+        *(_NAMES if named else ()),
+        f"base = {model}.from_pretrained({{backbone}}{options})",
         "model = PeftModel.from_pretrained(base, FOLDER).eval()",
         "encode = load_row_encoder(FOLDER, backbone={backbone})",
         "with torch.no_grad():",

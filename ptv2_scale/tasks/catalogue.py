@@ -9,10 +9,12 @@ from ptv2_scale import demo
 from ptv2_scale.config import TASKS, Quoting, TaskSection
 from ptv2_scale.data.splits import HubSplits, Layout, LocalSplits, Split, Splits
 from ptv2_scale.runtime.errors import UserError, did_you_mean
-from ptv2_scale.tasks.benchmarks import glue, superglue, tagged
+from ptv2_scale.tasks.benchmarks import glue, squad, superglue, tagged
 from ptv2_scale.tasks.benchmarks.spec import BenchmarkSpec
 
-BENCHMARKS = {spec.name: spec for spec in (*superglue.TASKS, *glue.TASKS, *tagged.TASKS)}
+BENCHMARKS: dict[str, BenchmarkSpec] = {
+    spec.name: spec for module in (superglue, glue, tagged, squad) for spec in module.TASKS
+}
 DEMO = "demo"
 
 DEMO_FOLDER = Path(demo.__file__).parent / "task"

@@ -7,7 +7,7 @@ from typing import Any
 
 from ptv2_scale.config import TASKS, TaskSection, register_section
 from ptv2_scale.tasks.base import Task
-from ptv2_scale.tasks.kinds import choice, classification, regression, tagging
+from ptv2_scale.tasks.kinds import choice, classification, regression, span, tagging
 
 # The section of a kind -> the task.
 Build = Callable[[Any], Task]
@@ -16,6 +16,7 @@ KINDS: dict[str, Build] = {
     "choice": choice.build,
     "classification": classification.build,
     "regression": regression.build,
+    "span": span.build,
     "tagging": tagging.build,
 }
 

@@ -18,11 +18,18 @@ from ptv2_scale.tasks.text import Inputs, tokenize, tokenize_words
 _ONE, _TWO = "the", "cat"  # words of every vocabulary, by which a tokenizer shows what it does
 
 
-class Subwords:
-    """The sub-words of single words, by one tokenizer.
+def space_before_words(tokenizer: Tokenizer) -> str:
+    """A space where a word must have one in front to get the tokens that it has in a text, else "".
 
-    Byte-level vocabularies (GPT-2, RoBERTa) have sub-words of their own behind a space, so every
-    word but a sentence's first is tokenised with one where the tokenizer does so in a text.
+    Byte-level vocabularies (GPT-2, RoBERTa) have sub-words of their own behind a space.
+    """
+    text, one, two = tokenize_words([f"{_ONE} {_TWO}", _ONE, _TWO], tokenizer)
+    (spaced,) = tokenize_words([f" {_TWO}"], tokenizer)
+    return " " if one + two != text == one + spaced else ""
+
+
+class Subwords:
+    """The sub-words of single words, by one tokenizer: those that they have in a text.
 
     Args:
         tokenizer: the backbone's.
@@ -31,9 +38,7 @@ class Subwords:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._known: dict[str, list[int]] = {}
-        text, one, two = tokenize_words([f"{_ONE} {_TWO}", _ONE, _TWO], tokenizer)
-        (spaced,) = tokenize_words([f" {_TWO}"], tokenizer)
-        self._space = " " if one + two != text == one + spaced else ""
+        self._space = space_before_words(tokenizer)
 
     def learn(self, sentences: Sequence[Sequence[str]]) -> None:
         """Tokenise all words of sentences at once."""

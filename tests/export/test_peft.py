@@ -330,8 +330,25 @@ def test_tags_are_the_same_in_peft(kind: str, tmp_path: Path) -> None:
     assert found["answers"][0][1:-1] == record["tags"]
 
 
-def test_tags_that_transformers_has_no_model_for(tmp_path: Path) -> None:
-    recipe = write_recipe(tmp_path, "opt")
-    export = write(setup_of(recipe, f"task={json.dumps(TAGGING)}"), tmp_path / "ours")
-    with pytest.raises(UserError, match="transformers has no OPT model for this kind of task"):
+SPAN = {"name": "span", "path": "/", "max_length": 20, "stride": 4}
+ASKED = {"question": "w3", "context": "w1 w2 w3 w4"}
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_spans_are_the_same_in_peft(kind: str, tmp_path: Path) -> None:
+    setup = setup_of(write_recipe(tmp_path, kind), f"task={json.dumps(SPAN)}")
+    export = write(setup, tmp_path / "ours")
+    export_peft(export, tmp_path / "peft")
+    found: dict[str, Any] = {"FOLDER": str(tmp_path / "peft"), "ROWS": [ASKED]}
+    exec(python_of(tmp_path / "peft" / "README.md"), found)  # noqa: S102 - the reader would run it
+    ours = logits_of(load_prompted(export), setup.inputs([ASKED]))
+    for place, theirs in enumerate(found["answers"][0]):
+        torch.testing.assert_close(ours[..., place], theirs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "task"), [("opt", TAGGING), ("glm", SPAN)])
+def test_what_transformers_has_no_model_for(kind: str, task: Any, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, kind)
+    export = write(setup_of(recipe, f"task={json.dumps(task)}"), tmp_path / "ours")
+    with pytest.raises(UserError, match="transformers has no .* model for this kind of task"):
         export_peft(export, tmp_path / "peft")

@@ -116,3 +116,14 @@ class TaggingSpec(BenchmarkSpec):
     layout: Literal["columns", "predicates"] = "columns"
     word_column: int = 1
     tag_column: int = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpanSpec(BenchmarkSpec):
+    """A benchmark of answers that are spans of a text.
+
+    Attributes:
+        no_answer: questions may have none.
+    """
+
+    no_answer: bool = False
