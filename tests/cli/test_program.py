@@ -69,3 +69,9 @@ def test_what_a_rank_has_just_said_is_not_said_again(capsys: pytest.CaptureFixtu
     unheard = LaunchPrinter()
     unheard(RunFailed(2, died, "no restarts were asked for"))
     assert capsys.readouterr().err.splitlines()[1] == died
+
+
+def test_a_key_is_for_rows_of_jsonl(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["predict", "run", "--input", "a", "--output", "b", "--format", "glue", "--key", "k"]
+    assert main(asked) == 2
+    assert "--key: names a place in JSONL, which --format glue does not" in capsys.readouterr().err
