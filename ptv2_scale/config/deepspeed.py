@@ -9,10 +9,17 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
 from ptv2_scale.config.deepspeed_check import Config, kind_of, problems_of
+from ptv2_scale.config.optimizer_offload import (
+    is_optimizer_offloaded,
+    offload_problems,
+    without_optimizer_offload,
+)
+from ptv2_scale.config.recipe import RunConfig
 from ptv2_scale.runtime.errors import UserError, did_you_mean
 from ptv2_scale.runtime.files import read_json
 from ptv2_scale.runtime.paths import expand_path
@@ -39,19 +46,23 @@ def shipped_configs() -> dict[str, Path]:
     return {}
 
 
-def load_deepspeed(name_or_path: str) -> Config:
+def load_deepspeed(name_or_path: str, *, trains_backbone: bool = False) -> Config:
     """Read and check a DeepSpeed configuration: what it gives, DeepSpeed takes.
 
     Args:
         name_or_path: the name of a shipped configuration ("zero3") or the path of a JSON file.
+        trains_backbone: the recipe trains the backbone's own parameters; they are frozen otherwise.
 
     Raises:
         UserError: there is no such configuration, it is not one JSON object, or keys or values in
-            it are unknown or cannot work with a frozen backbone; names all of them.
+            it are unknown or cannot work with such a backbone; names all of them.
     """
     shipped = shipped_configs()
     if name_or_path in shipped:
-        return dict(read_json(shipped[name_or_path]))
+        config = dict(read_json(shipped[name_or_path]))
+        if trains_backbone:
+            _refuse(offload_problems(config), f"deepspeed: {name_or_path}")
+        return config
     path = Path(name_or_path)
     if not os.path.isfile(path):
         raise UserError(
@@ -62,22 +73,36 @@ def load_deepspeed(name_or_path: str) -> Config:
     config = read_json(path, unique_keys=True)
     if not isinstance(config, dict):
         raise UserError(f"{path}: found {kind_of(config)}, a JSON object is needed: {{...}}")
-    check_deepspeed(config, str(path))
+    check_deepspeed(config, str(path), trains_backbone=trains_backbone)
     _expand_paths(config, str(path))
     return config
 
 
-def check_deepspeed(config: Config, source: str) -> None:
-    """Refuse what DeepSpeed would ignore, and what it or a frozen backbone cannot work with.
+def deepspeed_of(config: RunConfig) -> Config:
+    """The DeepSpeed configuration that a recipe names; see `load_deepspeed`."""
+    return load_deepspeed(config.deepspeed, trains_backbone=config.prompt.TRAINS_BACKBONE)
+
+
+def check_deepspeed(config: Config, source: str, *, trains_backbone: bool = False) -> None:
+    """Refuse what DeepSpeed would ignore, and what it or the backbone cannot work with.
 
     Args:
         config: the value of a JSON file.
         source: its path, for the message.
+        trains_backbone: see `load_deepspeed`.
 
     Raises:
         UserError: names the keys that are unknown or whose values cannot work, with the reasons.
     """
-    problems = list(islice(problems_of(config), _SHOWN))
+    if not trains_backbone:
+        _refuse(problems_of(config), source)
+        return
+    _refuse(problems_of(without_optimizer_offload(config)), source)
+    _refuse(offload_problems(config), source)
+
+
+def _refuse(found: Iterable[str], source: str) -> None:
+    problems = list(islice(found, _SHOWN))
     if problems:
         raise UserError("\n".join(f"{source}: {problem}" for problem in problems))
 
@@ -137,6 +162,9 @@ def complete(
         gradient_clipping=clip or 0.0,
         bf16={"enabled": dtype == "bf16"},
     )
+    if is_optimizer_offloaded(full):
+        # AdamW is PyTorch's own there too: DeepSpeed's for the CPU is built at run time.
+        full["zero_force_ds_cpu_optimizer"] = False
     zero = full["zero_optimization"]
     if zero.get("reduce_bucket_size", "auto") == "auto":
         zero["reduce_bucket_size"] = min(max(trained, 1), _LARGEST_BUCKET)

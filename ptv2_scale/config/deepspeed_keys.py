@@ -78,7 +78,7 @@ REFUSED_IN_DATA_TYPES = {
 
 _OPTIMIZER_STATE = (
     "what is trained has some megabytes of optimizer state: moving it away saves nothing and slows "
-    "every step (offload_param moves the backbone)"
+    "every step (offload_param moves the backbone). prompt.method: full has more, and may"
 )
 _QUANTISED = "quantised weights change every forward of the frozen backbone"
 _WHOLE_MODULES = (

@@ -13,9 +13,15 @@ METHODS = Variants("prompt", "method", default="prefix")
 
 
 class MethodSection(Section):
-    """What every method's section has."""
+    """What every method's section has.
+
+    Attributes:
+        TRAINS_BACKBONE: the backbone's own parameters are trained: no other model can share it,
+            and its optimizer state may be moved to the CPU.
+    """
 
     SECTION: ClassVar[str] = "prompt"
+    TRAINS_BACKBONE: ClassVar[bool] = False
 
     method: str = Field(description="What is trained.")
 

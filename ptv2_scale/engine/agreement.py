@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 from ptv2_scale.backbones.fingerprint import weight_digests
 from ptv2_scale.checkpoint.compatibility import RunContent
-from ptv2_scale.config.deepspeed import load_deepspeed
+from ptv2_scale.config.deepspeed import deepspeed_of
 from ptv2_scale.distributed.agreement import Fact
 from ptv2_scale.inference.exported import Export
 from ptv2_scale.model.identity import example_digests
@@ -67,9 +67,7 @@ def _backbone_facts(setup: Setup) -> dict[str, Fact]:
     facts = {f"the version of {name}": Fact(version(name)) for name in _PACKAGES}
     facts |= {
         "the recipe": Fact(_digest(recipe), "the recipe and its overrides"),
-        "the DeepSpeed configuration": Fact(
-            _digest(load_deepspeed(config.deepspeed)), str(config.deepspeed)
-        ),
+        "the DeepSpeed configuration": Fact(_digest(deepspeed_of(config)), str(config.deepspeed)),
         CONFIG: Fact(identity.config, str(files.folder / "config.json")),
         TOKENIZER: Fact(identity.tokenizer, config.backbone.tokenizer or str(files.folder)),
     }

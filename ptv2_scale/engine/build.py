@@ -15,7 +15,7 @@ from deepspeed.runtime.zero.parameter_offload import (
 from ptv2_scale.backbones.attention import enable_checkpointing
 from ptv2_scale.backbones.load import materialise
 from ptv2_scale.backbones.tensor_files import NamedTensors
-from ptv2_scale.config.deepspeed import complete, load_deepspeed
+from ptv2_scale.config.deepspeed import complete, deepspeed_of
 from ptv2_scale.data.order import accumulation
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine.host_needs import check_host_needs
@@ -34,7 +34,7 @@ def deepspeed_config(setup: Setup, model: PromptedModel, ranks: RankContext) -> 
     """
     config, train = setup.config, setup.config.train
     settings = complete(
-        load_deepspeed(config.deepspeed),
+        deepspeed_of(config),
         world=ranks.world,
         micro_batch=train.micro_batch,
         accumulation=accumulation(train.global_batch, train.micro_batch, ranks.world),

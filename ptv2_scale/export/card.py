@@ -161,7 +161,7 @@ def model_card(card: Card, example: Sequence[str] = _EXAMPLE) -> str:
         "---",
         f"# {card.recipe['task']['name']}, method: {card.recipe['prompt']['method']}",
         "",
-        f"Trained with ptv2_scale on the frozen {card.family} backbone `{card.backbone}`"
+        f"Trained with ptv2_scale {_on_what(card)} {card.family} backbone `{card.backbone}`"
         f" (fingerprint `{card.fingerprint[:16]}`).",
         "",
         *(f"- {line}" for line in card.about),
@@ -173,6 +173,10 @@ def model_card(card: Card, example: Sequence[str] = _EXAMPLE) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _on_what(card: Card) -> str:
+    return "from the" if card.config().prompt.TRAINS_BACKBONE else "on the frozen"
 
 
 def _result_lines(result: dict[str, Any]) -> list[str]:

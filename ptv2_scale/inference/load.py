@@ -29,7 +29,8 @@ def load_prompted(
     Args:
         source: folder of the export or the run.
         backbone: name or folder of the backbone, or one that `load_backbone` gave, which is then
-            shared; None: what the export names.
+            shared; None: what the export names. An export of a method that trains the backbone
+            itself takes a name or folder only.
         device: where it goes.
 
     Returns:
@@ -43,6 +44,11 @@ def load_prompted(
     place = usable_device(device)
     loaded = None if backbone is None or isinstance(backbone, (str, Path)) else backbone
     export = open_export(source_folder(source), _name(backbone))
+    if loaded is not None and export.setup.config.prompt.TRAINS_BACKBONE:
+        raise UserError(
+            f"{source}: prompt.method: {export.setup.config.prompt.method} has trained the backbone"
+            " itself, so it shares none with others: give the backbone's folder or name."
+        )
     model = build_model(export.setup, loaded)
     fill = model_filler(export.setup, model, export.trained)
     materialise(model, fill, Unsharded(place))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -30,7 +30,7 @@ Load = Callable[["SharedBackbone", Fill], Callable[..., PromptedOutput]]
 
 
 class SharedBackbone(nn.Module):
-    """Prompted models that share one backbone, called by number."""
+    """Prompted models, called by number; they share a backbone that none of them has trained."""
 
     def __init__(self, models: Sequence[PromptedModel]) -> None:
         super().__init__()
@@ -69,8 +69,7 @@ class Predictor:
         self._exports = {export.name: export for export in exports}
         self._numbers = {export.name: number for number, export in enumerate(exports)}
         self._ranks = ranks
-        models = [build_model(exports[0].setup)]
-        models += [build_model(export.setup, models[0].backbone) for export in exports[1:]]
+        models = list(_models(exports))
         shared = SharedBackbone(models).requires_grad_(False).eval()
         self._run = load(shared, _filler(models, exports))
 
@@ -162,6 +161,18 @@ class Predictor:
             return self._run(export=number, **inputs)
 
         return answer_all(run, export.setup, examples, self._ranks)
+
+
+def _models(exports: Sequence[Export]) -> Iterator[PromptedModel]:
+    """One model an export; they share one backbone, but for those that have trained it."""
+    shared = None
+    for export in exports:
+        if export.setup.config.prompt.TRAINS_BACKBONE:
+            yield build_model(export.setup)
+        else:
+            model = build_model(export.setup, shared)
+            shared = model.backbone
+            yield model
 
 
 def _check_same_backbone(exports: Sequence[Export]) -> None:

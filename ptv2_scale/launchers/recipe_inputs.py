@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ptv2_scale.backbones.naming import named_folder
 from ptv2_scale.config import RunConfig
-from ptv2_scale.config.deepspeed import load_deepspeed, shipped_configs
+from ptv2_scale.config.deepspeed import deepspeed_of, shipped_configs
 from ptv2_scale.data.splits import HubSplits, LocalSplits, Splits
 from ptv2_scale.hub import HubItem
 from ptv2_scale.tasks.catalogue import splits_of
@@ -73,5 +73,5 @@ def _named(config: RunConfig) -> Iterator[tuple[str, Path]]:
 
 
 def _gathered(config: RunConfig) -> bool:
-    zero = load_deepspeed(config.deepspeed)["zero_optimization"]
+    zero = deepspeed_of(config)["zero_optimization"]
     return bool(zero["stage"] == 3 and "zero_hpz_partition_size" not in zero)

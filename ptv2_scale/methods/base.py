@@ -211,3 +211,10 @@ class Method:
             UserError: the export is damaged.
         """
         return "it has nothing to express but a head"
+
+
+def embed(backbone: nn.Module, input_ids: Tensor) -> Tensor:
+    """A backbone's own input embeddings [batch, n, width] of ids [batch, n]."""
+    # Called as a module: under ZeRO-3 its weight may be empty outside of its call.
+    embedded: Tensor = backbone.get_input_embeddings()(input_ids)  # type: ignore[operator]
+    return embedded

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ptv2_scale.backbones.naming import named_folder
 from ptv2_scale.config import RunConfig
-from ptv2_scale.config.deepspeed import hpz_size, load_deepspeed
+from ptv2_scale.config.deepspeed import deepspeed_of, hpz_size
 from ptv2_scale.config.trackers import check_trackers
 from ptv2_scale.data.order import accumulation
 from ptv2_scale.data.splits import HubSplits, LocalSplits, Split
@@ -71,6 +71,7 @@ def check_recipe(config: RunConfig, ranks: RankCounts) -> None:
         lambda: _check_division(config, ranks),
         lambda: _check_deepspeed(config, ranks),
         lambda: check_trackers(config.trackers),
+        lambda: _check_baseline(config),
         lambda: _data_files(config),
         lambda: _check_names(config),
     )
@@ -129,9 +130,18 @@ def _check_division(config: RunConfig, ranks: RankCounts) -> None:
 
 
 def _check_deepspeed(config: RunConfig, ranks: RankCounts) -> None:
-    zero = load_deepspeed(config.deepspeed)["zero_optimization"]
+    zero = deepspeed_of(config)["zero_optimization"]
     for per_host in ranks.per_host if "zero_hpz_partition_size" in zero else ():
         hpz_size(zero, ranks.world, per_host)
+
+
+def _check_baseline(config: RunConfig) -> None:
+    if config.train.head_only_baseline and config.prompt.TRAINS_BACKBONE:
+        raise UserError(
+            f"train.head_only_baseline and prompt.method: {config.prompt.method} contradict each"
+            " other: the baseline needs the backbone as it was before training. Run the recipe"
+            " once more with 'prompt={method: none}' instead."
+        )
 
 
 def _check_names(config: RunConfig) -> None:

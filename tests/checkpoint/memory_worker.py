@@ -1,6 +1,6 @@
-"""One rank that trains tables of some size, and what each phase of a checkpoint adds to its memory.
+"""One rank that trains large tensors, and what each phase of a checkpoint adds to its memory.
 
-Arguments: a folder, the number of tables, their elements, a DeepSpeed configuration, the elements
+Arguments: a folder, the recipe's section `prompt` as JSON, a DeepSpeed configuration, the elements
 of a piece. Every element follows from its place alone, so that what was read can be checked without
 keeping it.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ from ptv2_scale.config import Checkpoint
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine.build import build_engine
 from ptv2_scale.engine.join import start, stop
-from ptv2_scale.engine.state import EngineState, local_shards
+from ptv2_scale.engine.state import EngineState, local_shards, shape_of
 from ptv2_scale.engine.trained_values import read_on_first_rank
 from ptv2_scale.export.card import Card
 from ptv2_scale.export.native import write_export
@@ -55,12 +56,6 @@ def value(name: str, kind: str, start: int, stop: int) -> Tensor:
 
 def zero(name: str, kind: str, start: int, stop: int) -> Tensor:
     return torch.zeros(stop - start)
-
-
-def toy_setup(folder: Path, count: int, numel: int, name: str) -> Setup:
-    """The method of another package that trains tables of some size."""
-    method = {"method": "input_bias", "idle_tables": count, "table_size": numel}
-    return fake_setup(folder / "backbone", prompt=method, deepspeed=name)
 
 
 def anonymous() -> int:
@@ -112,17 +107,19 @@ def check(values: Tensor, expected: Callable[[int, int], Tensor]) -> None:
         assert torch.equal(values[low:high], expected(low, high))
 
 
-def check_export(folder: Path, count: int, numel: int) -> None:
-    names = [f"input_bias.idle.{number}" for number in range(count)]
+def check_export(folder: Path, shapes: dict[str, tuple[int, ...]]) -> None:
     with safe_open(folder / "prompt.safetensors", framework="pt") as file:
-        small = {"input_bias.bias", "head.out_proj.weight", "head.out_proj.bias"}
-        assert {*file.keys()} == {*names, *small}
-        for name in names:
+        assert {*file.keys()} == shapes.keys()
+        for name, shape in shapes.items():
             stored = file.get_slice(name)
-            assert stored.get_shape() == [numel]
-            for low in range(0, numel, CHECKED):
-                high = min(low + CHECKED, numel)
-                assert torch.equal(stored[low:high], value(name, "fp32", low, high))
+            assert stored.get_shape() == list(shape)
+            row = math.prod(shape[1:])
+            step = max(1, CHECKED // row)
+            for low in range(0, shape[0], step):
+                rows = stored[low : low + step]
+                first = low * row
+                expected = value(name, "fp32", first, first + rows.numel())
+                assert torch.equal(rows.flatten(), expected)
 
 
 def card_of(setup: Setup) -> Card:
@@ -146,7 +143,7 @@ def refuse_exports(folder: Path, card: Card, engine: Any, ranks: RankContext) ->
         write_export(folder / "export", card, trained)
 
     def interrupted(trained: Any) -> None:
-        trained.read("input_bias.idle.0", 0, 3)
+        trained.read(trained.names()[0], 0, 3)
         raise UserError("planted by the test")
 
     def refused(action: Callable[[Any], None]) -> str:
@@ -155,11 +152,12 @@ def refuse_exports(folder: Path, card: Card, engine: Any, ranks: RankContext) ->
     return [refused(existing), refused(interrupted)]
 
 
-def main(folder: Path, count: int, numel: int, name: str, piece: int) -> None:
+def main(folder: Path, section: dict[str, Any], name: str, piece: int) -> None:
     pieces.PIECE, replication._PIECE = piece, min(replication._PIECE, 4 * piece)
     ranks = start(1)
-    setup = toy_setup(folder, count, numel, name)
+    setup = fake_setup(folder / "backbone", prompt=section, deepspeed=name)
     engine, card = build_engine(setup, ranks), card_of(setup)
+    shapes = {name: shape_of(parameter) for name, parameter in engine.module.trained().items()}
     trained, groups = EngineState(engine), find_file_systems(folder, ranks)
     growth: dict[str, int] = {}
     (folder / "checkpoints").mkdir(exist_ok=True)
@@ -180,8 +178,8 @@ def main(folder: Path, count: int, numel: int, name: str, piece: int) -> None:
         if ranks.first:
             write_export(folder / "from-shards", card, stored)
     if ranks.first:
-        check_export(folder / "export", count, numel)
-        check_export(folder / "from-shards", count, numel)
+        check_export(folder / "export", shapes)
+        check_export(folder / "from-shards", shapes)
     refused = refuse_exports(folder, card, engine, ranks)
     with measured(growth, "replicate"):
         replicate_apart(folder, ranks)
@@ -203,4 +201,4 @@ def replicate_apart(folder: Path, ranks: RankContext) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], int(sys.argv[5]))
+    main(Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3], int(sys.argv[4]))

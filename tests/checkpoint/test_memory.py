@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ranks
@@ -16,21 +17,28 @@ WORKER = Path(__file__).with_name("memory_worker.py")
 MIB = 1 << 18  # elements of fp32
 
 
+def tables(count: int, numel: int) -> dict[str, Any]:
+    """The method of another package that trains tables of some size."""
+    return {"method": "input_bias", "idle_tables": count, "table_size": numel}
+
+
 @pytest.mark.parametrize(
-    ("count", "numel", "name", "piece", "limit"),
+    ("section", "vocabulary", "name", "piece", "limit"),
     [
         # Of 64 MiB a rank's shard is 32 and its file 96; smaller pieces than those in use.
-        (1, 64 * MIB + 3, "zero3", MIB, 24),
-        (1, 64 * MIB + 3, "zero2", MIB, 24),
-        pytest.param(8, 128 * MIB + 3, "zero3", PIECE, 256, marks=at_length),
+        (tables(1, 64 * MIB + 3), 120, "zero3", MIB, 24),
+        (tables(1, 64 * MIB + 3), 120, "zero2", MIB, 24),
+        # A backbone whose embedding is of 64 MiB.
+        pytest.param({"method": "full"}, 2 * MIB, "zero3", MIB, 24, marks=at_length),
+        pytest.param(tables(8, 128 * MIB + 3), 120, "zero3", PIECE, 256, marks=at_length),
     ],
-    ids=["zero3", "zero2", "one-gibibyte"],
+    ids=["zero3", "zero2", "full", "one-gibibyte"],
 )
 def test_no_phase_takes_more_than_pieces(
-    count: int, numel: int, name: str, piece: int, limit: int, tmp_path: Path
+    section: dict[str, Any], vocabulary: int, name: str, piece: int, limit: int, tmp_path: Path
 ) -> None:
-    save_backbone("llama", tmp_path / "backbone")
-    worker = ranks.worker(WORKER, tmp_path, count, numel, name, piece)
+    save_backbone("llama", tmp_path / "backbone", vocab_size=vocabulary)
+    worker = ranks.worker(WORKER, tmp_path, json.dumps(section), name, piece)
     for output in ranks.run(2, *worker, timeout=550).must_succeed().outputs:
         line = next(line for line in output.splitlines() if line.startswith("FOUND"))
         found = json.loads(line.removeprefix("FOUND"))

@@ -450,3 +450,38 @@ def test_no_text_holds_a_null_byte() -> None:
     config = {"zero_optimization": {"stage": 3}, "csv_monitor": {"job_name": "a\0b"}}
     with pytest.raises(UserError, match=r"csv_monitor.job_name: found 'a\\x00b'"):
         check_deepspeed(config, "own.json")
+
+
+@pytest.mark.parametrize(
+    ("offload", "said"),
+    [
+        ({"device": "nvme"}, "zero_optimization.offload_optimizer.device: input should be 'cpu'"),
+        ({"device": "cpu", "ratio": 0.5}, "zero_optimization.offload_optimizer.ratio: extra"),
+        ({"device": "cpu", "pin_memory": "yes"}, "offload_optimizer.pin_memory: input should be"),
+        ({}, "zero_optimization.offload_optimizer.device: field required"),
+        ("cpu", "zero_optimization.offload_optimizer: input should be"),
+    ],
+)
+def test_optimizer_state_goes_to_the_cpu_where_the_backbone_is_trained(
+    offload: Any, said: str
+) -> None:
+    good = _zero(offload_optimizer={"device": "cpu", "pin_memory": True})
+    check_deepspeed(good, "mine.json", trains_backbone=True)
+    with pytest.raises(UserError, match="prompt.method: full has more, and may"):
+        check_deepspeed(good, "mine.json")
+    with pytest.raises(UserError) as caught:
+        check_deepspeed(_zero(offload_optimizer=offload), "mine.json", trains_backbone=True)
+    assert said in str(caught.value)
+    assert "mine.json: zero_optimization." in str(caught.value)
+
+
+def test_a_trained_backbone_is_not_kept_on_nvme() -> None:
+    with pytest.raises(UserError, match="nvme keeps weights that do not change"):
+        load_deepspeed("zero3_offload_nvme", trains_backbone=True)
+    assert load_deepspeed("zero3_offload_cpu", trains_backbone=True)
+
+
+def test_an_offloaded_optimizer_is_pytorchs_own() -> None:
+    config = complete(_zero(offload_optimizer={"device": "cpu"}), **ONE_RANK)
+    assert config["zero_force_ds_cpu_optimizer"] is False
+    assert "zero_force_ds_cpu_optimizer" not in complete(_zero(), **ONE_RANK)

@@ -54,7 +54,7 @@ INPUT_PROMPT = st.one_of(
     st.builds(lambda scale: {"init": "random", "init_scale": scale}, ABOVE),
 )
 PROMPT = st.one_of(
-    st.just({"method": "none"}),
+    st.sampled_from([{"method": "none"}, {"method": "full"}]),
     st.builds(lambda a, b: {**a, **b}, ANY_PREFIX, FIRST_VALUES),
     INPUT_PROMPT.map(lambda keys: {"method": "prompt", "length": 5000, **keys}),
 )

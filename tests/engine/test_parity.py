@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import ranks
-from points import sample
+from points import EVERYTHING, sample
 from tiny import MODEL_TYPES, save_backbone
 
 # What attends as Llama and BERT do, and is compared with transformers in one process, is sampled.
@@ -55,12 +55,16 @@ def test_gradients_under_zero3_are_those_of_plain_torch(
     assert not too_large
 
 
-METHODS = [{"method": "prompt", "length": 5, "init": "random", "init_scale": 0.5}]
+METHODS = [
+    {"method": "prompt", "length": 5, "init": "random", "init_scale": 0.5},
+    {"method": "full"},
+]
 
 
 @pytest.mark.parametrize("world", sample([2, 1], 1))
 def test_other_methods_under_zero3_train_as_plain_torch_does(world: int, tmp_path: Path) -> None:
-    kinds = sample(list(MODEL_TYPES), 2)
+    # BERT has a pooler that the head does not read.
+    kinds = list(MODEL_TYPES) if EVERYTHING else ["t5", "bert"]
     for kind in kinds:
         save_backbone(kind, tmp_path / kind)
     worker = ranks.worker(WORKER, tmp_path, "fp32", json.dumps(METHODS))
@@ -68,4 +72,4 @@ def test_other_methods_under_zero3_train_as_plain_torch_does(world: int, tmp_pat
     found = differences(ended.outputs[0])
     compared = {(kind, name.split()[0]) for kind, name in found}
     assert compared == set(product(kinds, (one["method"] for one in METHODS)))
-    assert {place: value for place, value in found.items() if not value <= 2e-6} == {}
+    assert {place: value for place, value in found.items() if not value <= 1e-5} == {}

@@ -28,9 +28,9 @@ def setup_of(folder: Path, kind: str, prompt: dict[str, Any]) -> Setup:
     return open_setup(load_recipe(recipe, [f"prompt={prompt}"]))
 
 
-def random_export(setup: Setup, folder: Path) -> Path:
+def random_export(setup: Setup, folder: Path, seed: int = 1) -> Path:
     """An export whose trained values are wide random numbers, so that mistakes show."""
-    generator = torch.Generator().manual_seed(1)
+    generator = torch.Generator().manual_seed(seed)
     values = {
         name: torch.randn(tuple(parameter.shape), generator=generator) * 0.3
         for name, parameter in build_model(setup).trained().items()

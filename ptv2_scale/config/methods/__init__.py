@@ -1,7 +1,8 @@
 """The section `prompt` of a recipe: one model a method."""
 
+from ptv2_scale.config.methods.full import FullTuning
 from ptv2_scale.config.methods.head_only import HeadOnly
 from ptv2_scale.config.methods.prefix import Prefix
 from ptv2_scale.config.methods.prompt import PromptTuning
 
-__all__ = ["HeadOnly", "Prefix", "PromptTuning"]
+__all__ = ["FullTuning", "HeadOnly", "Prefix", "PromptTuning"]

@@ -11,7 +11,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from ptv2_scale.methods.base import Adapter, Entry, Inputs, Wrapped
+from ptv2_scale.methods.base import Adapter, Entry, Inputs, Wrapped, embed
 
 
 class PromptEntry(Entry):
@@ -69,10 +69,3 @@ class PromptTable(PromptAdapter):
         tokens = torch.arange(self.embedding.num_embeddings, device=self.embedding.weight.device)
         rows: Tensor = self.embedding(tokens)
         return rows
-
-
-def embed(backbone: nn.Module, input_ids: Tensor) -> Tensor:
-    """A backbone's own input embeddings [batch, n, width] of ids [batch, n]."""
-    # Called as a module: under ZeRO-3 its weight may be empty outside of its call.
-    embedded: Tensor = backbone.get_input_embeddings()(input_ids)  # type: ignore[operator]
-    return embedded

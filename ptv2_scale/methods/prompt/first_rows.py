@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ptv2_scale.backbones.tokenizers import all_tokens
-from ptv2_scale.methods.base import Entry, Inputs, RunModel, Wrapped
-from ptv2_scale.methods.prompt.entry import embed
+from ptv2_scale.methods.base import Entry, Inputs, RunModel, Wrapped, embed
 from ptv2_scale.runtime.errors import UserError
 
 
