@@ -111,11 +111,11 @@ def test_exports_that_trained_the_backbone_share_it_with_none(tmp_path: Path) ->
         setup = setup_of(tmp_path, "llama", kinds[name.split("-")[0]])
         folders[name] = random_export(setup, tmp_path / name, seed=len(folders))
     rows = [{"text": "w1 w2 w3"}, {"text": "w4"}]
-    together = Predictor.load(*folders.values())
+    several = Predictor.load(*folders.values())
     answers = []
     for name, folder in folders.items():
         answers.append(Predictor.load(folder).predict(rows))
-        assert together.predict(rows, name) == answers[-1]
+        assert several.predict(rows, name) == answers[-1]
     assert answers[1] != answers[2]
     backbone = load_backbone(tmp_path / "backbone")
     with pytest.raises(UserError, match="has trained the backbone itself, so it shares none"):
