@@ -9,10 +9,12 @@ from ptv2_scale.methods.full import FullTuningMethod
 from ptv2_scale.methods.head_only import HeadOnlyMethod
 from ptv2_scale.methods.prefix.method import PrefixMethod
 from ptv2_scale.methods.prompt.method import PromptTuningMethod
+from ptv2_scale.methods.ptuning import PTuningMethod
 
 IMPLEMENTATIONS: dict[str, type[Method]] = {
     "prefix": PrefixMethod,
     "prompt": PromptTuningMethod,
+    "ptuning": PTuningMethod,
     "full": FullTuningMethod,
     "none": HeadOnlyMethod,
 }

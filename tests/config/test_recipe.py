@@ -55,6 +55,11 @@ INPUT_PROMPT = st.one_of(
 )
 PROMPT = st.one_of(
     st.sampled_from([{"method": "none"}, {"method": "full"}]),
+    st.builds(
+        lambda encoder, hidden: {"method": "ptuning", "encoder": encoder, "hidden": hidden},
+        st.sampled_from(["lstm", "mlp", "table"]),
+        st.none() | st.integers(1, 999),
+    ),
     st.builds(lambda a, b: {**a, **b}, ANY_PREFIX, FIRST_VALUES),
     INPUT_PROMPT.map(lambda keys: {"method": "prompt", "length": 5000, **keys}),
 )

@@ -38,6 +38,7 @@ def test_after_kill_9_the_run_goes_on_to_the_same_bits(
 
 METHODS = {
     "prompt": {"length": 5},
+    "ptuning": {"length": 5, "hidden": 8},
     "full": {},
 }
 

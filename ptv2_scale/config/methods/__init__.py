@@ -4,5 +4,6 @@ from ptv2_scale.config.methods.full import FullTuning
 from ptv2_scale.config.methods.head_only import HeadOnly
 from ptv2_scale.config.methods.prefix import Prefix
 from ptv2_scale.config.methods.prompt import PromptTuning
+from ptv2_scale.config.methods.ptuning import PTuning
 
-__all__ = ["FullTuning", "HeadOnly", "Prefix", "PromptTuning"]
+__all__ = ["FullTuning", "HeadOnly", "Prefix", "PTuning", "PromptTuning"]
