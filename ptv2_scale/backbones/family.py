@@ -171,6 +171,8 @@ class Family:
             taken.add("token_type_ids")
         if self.encoder_decoder:
             taken |= {"decoder_input_ids", "decoder_attention_mask"}
+        if self.positions == "blocks":
+            taken.add("position_ids")  # of pieces, which no mask tells from their text
         return frozenset(taken)
 
     def tables(self, config: Config) -> dict[str, int]:

@@ -13,13 +13,13 @@ from ptv2_scale.runtime.result import Result
 def verdict(metric: str, value: float, trivial: float, answer: str) -> str:
     """One line that sets a score against always giving the same answer."""
     line = f"{metric} {value:.4f}; {answer} alone scores {trivial:.4f}"
-    if value <= trivial:
-        line += ": the model does NO BETTER than that. Try another learning rate or more epochs."
-    return line
+    return f"{line}: the model does NO BETTER than that." if value <= trivial else line
 
 
 def _verdict_of(result: Result) -> str:
-    return verdict(result.metric, result.value, result.trivial, result.trivial_answer)
+    line = verdict(result.metric, result.value, result.trivial, result.trivial_answer)
+    idle = result.steps > 0 and result.value <= result.trivial
+    return line + (" Try another learning rate or more epochs." if idle else "")
 
 
 def _program() -> str:

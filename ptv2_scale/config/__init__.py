@@ -8,7 +8,7 @@ from ptv2_scale.config.load import (
     load_recipe,
     override,
 )
-from ptv2_scale.config.methods import FullTuning, HeadOnly, Prefix, PromptTuning, PTuning
+from ptv2_scale.config.methods import Discrete, FullTuning, HeadOnly, Prefix, PromptTuning, PTuning
 from ptv2_scale.config.prompt import METHODS, MethodSection
 from ptv2_scale.config.recipe import (
     Backbone,
@@ -30,6 +30,7 @@ __all__ = [
     "Checkpoint",
     "Choice",
     "Classification",
+    "Discrete",
     "Evaluate",
     "FullTuning",
     "HeadOnly",

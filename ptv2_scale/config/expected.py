@@ -97,16 +97,24 @@ def _alternatives(schema: Schema) -> Iterator[Schema]:
 
 def _inside(schema: Schema, step: str | int) -> Iterator[Schema]:
     if isinstance(step, str):
-        inner = schema.get("properties", {}).get(step)
+        inner = schema.get("properties", {}).get(step) or _of_any_name(schema)
     else:
         inner = schema.get("items") or next(iter(schema.get("prefixItems", ())), None)
     if inner is not None:
         yield from _alternatives(inner)
 
 
+def _of_any_name(schema: Schema) -> Schema | None:
+    """The schema of values whose keys are the user's own."""
+    found = schema.get("additionalProperties")
+    return found if isinstance(found, dict) else None
+
+
 def _describe(schema: Schema) -> str:
     if "properties" in schema:
         return "a section of keys"
+    if schema["type"] == "object":
+        return "a section with keys of your own"
     if schema["type"] == "array":
         return _describe_list(schema)
     if schema["type"] == "string":

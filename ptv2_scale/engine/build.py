@@ -68,6 +68,12 @@ def start_engine(
     materialise(model, fill, shards_for(settings, ranks))
     if train.gradient_checkpointing and setup.method.trains_through_backbone:
         enable_checkpointing(model.backbone)
+    if not model.trained():
+        # DeepSpeed's stages 1 and 2 shard an optimizer's state alone.
+        sharded = settings["zero_optimization"]["stage"] == 3
+        config = settings if sharded else {**settings, "zero_optimization": {"stage": 0}}
+        engine, *_ = deepspeed.initialize(model=model, config=config)
+        return engine
     optimizer = torch.optim.AdamW(
         list(model.trained().values()),
         lr=train.lr,

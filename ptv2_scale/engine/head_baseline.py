@@ -16,7 +16,7 @@ from torch import Tensor
 from ptv2_scale.data.collate import Example, by_example
 from ptv2_scale.distributed.leaders import on_first_rank
 from ptv2_scale.distributed.ranks import RankContext
-from ptv2_scale.inference.forward import by_rows, forward_all
+from ptv2_scale.inference.forward import answer_all, by_rows, forward_all
 from ptv2_scale.model.prompted import PromptedOutput
 from ptv2_scale.model.setup import EncodedSplit, Setup, build_head
 from ptv2_scale.runtime.heartbeat import report_progress
@@ -75,6 +75,11 @@ def score_head_alone(
         found = forward_all(engine, setup, examples, ranks, split, entry=None, check=check)
         return ExampleFeatures(examples, found)
 
+    if not any(one.requires_grad for one in head.parameters()):  # a verbalizer, as it is
+        records = answer_all(engine, setup, validation.examples, ranks, check, entry=None)
+        return on_first_rank(
+            ranks, lambda: setup.task.score(records, validation.rows)[setup.task.metric]
+        )
     known, unknown = features(train.examples), features(validation.examples)
 
     def score(trained: Head) -> float:

@@ -343,7 +343,8 @@ class Run:
             )
         if best.step != state.step:
             self._checkpoints.restore(checkpoint_path(self._path, best.step))
-        head_only = self._head_only() if self._config.train.head_only_baseline else None
+        compared = self._config.train.head_only_baseline and not self._setup.method.trains_nothing
+        head_only = self._head_only() if compared else None
         result = self._result(state, best, head_only)
         report_progress("writing the export")
         read_on_first_rank(self._engine, self._ranks, lambda trained: self._write(result, trained))

@@ -28,6 +28,8 @@ def _inner_optimizer(engine: Any) -> torch.optim.Optimizer:
 
 def make_optimizer_state(engine: Any) -> None:
     """Create AdamW's state now; it is made at the first step otherwise, too late to be restored."""
+    if not engine.module.trained():
+        return
     optimizer = _inner_optimizer(engine)
     for flat in _masters(engine):
         state = optimizer.state[flat]
@@ -111,6 +113,8 @@ class EngineState:
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """See `Trained`."""
+        if not self._engine.module.trained():
+            return []
         groups = self._engine.optimizer.param_groups
         return [{key: group[key] for key in _KEPT_OF_GROUPS} for group in groups]
 
@@ -126,7 +130,7 @@ def restore(engine: Any, read: Read, updates: int) -> None:
     for shard in local_shards(engine):
         for kind in shard.values:
             _set_master(shard, kind, read)
-    for flat in _masters(engine):
+    for flat in _masters(engine) if engine.module.trained() else ():
         _inner_optimizer(engine).state[flat]["step"].fill_(float(updates))
     for name, parameter in engine.module.trained().items():
         _set_computing_copy(name, parameter, read)

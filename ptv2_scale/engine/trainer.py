@@ -28,10 +28,12 @@ class BatchOrder:
     Attributes:
         lengths: tokens of every training example.
         train: the recipe's section.
+        trains: whether there is anything to train; else there are no steps.
     """
 
     lengths: tuple[int, ...]
     train: Train
+    trains: bool = True
 
     @property
     def steps_per_epoch(self) -> int:
@@ -41,6 +43,8 @@ class BatchOrder:
     @property
     def total_steps(self) -> int:
         """Optimizer steps of the run."""
+        if not self.trains:
+            return 0
         if self.train.steps is not None:
             return self.train.steps
         return (self.train.epochs or 1) * self.steps_per_epoch
@@ -126,7 +130,8 @@ class Trainer:
         self._engine, self._task, self._examples = engine, task, examples
         self._train, self._padding, self._ranks = train, padding, ranks
         self._micro_steps = accumulation(train.global_batch, train.micro_batch, ranks.world)
-        self.order = BatchOrder(tuple(example.length for example in examples), train)
+        lengths = tuple(example.length for example in examples)
+        self.order = BatchOrder(lengths, train, trains=bool(engine.module.trained()))
 
     def step(self, step: int, asked: bool) -> StepOutcome:
         """Make optimizer step `step` (from 0); every rank calls it.

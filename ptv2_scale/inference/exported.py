@@ -88,7 +88,7 @@ def _check_overrides(folder: Path, trained: RunConfig, used: RunConfig) -> None:
         UserError: names the key.
     """
     pairs: dict[str, tuple[object, ...]] = {"prompt": (trained.prompt, used.prompt)}
-    for key in ("kind", "name", "labels", "choose", "head", "subword"):
+    for key in ("kind", "name", "labels", "choose", "head", "subword", "pattern", "verbalizer"):
         pairs[f"task.{key}"] = tuple(getattr(one.task, key, None) for one in (trained, used))
     for key, (before, now) in pairs.items():
         if before != now:

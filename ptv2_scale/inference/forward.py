@@ -83,13 +83,15 @@ def answer_all(
     examples: Sequence[Example],
     ranks: RankContext,
     check: Callable[[], None] = _go_on,
+    *,
+    entry: Entry | str | None = "own",
 ) -> list[Record]:
     """The task's answers, one record a row, in the order of rows; see `forward_all`."""
 
     def decode(output: PromptedOutput, _: dict[str, Tensor], rows: list[Example]) -> list[Record]:
         return setup.task.decode(output.outputs, rows)
 
-    records = forward_all(run, setup, examples, ranks, decode, check=check)
+    records = forward_all(run, setup, examples, ranks, decode, entry=entry, check=check)
     return by_rows(setup.task, examples, records)
 
 

@@ -103,6 +103,7 @@ class Method:
         TAGS: of a model card, as model hubs know the method.
         trains_through_backbone: whether gradients pass through the backbone, so that its
             activations are kept or computed anew.
+        trains_nothing: whether a run makes no step, and scores the backbone as it is.
 
     Raises:
         UserError: the section and the backbone do not go together.
@@ -111,6 +112,7 @@ class Method:
     ADAPTER: ClassVar[str] = "adapter"
     TAGS: ClassVar[tuple[str, ...]] = ()
     trains_through_backbone: bool = True
+    trains_nothing: bool = False
 
     def __init__(self, section: Any, family: Family, config: Config) -> None:
         self.section, self.family, self.config = section, family, config

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.config import METHODS, MethodSection, register_section
 from ptv2_scale.methods.base import Method
+from ptv2_scale.methods.discrete import DiscreteMethod
 from ptv2_scale.methods.full import FullTuningMethod
 from ptv2_scale.methods.head_only import HeadOnlyMethod
 from ptv2_scale.methods.prefix.method import PrefixMethod
@@ -17,6 +18,7 @@ IMPLEMENTATIONS: dict[str, type[Method]] = {
     "ptuning": PTuningMethod,
     "full": FullTuningMethod,
     "none": HeadOnlyMethod,
+    "discrete": DiscreteMethod,
 }
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ptv2_scale.backbones.attention import train_position_bias
 from ptv2_scale.backbones.family import Family
+from ptv2_scale.backbones.glm_classic.masks import piece_inputs
 from ptv2_scale.methods.base import Adapter, Entry, Method, Wrapped
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.heads import Head
@@ -91,8 +92,7 @@ class PromptedModel(nn.Module):
         wrapped = self.backbone_inputs(entry, inputs)
         with entry.bind():
             outputs = self._reader(**wrapped.inputs)
-        features = self.pool(outputs, wrapped.inputs["attention_mask"], wrapped.front)
-        return PromptedOutput(self.head.forward_features(features), features)
+        return self.read(outputs, inputs, wrapped.front)
 
     def generate(self, *_: Any, **__: Any) -> NoReturn:
         """Refuse: what was trained is a head, which answers instead of a vocabulary.
@@ -116,20 +116,23 @@ class PromptedModel(nn.Module):
         """Whether the head reads the last states of the whole backbone."""
         return not (self.head.of_tokens and self.family.encoder_decoder)
 
-    def pool(self, outputs: Any, mask: Tensor, front: int = 0) -> Tensor:
-        """The head's features of a backbone's outputs.
+    def read(self, outputs: Any, inputs: Mapping[str, Tensor], front: int = 0) -> PromptedOutput:
+        """What the head makes of a backbone's outputs.
 
         Args:
             outputs: the backbone's. A pooler of its own has read the first column, whatever it is.
-            mask: [batch, columns], 1 for text and for what is in front of it.
+            inputs: of the batch, as they were given.
             front: columns in front of the text.
         """
         hidden = outputs.last_hidden_state
+        mask = inputs.get("attention_mask")
+        if mask is None:
+            mask = torch.ones_like(inputs["input_ids"])
         if self.family.encoder_decoder and self._decodes:
             # A decoder's states, in front of which there is nothing.
             mask, front = torch.ones_like(hidden[..., 0], dtype=mask.dtype), 0
         pooled = getattr(outputs, "pooler_output", None)
-        return self.head.features(hidden[:, front:], pooled, mask[:, front:])
+        return PromptedOutput(*self.head.answer(hidden[:, front:], pooled, mask, inputs))
 
     def backbone_inputs(self, entry: Entry, inputs: Mapping[str, Tensor]) -> Wrapped:
         """A batch with what entry and family add: positions, the decoder's start, options."""
@@ -141,8 +144,11 @@ class PromptedModel(nn.Module):
         given.setdefault("attention_mask", torch.ones_like(given["input_ids"]))
         made, front = entry.wrap({**given, **self.family.forward_options}, self.backbone)
         mask = made["attention_mask"]
+        places = made.pop("position_ids", None)
         positions = self.family.position_ids(mask, entry.shift, config)
-        if positions is not None:
+        if places is not None:
+            made |= piece_inputs(places, mask)
+        elif positions is not None:
             made["position_ids"] = positions
         if self.family.token_types:
             # The model would look its default types up at the shifted positions.

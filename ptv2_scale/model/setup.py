@@ -24,6 +24,7 @@ from ptv2_scale.backbones.load import (
     weight_filler,
 )
 from ptv2_scale.backbones.presets import is_preset, open_preset
+from ptv2_scale.backbones.tensor_files import Tensors
 from ptv2_scale.backbones.tokenizers import all_tokens, load_tokenizer, spelled
 from ptv2_scale.backbones.vocabulary import check_ids, unknown_tokens
 from ptv2_scale.backbones.weights import TensorFile
@@ -37,9 +38,10 @@ from ptv2_scale.model.identity import identity_of
 from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.run_identity import RunIdentity
-from ptv2_scale.tasks.base import Task
+from ptv2_scale.tasks.base import BackboneReader, Task
 from ptv2_scale.tasks.heads import Head
 from ptv2_scale.tasks.registry import build_task
+from ptv2_scale.tasks.text import READ
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +108,7 @@ class Setup:
         examples = self.encode(rows, with_targets=False)
         taken = self.files.family.inputs(self.files.config)
         batch = self.task.collate(examples, self.padding).inputs
-        return {name: tensor for name, tensor in batch.items() if name in taken}
+        return {name: tensor for name, tensor in batch.items() if name in taken or name not in READ}
 
     def _check_ids(self, inputs: Mapping[str, Sequence[int]], where: str) -> None:
         tables = self.files.family.tables(self.files.config)
@@ -166,6 +168,8 @@ def _checked(config: RunConfig, files: BackboneFiles) -> Setup:
     method = build_method(config.prompt, files.family, files.config)
     method.check_length(config.task.max_length)
     task = build_task(config.task)
+    if isinstance(task, BackboneReader):
+        task = task.on(files.family, files.config)
     resolved = config.model_copy(update={"task": task.resolved()})
     return Setup(resolved, files, None, task, method)
 
@@ -205,6 +209,8 @@ def build_model(setup: Setup, backbone: Any = None) -> PromptedModel:
     for trained in (model.adapter, model.head):
         if trained is not None:
             trained.to(dtype)
+    _check_trained(model)
+    head_tensors(setup, model)
     return model
 
 
@@ -219,22 +225,59 @@ def _idle_slots(setup: Setup, head: Head) -> str | None:
     )
 
 
+def _check_trained(model: PromptedModel) -> None:
+    """Refuse a method and a head that do not go together: something is trained, or nothing is.
+
+    Raises:
+        UserError: names both.
+    """
+    method, head = model.method, model.head.KIND
+    if method.trains_nothing and model.trained():
+        raise UserError(
+            f"prompt.method: {method.section.method} trains nothing, so the head '{head}' would"
+            " keep its random first values. Set task.head: verbalizer."
+        )
+    if not method.trains_nothing and not model.trained():
+        raise UserError(
+            f"prompt.method: {method.section.method} trains the head alone, and the head '{head}'"
+            " is the backbone's own. Set prompt.method: discrete to score it as it is."
+        )
+
+
+def head_tensors(setup: Setup, model: PromptedModel) -> Tensors:
+    """What of the head stands in the backbone's files, by name in `PromptedModel`.
+
+    Raises:
+        UserError: the files do not have it.
+    """
+    if setup.tokenizer is None or not setup.files.weights.paths:  # shapes alone are asked for
+        return Tensors({})
+    found = model.head.from_files(setup.files, model.backbone, setup.tokenizer)
+    return found.renamed({name: f"head.{name}" for name in found.names()})
+
+
 def first_values(setup: Setup) -> dict[str, Tensor]:
-    """First values of head and adapter, fp32, by name in `PromptedModel`."""
-    values = {f"head.{name}": value for name, value in build_head(setup).state_dict().items()}
+    """First values of head and adapter, fp32, by name in `PromptedModel`.
+
+    What of a head is the backbone's own is read from its files, as the backbone is.
+    """
+    head = build_head(setup).named_parameters()
+    values = {f"head.{name}": one.detach() for name, one in head if one.requires_grad}
     adapter = setup.method.first_values(setup.config.train.seed)
     values.update({f"{setup.method.ADAPTER}.{name}": value for name, value in adapter.items()})
     return values
 
 
 def model_filler(setup: Setup, model: PromptedModel, trained: TensorFile) -> Fill:
-    """All that `trained` names from there, the rest of the backbone from its files."""
+    """All that `trained` names from there; the rest of head and backbone from the files."""
     from_files = weight_filler(setup.files, model.backbone)
-    known = set(trained.names())
+    head = head_tensors(setup, model)
+    known: dict[str, TensorFile] = dict.fromkeys(head.names(), head)
+    known.update(dict.fromkeys(trained.names(), trained))
 
     def fill(names: Sequence[str], start: int, target: Tensor) -> None:
         if names[0] in known:
-            target.copy_(trained.read(names[0], start, start + target.numel()))
+            target.copy_(known[names[0]].read(names[0], start, start + target.numel()))
         else:
             from_files([names[0].removeprefix("backbone.")], start, target)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -191,3 +191,15 @@ class Task(Protocol):
 
     def trivial(self, rows: Sequence[Mapping[str, object]]) -> Trivial:
         """What always giving the same answer scores on these rows."""
+
+
+@runtime_checkable
+class BackboneReader(Protocol):
+    """A task whose examples depend on the backbone's architecture beyond its style of text."""
+
+    def on(self, family: Family, config: Config) -> Task:
+        """The task as it is on a backbone.
+
+        Raises:
+            UserError: it cannot be put to this architecture; says why.
+        """

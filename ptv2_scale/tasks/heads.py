@@ -7,13 +7,15 @@ names that an export can map to theirs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ptv2_scale.backbones.family import Config, Family
+from ptv2_scale.backbones.load import BackboneFiles
+from ptv2_scale.backbones.tensor_files import Tensors
 from ptv2_scale.runtime.errors import UserError
 
 HeadKind = Literal["linear", "bert", "roberta", "score"]
@@ -64,6 +66,37 @@ class Head(nn.Module, ABC):
     def refusal(self, backbone: nn.Module) -> str | None:
         """Why this head cannot read a backbone, or None."""
         return None
+
+    def from_files(self, files: BackboneFiles, backbone: Any, tokenizer: Any) -> Tensors:
+        """What of the head is the backbone's own: tensors of its files by their name in the head.
+
+        Args:
+            files: of the backbone.
+            backbone: its model, with or without values.
+            tokenizer: the backbone's.
+
+        Raises:
+            UserError: the files do not have it.
+        """
+        return Tensors({})
+
+    def answer(
+        self,
+        hidden: Tensor,
+        pooled: Tensor | None,
+        attention_mask: Tensor,
+        inputs: Mapping[str, Tensor],
+    ) -> tuple[Tensor, Tensor]:
+        """Outputs and features of a batch.
+
+        Args:
+            hidden: see `features`.
+            pooled: see `features`.
+            attention_mask: see `features`.
+            inputs: all that the batch has, for heads that read more than hidden states.
+        """
+        features = self.features(hidden, pooled, attention_mask)
+        return self.forward_features(features), features
 
     def forward(self, hidden: Tensor, pooled: Tensor | None, attention_mask: Tensor) -> Tensor:
         """Logits [batch, labels]; arguments as those of `features`."""

@@ -38,14 +38,18 @@ class TextFormat:
 
     def parts(self, row: Mapping[str, object], number: int, style: Style) -> tuple[str, ...]:
         """The texts of a row, with the columns' names before them in the style "named"."""
-        if self.inside is not None and isinstance(found := row.get(self.inside), Mapping):
-            row = PlacedRow({**row, **found}, place_of(row, number))
-        values = {column: text_of(row, column, number) for column in self.columns}
+        values = self.values(row, number)
         if self.templates:
             return tuple(template.format(**values) for template in self.templates)
         if style == "named":
             return tuple(f"{column}: {value}" for column, value in values.items())
         return tuple(values.values())
+
+    def values(self, row: Mapping[str, object], number: int) -> dict[str, str]:
+        """The text in each column of a row."""
+        if self.inside is not None and isinstance(found := row.get(self.inside), Mapping):
+            row = PlacedRow({**row, **found}, place_of(row, number))
+        return {column: text_of(row, column, number) for column in self.columns}
 
 
 def tokenize(
@@ -177,15 +181,20 @@ def _shortened(
             for found in encode_texts(tokenizer, [(" ".join(p),) for p in current])
         ]
         current = [
-            part if size <= max_length else _fitted(part, max_length / size)
+            part
+            if size <= max_length
+            else fitted(part, int(sum(map(len, part)) * (max_length / size)))
             for part, size in zip(current, sizes, strict=True)
         ]
     return [(" ".join(p),) for p in current]
 
 
-def _fitted(parts: tuple[str, ...], share: float) -> tuple[str, ...]:
-    """Parts with that share of their characters in all; short parts stay whole."""
-    room = int(sum(map(len, parts)) * share)
+def _shortened_by(parts: tuple[str, ...], share: float) -> tuple[str, ...]:
+    return fitted(parts, int(sum(map(len, parts)) * share))
+
+
+def fitted(parts: tuple[str, ...], room: int) -> tuple[str, ...]:
+    """Parts with `room` characters in all; short parts stay whole."""
     kept = list(parts)
     by_length = sorted(range(len(parts)), key=lambda place: len(parts[place]))
     for done, place in enumerate(by_length):

@@ -222,3 +222,28 @@ def load_language_model(folder: Path) -> Any:
     """Transformers' own model of such a folder, head and all."""
     kind = _language_model_class(AutoConfig.from_pretrained(folder).model_type)
     return kind.from_pretrained(folder).eval()
+
+
+def add_blanks(folder: Path) -> None:
+    """Give a saved tokenizer the tokens with which architectures mark and fill blanks."""
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    tokenizer.add_special_tokens({"mask_token": "[MASK]"})
+    more = ["<extra_id_0>", "<|startofpiece|>", "<|endofpiece|>", "[gMASK]"]
+    tokenizer.add_special_tokens({"extra_special_tokens": more})
+    tokenizer.save_pretrained(folder)
+
+
+def write_cloze_recipe(folder: Path, model_type: str = "t5", **sections: Any) -> Path:
+    """As `write_recipe`, of a model with its head over the vocabulary, asked by a pattern."""
+    cloze = {
+        "head": "verbalizer",
+        "pattern": "{text} w90 w91 {mask}",
+        "verbalizer": {"no": "w3", "yes": "w7"},
+    }
+    task = {**cloze, **sections.pop("task", {})}
+    path = write_recipe(folder, model_type, task=task, **sections)
+    save_language_model(model_type, folder / "backbone")
+    add_blanks(folder / "backbone")
+    return path

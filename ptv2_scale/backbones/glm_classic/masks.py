@@ -37,6 +37,30 @@ def additive_mask(attention_mask: Tensor, states: Tensor, past: int) -> Tensor:
     return mask.masked_fill(~visible, hidden)
 
 
+def piece_inputs(position_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+    """Positions and mask of texts behind which pieces are read, perhaps with a prompt in front.
+
+    All tokens see the text; those of a piece (block position above 0) see what of it comes before.
+
+    Args:
+        position_ids: [batch, 2, n], positions and block positions of the text and its piece.
+        attention_mask: [batch, columns], 1 for what is no padding; columns beyond n stand in front.
+
+    Returns:
+        `position_ids` [batch, 2, columns], and `attention_mask` [batch, 1, columns, columns].
+    """
+    front = attention_mask.shape[1] - position_ids.shape[2]
+    prompt = torch.zeros_like(attention_mask[:, None, :front]).expand(-1, 2, -1).clone()
+    prompt[:, 0] = torch.arange(front, device=prompt.device)
+    moved = position_ids + torch.tensor([[front], [0]], device=position_ids.device)
+    places = torch.cat((prompt, moved), dim=2)
+    piece = places[:, 1] > 0
+    columns = torch.arange(piece.shape[1], device=piece.device)
+    behind = piece[:, :, None] & piece[:, None, :] & (columns <= columns[:, None])
+    visible = attention_mask.bool()[:, None, :] & (~piece[:, None, :] | behind)
+    return {"position_ids": places, "attention_mask": visible[:, None].long()}
+
+
 def _visible(mask: Tensor, states: Tensor, past: int) -> Tensor:
     batch, tokens = states.shape[:2]
     keys = past + tokens

@@ -1,4 +1,9 @@
-"""GLUE's tasks, as the published .tsv files have them."""
+"""GLUE's tasks, as the published .tsv files have them.
+
+The patterns are GLM's (THUDM/GLM, tasks/superglue/pvp.py: number 0 of CoLA, SST-2, QQP and QNLI, 1
+of MRPC); CoLA's and SST-2's are also those of LM-BFF (Gao et al., ACL 2021). MNLI, RTE and WNLI
+have those of SuperGLUE's CB and RTE there, for MNLI's own have a column behind the blank.
+"""
 
 from collections.abc import Mapping
 
@@ -23,6 +28,8 @@ COLA = ClassificationSpec(
     metric="matthews",
     also=("accuracy",),
     hub_labels=("unacceptable", "acceptable"),
+    pattern='"{sentence}" This is {mask}.',
+    words=("incorrect", "correct"),
     header=("source", "label", "star", "sentence"),  # of train and dev; test has its own
 )
 SST2 = ClassificationSpec(
@@ -35,6 +42,8 @@ SST2 = ClassificationSpec(
     columns=("sentence",),
     labels=("0", "1"),
     hub_labels=("negative", "positive"),
+    pattern="{sentence} It was {mask}.",
+    words=("terrible", "great"),
 )
 MRPC = ClassificationSpec(
     name="glue/mrpc",
@@ -47,6 +56,8 @@ MRPC = ClassificationSpec(
     labels=("0", "1"),
     also=("f1",),
     hub_labels=("not_equivalent", "equivalent"),
+    pattern="{sentence1} Does it mean that {sentence2}? {mask}",
+    words=("No", "Yes"),
     rename={"#1 String": "sentence1", "#2 String": "sentence2", "Quality": "label"},
 )
 QQP = ClassificationSpec(
@@ -61,6 +72,8 @@ QQP = ClassificationSpec(
     labels=("0", "1"),
     also=("f1",),
     hub_labels=("not_duplicate", "duplicate"),
+    pattern="{question1} Do you mean {question2} {mask}.",
+    words=("No", "Yes"),
     rename={"is_duplicate": "label"},
 )
 STSB = RegressionSpec(
@@ -100,6 +113,8 @@ def _mnli(name: str, part: str) -> ClassificationSpec:
         },
         columns=("premise", "hypothesis"),
         labels=("entailment", "neutral", "contradiction"),
+        pattern="{premise} question: {hypothesis} true, false or neither? answer: {mask}",
+        words=("true", "neither", "false"),
         rename={"sentence1": "premise", "sentence2": "hypothesis", "gold_label": "label"},
     )
 
@@ -115,6 +130,8 @@ QNLI = ClassificationSpec(
     submits={"test.tsv": "QNLI.tsv"},
     columns=("question", "sentence"),
     labels=ENTAILMENT,
+    pattern="{sentence} Question: {question} Do you know the answer? {mask}.",
+    words=("Yes", "No"),
 )
 RTE = ClassificationSpec(
     name="glue/rte",
@@ -125,6 +142,8 @@ RTE = ClassificationSpec(
     submits={"test.tsv": "RTE.tsv"},
     columns=("sentence1", "sentence2"),
     labels=ENTAILMENT,
+    pattern="{sentence1} question: {sentence2} True or False? answer: {mask}",
+    words=("true", "false"),
 )
 WNLI = ClassificationSpec(
     name="glue/wnli",
@@ -136,6 +155,8 @@ WNLI = ClassificationSpec(
     columns=("sentence1", "sentence2"),
     labels=("0", "1"),
     hub_labels=("not_entailment", "entailment"),
+    pattern="{sentence1} question: {sentence2} True or False? answer: {mask}",
+    words=("false", "true"),
 )
 
 TASKS = (COLA, SST2, MRPC, QQP, STSB, MNLI, MNLI_MISMATCHED, QNLI, RTE, WNLI)

@@ -60,6 +60,9 @@ class ClassificationSpec(BenchmarkSpec):
         inside: the column that holds the others in the published files.
         hub_labels: the hub's name of each class, in the order of `labels`.
         submitted: what the leaderboard takes for each class, in the same order; (): the labels.
+        pattern: what `task.head: verbalizer` reads where a recipe has no pattern of its own; "":
+            none was published.
+        words: the word of each class there, in the order of `labels`.
     """
 
     labels: tuple[str, ...]
@@ -67,6 +70,8 @@ class ClassificationSpec(BenchmarkSpec):
     inside: str | None = None
     hub_labels: tuple[str, ...] = ()
     submitted: tuple[str, ...] = ()
+    pattern: str = ""
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

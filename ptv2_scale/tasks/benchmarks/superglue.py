@@ -1,4 +1,9 @@
-"""SuperGLUE's tasks, in the text formats of P-Tuning v2."""
+"""SuperGLUE's tasks, in the text formats of P-Tuning v2.
+
+The patterns are PET's (timoschick/pet, pet/pvp.py; Schick and Schütze, NAACL 2021) with GLM's
+spaces (THUDM/GLM, tasks/superglue/pvp.py): RTE's and CB's number 4, BoolQ's 0, WiC's 1. No column
+stands behind the blank in them, so that causal models can read them, too.
+"""
 
 from collections.abc import Mapping
 
@@ -22,6 +27,8 @@ BOOLQ = ClassificationSpec(
     columns=("question", "passage"),
     labels=("false", "true"),
     hub_labels=("False", "True"),
+    pattern="{passage} Question: {question}? Answer: {mask}.",
+    words=("No", "Yes"),
 )
 CB = ClassificationSpec(
     name="superglue/cb",
@@ -32,6 +39,8 @@ CB = ClassificationSpec(
     columns=("premise", "hypothesis"),
     labels=("entailment", "contradiction", "neutral"),
     also=("f1_macro",),
+    pattern="{premise} question: {hypothesis} true, false or neither? answer: {mask}",
+    words=("true", "false", "neither"),
 )
 RTE = ClassificationSpec(
     name="superglue/rte",
@@ -43,6 +52,8 @@ RTE = ClassificationSpec(
     rename={"sentence1": "premise", "sentence2": "hypothesis"},
     columns=("premise", "hypothesis"),
     labels=("entailment", "not_entailment"),
+    pattern="{premise} question: {hypothesis} True or False? answer: {mask}",
+    words=("true", "false"),
 )
 WIC = ClassificationSpec(
     name="superglue/wic",
@@ -54,6 +65,8 @@ WIC = ClassificationSpec(
     labels=("false", "true"),
     templates=("{sentence1} {sentence2} Does {word} have the same meaning in both sentences?",),
     hub_labels=("False", "True"),
+    pattern="{sentence1} {sentence2} Does {word} have the same meaning in both sentences? {mask}",
+    words=("No", "Yes"),
 )
 COPA = ChoiceSpec(
     name="superglue/copa",

@@ -28,11 +28,14 @@ from ptv2_scale.tasks.catalogue import (
     is_custom,
     splits_of,
 )
+from ptv2_scale.tasks.cloze import Cloze
 from ptv2_scale.tasks.heads import Head, build_head, head_dropout, head_kind
 from ptv2_scale.tasks.labels import LabelReader, canonical, found_labels, label_counts, other_labels
 from ptv2_scale.tasks.metrics import Metric, majority, metric_named
+from ptv2_scale.tasks.pattern import Pattern, read_pattern
 from ptv2_scale.tasks.submission import NUMBERS, answer_lines, official_file
-from ptv2_scale.tasks.text import TextFormat, tokenize
+from ptv2_scale.tasks.text import Inputs, TextFormat, tokenize
+from ptv2_scale.tasks.verbalizer import VerbalizerHead
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +51,8 @@ class ClassificationTask:
         labels: the classes, in the order of their numbers.
         metrics: the metric that chooses the best checkpoint, and those reported beside it.
         splits: where the rows are.
+        pattern: of a cloze question, with the word of each label; None: the head is trained.
+        cloze: the same on a backbone.
     """
 
     section: Classification
@@ -56,6 +61,14 @@ class ClassificationTask:
     labels: tuple[str, ...]
     metrics: tuple[Metric, ...]
     splits: Splits
+    pattern: tuple[Pattern, tuple[str, ...]] | None = None
+    cloze: Cloze | None = None
+
+    def on(self, family: Family, config: Config) -> ClassificationTask:
+        """See `BackboneReader`."""
+        if self.pattern is None:
+            return self
+        return replace(self, cloze=Cloze(*self.pattern, self.text, family, config))
 
     @property
     def name(self) -> str:
@@ -79,6 +92,9 @@ class ClassificationTask:
             found["labels"] = list(self.labels)
         if self._has_f1:
             found["positive"] = self.labels[self.positive]
+        if self.pattern is not None:
+            found["pattern"] = self.pattern[0].text
+            found["verbalizer"] = dict(zip(self.labels, self.pattern[1], strict=True))
         return self.section.model_copy(update=found)
 
     def describe(self) -> list[str]:
@@ -87,6 +103,10 @@ class ClassificationTask:
         if self._has_f1:
             which = "the second; see task.positive" if self.section.positive is None else "as given"
             lines.append(f"f1 is that of the class '{self.labels[self.positive]}' ({which})")
+        if self.pattern is not None:
+            words = zip(self.labels, self.pattern[1], strict=True)
+            lines.append(f"pattern: {self.pattern[0].text}")
+            lines.append(f"verbalizer: {', '.join(f'{label}: {word}' for label, word in words)}")
         return lines
 
     def describe_rows(self, rows: Sequence[Mapping[str, object]]) -> list[str]:
@@ -184,12 +204,7 @@ class ClassificationTask:
         """See `Task`: one example a row, whose target is the number of its class."""
         if not with_targets:
             self._warn_of_another_task(rows)
-        parts = [self.text.parts(row, number, style) for number, row in enumerate(rows, start=1)]
-
-        def place(number: int) -> str:
-            return place_of(rows[number - 1], number)
-
-        inputs, cut = tokenize(parts, tokenizer, style, max_length, place)
+        inputs, cut = self._tokens(rows, tokenizer, style, max_length)
         if cut:
             logger.warning(
                 f"{self.name}: {cut} of {len(rows)} texts are longer than {max_length} tokens "
@@ -199,6 +214,23 @@ class ClassificationTask:
             Example(index, found, self._class_of(row, index + 1) if with_targets else None)
             for index, (row, found) in enumerate(zip(rows, inputs, strict=True))
         ]
+
+    def _tokens(
+        self,
+        rows: Sequence[Mapping[str, object]],
+        tokenizer: Tokenizer,
+        style: Style,
+        max_length: int,
+    ) -> tuple[list[Inputs], int]:
+        """Token ids of rows, and how many of them were cut."""
+        if self.cloze is not None:
+            return self.cloze.encode(rows, tokenizer, max_length)
+        parts = [self.text.parts(row, number, style) for number, row in enumerate(rows, start=1)]
+
+        def place(number: int) -> str:
+            return place_of(rows[number - 1], number)
+
+        return tokenize(parts, tokenizer, style, max_length, place)
 
     def _warn_of_another_task(self, rows: Sequence[Mapping[str, object]]) -> None:
         """Say so where rows to be predicted are those of another task: columns may coincide."""
@@ -218,13 +250,16 @@ class ClassificationTask:
 
     def head(self, family: Family, config: Config) -> Head:
         """See `Task`."""
+        if self.cloze is not None:
+            return VerbalizerHead(self.cloze)
         kind = head_kind(self.section.head, family)
         dropout = head_dropout(config, kind)
         return build_head(kind, family.width(config), len(self.labels), dropout, family.pool)
 
     def collate(self, examples: Sequence[Example], pad: Padding) -> Batch:
         """See `Task`."""
-        return Batch(pad_inputs(examples, pad), self.targets(examples))
+        pad_them = pad_inputs if self.cloze is None else self.cloze.collate
+        return Batch(pad_them(examples, pad), self.targets(examples))
 
     def targets(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """See `Task`: `labels` [batch], -100 where there is none."""
@@ -304,7 +339,10 @@ def _published(section: Classification) -> ClassificationTask:
     aliases = dict(zip(spec.hub_labels, spec.labels, strict=False))
     metrics = (section.metric or spec.metric, spec.metric, *spec.also)
     text = TextFormat(spec.columns, spec.templates, spec.inside)
-    return _task(section, text, LabelReader(aliases=aliases), spec.labels, metrics)
+    task = _task(section, text, LabelReader(aliases=aliases), spec.labels, metrics)
+    if section.head != "verbalizer":
+        return task
+    return _with_pattern(task, spec.pattern, dict(zip(spec.labels, spec.words, strict=False)))
 
 
 def _custom(section: Classification) -> ClassificationTask:
@@ -323,7 +361,30 @@ def _with_found_labels(
     else:
         rows = splits.rows("train", (*text.columns, reader.column))
         labels = found_labels(rows, reader, splits.place("train"))
-    return _task(section, text, reader, labels, (section.metric or "accuracy",))
+    task = _task(section, text, reader, labels, (section.metric or "accuracy",))
+    return _with_pattern(task, "", {}) if section.head == "verbalizer" else task
+
+
+def _with_pattern(
+    task: ClassificationTask, pattern: str, words: Mapping[str, str]
+) -> ClassificationTask:
+    """The task with its pattern and words, those of the recipe or else the published ones."""
+    section = task.section
+    words = {canonical(label): word for label, word in (section.verbalizer or words).items()}
+    known = [canonical(label) for label in task.labels]
+    for label in words:
+        if label not in known:
+            raise UserError(
+                f"task.verbalizer: found the label '{label[:60]}', allowed:"
+                f" {', '.join(task.labels)}." + did_you_mean(label, task.labels)
+            )
+    missing = [label for label in known if label not in words]
+    if missing:
+        raise UserError(f"task.verbalizer: no word for the label '{missing[0]}'. Add one.")
+    if not (section.pattern or pattern):
+        raise UserError(f"task.pattern: none was published for {task.name}. Add one of your own.")
+    read = read_pattern(section.pattern or pattern, task.text.columns)
+    return replace(task, pattern=(read, tuple(words[label] for label in known)))
 
 
 def _task(
