@@ -6,12 +6,14 @@ import pytest
 from tiny import config_of
 
 from ptv2_scale.backbones.families import family_of
-from ptv2_scale.config import HeadOnly, Prefix
+from ptv2_scale.config import HeadOnly, Prefix, PromptTuning
 from ptv2_scale.methods.registry import build_method
 from ptv2_scale.runtime.errors import UserError
 
 
-def check(kind: str, section: Prefix | HeadOnly, max_length: int, **changes: object) -> None:
+def check(
+    kind: str, section: Prefix | HeadOnly | PromptTuning, max_length: int, **changes: object
+) -> None:
     config = config_of(kind, **changes)
     build_method(section, family_of(config, ""), config).check_length(max_length)
 
@@ -52,3 +54,14 @@ def test_no_window_is_too_short_for_a_prefix(kind: str) -> None:
     """Every query sees the prefix, whatever a window hides of the text."""
     window = {"local_attention": 16} if kind == "modernbert" else {"sliding_window": 16}
     check(kind, Prefix(length=100), 2000, **window)
+
+
+def test_a_window_hides_a_prompt_of_embeddings_only_where_every_layer_has_one() -> None:
+    prompt = PromptTuning(method="prompt", length=10)
+    check("gemma2", prompt, 2000, sliding_window=16)
+    check("modernbert", prompt, 2000, local_attention=16)
+    check("mistral", prompt, 6, sliding_window=16)
+    with pytest.raises(
+        UserError, match=r"10 \+ 7 tokens are longer than .* of 16, which would hide"
+    ):
+        check("mistral", prompt, 7, sliding_window=16)
