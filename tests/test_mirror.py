@@ -19,6 +19,7 @@ SEVERAL_MODULES = {
     "engine/test_private_runs.py": "hosts without a shared run directory",
     "engine/test_resume.py": "a run that was killed, to the bit",
     "engine/test_verbalizer_run.py": "a verbalizer on two ranks, killed and resumed",
+    "engine/test_several_tasks.py": "runs of several tasks",
     "engine/test_time_limit.py": "a limit on time that leaves none for a step",
     "launchers/test_bytes_between_hosts.py": "what goes over the network",
     "launchers/test_many_hosts.py": "a run on four hosts",

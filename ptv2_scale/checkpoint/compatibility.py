@@ -84,7 +84,8 @@ def _may_differ(key: str) -> bool:
 def changes(recipe: dict[str, Any], config: RunConfig) -> list[str]:
     """What has changed since a run's recipe was stored, of what must not; none without a recipe."""
     before, now = _flat(_completed(recipe)), _flat(config.model_dump(mode="json"))
-    found = {f"task.{key}" for key in config.task.FOUND}
+    tasks = config.task.single.items()
+    found = {f"{section}.{key}" for section, task in tasks for key in task.FOUND}
     return [
         f"{key} was {before.get(key)!r} and is {now.get(key)!r}"
         for key in sorted(before.keys() | now.keys())

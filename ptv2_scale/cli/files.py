@@ -17,11 +17,12 @@ def export(arguments: argparse.Namespace) -> int:
 
     source, target = Path(arguments.source), Path(arguments.target)
     if arguments.format == "native":
-        export_run(source, target, arguments.backbone, arguments.overrides)
-    elif arguments.backbone or arguments.overrides:
+        export_run(source, target, arguments.backbone, arguments.overrides, arguments.task)
+    elif arguments.backbone or arguments.overrides or arguments.task:
         raise UserError(
             "--format peft: is made from a finished export alone, which nothing is changed in."
-            " Export with --backbone and overrides first, and then that folder with --format peft."
+            " Export with --backbone, --task and overrides first, and then that folder with"
+            " --format peft."
         )
     else:
         export_peft(source, target)

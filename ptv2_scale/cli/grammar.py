@@ -53,6 +53,7 @@ def _evaluate(command: argparse.ArgumentParser) -> None:
     command.add_argument("overrides", nargs="*", metavar="task.key=value", help="task.path=... ...")
     command.add_argument("--split", default="validation", choices=("train", "validation", "test"))
     command.add_argument("--backbone", help="name or folder, where it is not the export's own")
+    _task(command)
 
 
 def _predict(command: argparse.ArgumentParser) -> None:
@@ -74,6 +75,7 @@ def _predict(command: argparse.ArgumentParser) -> None:
         help="where a row's answer stands; default: prediction, or predictions of several exports",
     )  # fmt: skip
     command.add_argument("--backbone", help="name or folder, where it is not the exports' own")
+    _task(command)
 
 
 def _export(command: argparse.ArgumentParser) -> None:
@@ -82,6 +84,11 @@ def _export(command: argparse.ArgumentParser) -> None:
     command.add_argument("overrides", nargs="*", metavar="task.key=value", help="task.path=... ...")
     command.add_argument("--backbone", help="name or folder, where the run's own has moved")
     command.add_argument("--format", default="native", choices=("native", "peft"))
+    _task(command)
+
+
+def _task(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--task", metavar="NAME", help="which task, of a run of several")
 
 
 def _convert(command: argparse.ArgumentParser) -> None:

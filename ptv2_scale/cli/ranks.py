@@ -53,13 +53,14 @@ def evaluate(arguments: argparse.Namespace) -> int:
     from ptv2_scale.engine.serving import sharded_predictor
     from ptv2_scale.engine.session import run_distributed
     from ptv2_scale.export.card import read_card
+    from ptv2_scale.export.parts import card_of_part
     from ptv2_scale.inference.exported import open_export
     from ptv2_scale.watch.thread import ThreadWatch
 
     source = Path(arguments.source)
 
     def prepare(config: RunConfig, _: None) -> Export:
-        return open_export(source, arguments.backbone, arguments.overrides)
+        return open_export(source, arguments.backbone, arguments.overrides, arguments.task)
 
     def action(ranks: RankContext, export: Export) -> None:
         predictor = sharded_predictor([export], ranks)
@@ -74,7 +75,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
             print("\n".join([*about, said]), file=sys.stderr)
 
     def find() -> tuple[RunConfig, None]:
-        return override(read_card(source).config(), arguments.overrides), None
+        card = card_of_part(read_card(source), arguments.task)
+        return override(card.config(), arguments.overrides), None
 
     run_distributed(_early(find), prepare, action, ThreadWatch(graceful=False))
     return DONE
@@ -87,6 +89,7 @@ def predict(arguments: argparse.Namespace) -> int:
     from ptv2_scale.export.card import read_card
     from ptv2_scale.inference.exported import open_export
     from ptv2_scale.inference.files import predictions, submission, write_lines
+    from ptv2_scale.inference.predictor import check_one_task
     from ptv2_scale.runtime.atomic import begun_file, made_folder
     from ptv2_scale.watch.thread import ThreadWatch
 
@@ -107,7 +110,12 @@ def predict(arguments: argparse.Namespace) -> int:
             return submission(source, output, tasks, board)
 
         def prepare(config: RunConfig, _: None) -> Opened:
-            exports = [open_export(Path(one), arguments.backbone) for one in arguments.sources]
+            exports = [
+                open_export(Path(one), arguments.backbone, task=arguments.task)
+                for one in arguments.sources
+            ]
+            for export in exports:
+                check_one_task(export)
             planned, file = plan(exports), None
             if rank_from_environment() == 0:
                 if board != "jsonl":

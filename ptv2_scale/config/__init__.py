@@ -1,6 +1,6 @@
 """Recipes: the settings of a run, checked, with every mistake named by file, line and key."""
 
-from ptv2_scale.config.kinds import Choice, Classification, Regression, Span, Tagging
+from ptv2_scale.config.kinds import Choice, Classification, Multi, Regression, Span, Tagging
 from ptv2_scale.config.load import (
     backbone_override,
     backbone_section,
@@ -21,11 +21,13 @@ from ptv2_scale.config.recipe import (
 )
 from ptv2_scale.config.section import Section, Variants
 from ptv2_scale.config.slurm import Slurm
-from ptv2_scale.config.task import TASKS, Quoting, TaskSection
+from ptv2_scale.config.task import SINGLE_TASKS, TASKS, AnyTask, Quoting, TaskSection
 
 __all__ = [
     "METHODS",
+    "SINGLE_TASKS",
     "TASKS",
+    "AnyTask",
     "Backbone",
     "Checkpoint",
     "Choice",
@@ -35,6 +37,7 @@ __all__ = [
     "FullTuning",
     "HeadOnly",
     "MethodSection",
+    "Multi",
     "PTuning",
     "Prefix",
     "PromptTuning",

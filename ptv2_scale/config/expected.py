@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -30,24 +30,25 @@ def _schema_of(kinds: tuple[str, ...], methods: tuple[str, ...]) -> Schema:
     return RunConfig.model_json_schema()
 
 
-def allowed_at(path: Sequence[str | int], model: str | None = None) -> list[Schema]:
+def allowed_at(path: Sequence[str | int], models: Mapping[int, str] | None = None) -> list[Schema]:
     """Schemas of what may stand at a path, one for each alternative; none for an unknown key.
 
     Args:
         path: keys and places in lists.
-        model: name of the section's model, where it comes in variants; None: any of them.
+        models: name of the model of a section on the way that comes in variants, by the place of
+            its step; where it is not named, any of them counts.
     """
     found = list(_alternatives(_recipe_schema()))
     for depth, step in enumerate(path):
         found = [inner for schema in found for inner in _inside(schema, step)]
-        if depth == 0 and model is not None:
-            found = [schema for schema in found if schema.get("title") == model] or found
+        if models and depth in models:
+            found = [schema for schema in found if schema.get("title") == models[depth]] or found
     return found
 
 
-def keys_at(path: Sequence[str | int], model: str | None = None) -> list[str]:
+def keys_at(path: Sequence[str | int], models: Mapping[int, str] | None = None) -> list[str]:
     """Keys that a section has; none for what is not a section. Arguments as in `allowed_at`."""
-    found = allowed_at(path, model)
+    found = allowed_at(path, models)
     return list(dict.fromkeys(key for one in found for key in one.get("properties", ())))
 
 
@@ -114,7 +115,8 @@ def _describe(schema: Schema) -> str:
     if "properties" in schema:
         return "a section of keys"
     if schema["type"] == "object":
-        return "a section with keys of your own"
+        fewest = schema.get("minProperties")
+        return f"a section with {f'{fewest} or more ' if fewest else ''}keys of your own"
     if schema["type"] == "array":
         return _describe_list(schema)
     if schema["type"] == "string":

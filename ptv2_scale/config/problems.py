@@ -20,11 +20,12 @@ from ptv2_scale.config.prompt import METHODS
 from ptv2_scale.config.recipe import RunConfig
 from ptv2_scale.config.rules import Conflict
 from ptv2_scale.config.section import Section, Variants
-from ptv2_scale.config.task import TASKS
+from ptv2_scale.config.task import SINGLE_TASKS, TASKS
 from ptv2_scale.config.yaml_text import KeyPath
 from ptv2_scale.runtime.errors import did_you_mean, printable
 
 _VARIANTS: Mapping[str, Variants] = {one.section: one for one in (TASKS, METHODS)}
+_PARTS = ("task", "tasks")  # where sections of single tasks stand, by their names
 _LONGEST = 60
 
 
@@ -96,9 +97,7 @@ def _words(path: KeyPath) -> Iterator[str]:
 
 def _path(recipe: Mapping[str, Any], error: ErrorDetails) -> KeyPath:
     """pydantic's `loc` without the names of union members, which are no keys of a recipe."""
-    steps = list(error["loc"])
-    if steps[0] in _VARIANTS:
-        del steps[1:2]
+    steps = list(_without_tags(error["loc"]))
     if error["type"] in ("missing", "extra_forbidden"):
         return tuple(steps)
     path: KeyPath = ()
@@ -110,6 +109,25 @@ def _path(recipe: Mapping[str, Any], error: ErrorDetails) -> KeyPath:
     return path
 
 
+def _without_tags(steps: KeyPath) -> Iterator[str | int]:
+    path: KeyPath = ()
+    tag_follows = False
+    for step in steps:
+        if tag_follows:
+            tag_follows = False
+            continue
+        path = (*path, step)
+        tag_follows = _variants_at(path) is not None
+        yield step
+
+
+def _variants_at(path: KeyPath) -> Variants | None:
+    """The variants of the section at a path; None: it comes in one form."""
+    if len(path) == 3 and path[:2] == _PARTS:
+        return SINGLE_TASKS
+    return _VARIANTS.get(str(path[0])) if len(path) == 1 else None
+
+
 def value_at(recipe: Any, path: KeyPath) -> Any:
     """What stands at a path; None where there is nothing."""
     for step in path:
@@ -119,32 +137,47 @@ def value_at(recipe: Any, path: KeyPath) -> Any:
 
 
 def _clashes(recipe: Mapping[str, Any]) -> Iterator[Problem]:
-    for section, given in recipe.items():
+    for path, given in _section_values(recipe):
+        for conflict in _conflicts(path, given):
+            written = [key for key in conflict.keys if key in given]
+            text = conflict.text.replace(f"{path[0]}.", f"{show_path(path)}.")
+            yield Problem(tuple((*path, key) for key in written), text)
+
+
+def _section_values(recipe: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Mapping[str, Any]]]:
+    """All sections of a recipe that have keys, those inside another one included."""
+    tops = [((name,), given) for name, given in recipe.items()]
+    parts = value_at(recipe, _PARTS)
+    inner = [
+        ((*_PARTS, name), given)
+        for name, given in (parts if isinstance(parts, dict) else {}).items()
+    ]
+    for path, given in (*tops, *inner):
         if isinstance(given, dict):
-            for conflict in _conflicts(section, given):
-                written = [key for key in conflict.keys if key in given]
-                yield Problem(tuple((section, key) for key in written), conflict.text)
+            yield path, given
 
 
-def _conflicts(section: str, given: Mapping[str, Any]) -> Iterator[Conflict]:
-    if section in _VARIANTS:
-        yield from _VARIANTS[section].conflicts(given)
-    model = _section_model(section, given)
+def _conflicts(path: KeyPath, given: Mapping[str, Any]) -> Iterator[Conflict]:
+    variants = _variants_at(path)
+    if variants is not None:
+        yield from variants.conflicts(given)
+    model = _section_model(path, given)
     if model is not None:
         yield from model.conflicts(given)
 
 
-def _section_model(section: str, given: Mapping[str, Any]) -> type[Section] | None:
-    if section in _VARIANTS:
-        return _VARIANTS[section].model_of(given)
-    field = RunConfig.model_fields.get(section)
+def _section_model(path: KeyPath, given: Mapping[str, Any]) -> type[Section] | None:
+    variants = _variants_at(path)
+    if variants is not None:
+        return variants.model_of(given)
+    field = RunConfig.model_fields.get(str(path[0]))
     model: Any = None if field is None else field.annotation
     return model if isinstance(model, type) and issubclass(model, Section) else None
 
 
 def replaced_by(section: str, given: Mapping[str, Any], key: str) -> set[str]:
     """Keys of a section for which there is no place beside what a key of it was set to."""
-    model = _section_model(section, given)
+    model = _section_model((section,), given)
     if given.get(key) is None or model is None:
         return set()
     keys = model.replaced_by(key, given[key])
@@ -161,10 +194,10 @@ def _follows(clash: Problem, found: Mapping[KeyPath, Sequence[ErrorDetails]]) ->
 def _problem(recipe: Mapping[str, Any], path: KeyPath, errors: Sequence[ErrorDetails]) -> Problem:
     kinds = {error["type"]: error for error in errors}
     if "extra_forbidden" in kinds:
-        return Problem((path,), _unknown(path, _model_name(recipe, path)))
+        return Problem((path,), _unknown(path, _models(recipe, path)))
     if "union_tag_invalid" in kinds:
-        return _unknown_variant(recipe, _VARIANTS[str(path[0])])
-    allowed = allowed_at(path, _model_name(recipe, path))
+        return _unknown_variant(recipe, path)
+    allowed = allowed_at(path, _models(recipe, path))
     name, wanted = show_path(path), describe(allowed)
     if "missing" in kinds:
         return Problem((path,), f"{name}: missing, expected {wanted}. Add it.")
@@ -176,8 +209,10 @@ def _problem(recipe: Mapping[str, Any], path: KeyPath, errors: Sequence[ErrorDet
     return Problem((path,), text)
 
 
-def _unknown_variant(recipe: Mapping[str, Any], variants: Variants) -> Problem:
-    path = (variants.section, variants.key)
+def _unknown_variant(recipe: Mapping[str, Any], section: KeyPath) -> Problem:
+    variants = _variants_at(section)
+    assert variants is not None  # pydantic has looked for one
+    path = (*section, variants.key)
     value = value_at(recipe, path)
     *most, last = [f"'{name}'" for name in variants.names()]
     wanted = f"{', '.join(most)} or {last}" if most else last
@@ -185,16 +220,21 @@ def _unknown_variant(recipe: Mapping[str, Any], variants: Variants) -> Problem:
     return Problem((path,), text + did_you_mean(str(value), variants.names()))
 
 
-def _model_name(recipe: Mapping[str, Any], path: KeyPath) -> str | None:
-    """The model that a section's values must fit; None where it cannot be told."""
-    given = value_at(recipe, path[:1])
-    model = _section_model(str(path[0]), given) if isinstance(given, dict) else None
-    return None if model is None else model.__name__
+def _models(recipe: Mapping[str, Any], path: KeyPath) -> dict[int, str]:
+    """Names of the models that sections on the way to a path must fit; see `allowed_at`."""
+    found = {}
+    for end in range(1, len(path) + 1):
+        variants = _variants_at(path[:end])
+        given = None if variants is None else value_at(recipe, path[:end])
+        model = variants.model_of(given) if variants and isinstance(given, dict) else None
+        if model is not None:
+            found[end - 1] = model.__name__
+    return found
 
 
-def _unknown(path: KeyPath, model: str | None) -> str:
+def _unknown(path: KeyPath, models: Mapping[int, str]) -> str:
     *around, last = path
-    key, allowed = str(last), keys_at(around, model)
+    key, allowed = str(last), keys_at(around, models)
     guess = did_you_mean(key, allowed) or _elsewhere(key)
     return f"{show_path(path)}: unknown key.{guess} Allowed: {', '.join(allowed)}."
 

@@ -6,12 +6,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from ptv2_scale.config.kinds import Multi
 from ptv2_scale.config.methods import Prefix
 from ptv2_scale.config.prompt import METHODS, MethodSection
 from ptv2_scale.config.rules import Partner, Partners
 from ptv2_scale.config.section import Section, Variants
 from ptv2_scale.config.slurm import Slurm
-from ptv2_scale.config.task import TASKS, TaskSection
+from ptv2_scale.config.task import TASKS, AnyTask
 from ptv2_scale.config.values import Batch, Count, Duration, Fraction, PathText, Text, unique
 
 _DEFAULT_EPOCHS = 10
@@ -148,7 +149,7 @@ class RunConfig(Section):
     prompt: Annotated[MethodSection, METHODS] = Field(
         default_factory=Prefix, description="What is trained."
     )
-    task: Annotated[TaskSection, TASKS] = Field(description="Data, head and metric.")
+    task: Annotated[AnyTask, TASKS] = Field(description="Data, head and metric.")
     train: Train = Field(default_factory=Train, description="Optimisation.")
     evaluate: Evaluate = Field(
         default_factory=Evaluate, description="When the validation split is scored."
@@ -183,4 +184,5 @@ def register_section(variants: Variants, model: type[Section]) -> None:
         ValueError: the name is taken.
     """
     variants.add(model)
+    Multi.model_rebuild(force=True)
     RunConfig.model_rebuild(force=True)

@@ -98,6 +98,7 @@ class Variants:
     def __init__(self, section: str, key: str, default: str) -> None:
         self.section, self.key, self._default = section, key, default
         self._models: dict[str, type[Section]] = {}
+        self._left_out: frozenset[str] = frozenset()
 
     def add(self, model: type[_Model]) -> type[_Model]:
         """Register a model, whose key is a Literal: its variant's name.
@@ -118,7 +119,14 @@ class Variants:
 
     def names(self) -> tuple[str, ...]:
         """Names of the variants, as a recipe writes them, the default first."""
-        return tuple(sorted(self._models, key=lambda name: name != self._default))
+        names = [name for name in self._models if name not in self._left_out]
+        return tuple(sorted(names, key=lambda name: name != self._default))
+
+    def without(self, *names: str) -> Variants:
+        """The same variants but for these, whatever is registered later."""
+        others = Variants(self.section, self.key, self._default)
+        others._models, others._left_out = self._models, frozenset(names)
+        return others
 
     def models(self) -> tuple[type[Section], ...]:
         """Models of the variants, in the same order."""
@@ -139,11 +147,12 @@ class Variants:
 
     def model_of(self, given: object) -> type[Section] | None:
         """The model for a section; None: there is no such variant."""
-        return self._models.get(self.name_of(given))
+        name = self.name_of(given)
+        return self._models[name] if name in self.names() else None
 
     def conflicts(self, given: Mapping[str, Any]) -> Iterator[Conflict]:
         """Keys that belong to other variants than the one that was asked for."""
-        foreign = {key for name in self._models for key in self.foreign(given, name)}
+        foreign = {key for name in self.names() for key in self.foreign(given, name)}
         keys = [key for key in given if key in foreign]
         if keys:
             yield self._foreign(self.name_of(given), keys)
@@ -161,7 +170,7 @@ class Variants:
         if key != self.key and not named:
             return set()
         left = {other: value for other, value in given.items() if other not in named}
-        return named | {other for name in self._models for other in self.foreign(left, name)}
+        return named | {other for name in self.names() for other in self.foreign(left, name)}
 
     def _foreign(self, variant: str, keys: list[str]) -> Conflict:
         named = " and ".join(f"{self.section}.{key}" for key in (self.key, *keys))

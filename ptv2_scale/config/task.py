@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -10,11 +12,12 @@ from ptv2_scale.config.section import Section, Variants
 from ptv2_scale.config.values import Count, PathText, Text
 
 TASKS = Variants("task", "kind", default="classification")
+SINGLE_TASKS = TASKS.without("multi")
 Quoting = Literal["csv", "backslash", "none"]
 
 
-class TaskSection(Section):
-    """What every kind of task has.
+class AnyTask(Section):
+    """What the section of every kind of task has.
 
     Attributes:
         PEFT_TASK_TYPE: PEFT's name of the kind; None: PEFT has no model with such a head.
@@ -30,6 +33,25 @@ class TaskSection(Section):
         description="A benchmark (superglue/boolq, glue/sst2, ...), demo, or the kind of task for"
         " data of your own; it says which kind the task is."
     )
+
+    @property
+    @abstractmethod
+    def single(self) -> Mapping[str, TaskSection]:
+        """The tasks of which it consists, by their keys in a recipe: "task", "task.tasks.ner"."""
+
+    def weight(self, examples: int) -> float:
+        """Weight of one of several tasks in the sampling of batches, from its examples."""
+        return float(examples)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest example of any of its tasks."""
+        return max(task.max_length for task in self.single.values())
+
+
+class TaskSection(AnyTask):
+    """What the section of a task with rows of its own has."""
+
     path: PathText | None = Field(
         default=None, description="Folder of local files; null: from the hub, or embedded for demo."
     )
@@ -43,3 +65,8 @@ class TaskSection(Section):
         " csv.",
     )
     max_length: Count = Field(default=128, description="Tokens of an example; longer ones are cut.")
+
+    @property
+    def single(self) -> Mapping[str, TaskSection]:
+        """See `AnyTask`: itself."""
+        return {"task": self}

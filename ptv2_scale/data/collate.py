@@ -26,6 +26,7 @@ class Example:
         sequences: lengths of the sequences that `inputs` are the concatenation of, each of which
             is a line of a batch; (): they are one.
         source: what the kind of task needs to make an answer of the outputs, in its own form.
+        part: the task that it is of, where there are several; those of a batch are of one.
     """
 
     row: int
@@ -33,6 +34,7 @@ class Example:
     target: Any = None
     sequences: tuple[int, ...] = ()
     source: Any = None
+    part: str | None = None
 
     @property
     def length(self) -> int:
@@ -52,14 +54,21 @@ class Batch:
     Attributes:
         inputs: of the backbone, [sequences, longest], `input_ids` and `attention_mask` among them.
         targets: the right answers, in a form that only the kind of task knows.
+        part: the task that the batch is of, where the model has several.
     """
 
     inputs: dict[str, Tensor]
     targets: dict[str, Tensor] = field(default_factory=dict)
+    part: str | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
-        return Batch(_moved(self.inputs, device), _moved(self.targets, device))
+        return Batch(_moved(self.inputs, device), _moved(self.targets, device), self.part)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What a prompted model is called with."""
+        return dict(self.inputs) if self.part is None else {**self.inputs, "part": self.part}
 
 
 def _moved(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
@@ -83,6 +92,14 @@ class Padding:
             if token is not None:
                 return cls(int(token))
         return cls(0)
+
+
+def by_part(examples: Sequence[Example]) -> list[tuple[int, ...]]:
+    """Indices of examples that may stand in one batch, task by task in the order they come in."""
+    found: dict[str | None, list[int]] = {}
+    for index, example in enumerate(examples):
+        found.setdefault(example.part, []).append(index)
+    return [tuple(indices) for indices in found.values()]
 
 
 def pad_inputs(examples: Sequence[Example], pad: Padding) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import mean
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from ptv2_scale.model.setup import EncodedSplit, Setup, build_head
 from ptv2_scale.runtime.heartbeat import report_progress
 from ptv2_scale.tasks.base import Task
 from ptv2_scale.tasks.heads import Head
+from ptv2_scale.tasks.multi import rows_of, single_tasks
 
 RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 EPOCHS = 60
@@ -43,6 +45,12 @@ class ExampleFeatures:
     def joined(self, head: Head, chosen: Sequence[int]) -> Tensor:
         """The features of a batch of some of the examples."""
         return head.join([one for index in chosen for one in self.features[index]])
+
+    def of(self, part: str | None) -> ExampleFeatures:
+        """Those of one of several tasks."""
+        pairs = zip(self.examples, self.features, strict=True)
+        own = [pair for pair in pairs if pair[0].part == part]
+        return ExampleFeatures([one for one, _ in own], [one for _, one in own])
 
 
 def score_head_alone(
@@ -68,7 +76,8 @@ def score_head_alone(
     def split(
         output: PromptedOutput, inputs: dict[str, Tensor], examples: list[Example]
     ) -> list[list[Tensor]]:
-        found = head.split(output.features, inputs["attention_mask"])
+        own = head.of(examples[0].part)
+        found = own.split(output.features, inputs["attention_mask"])
         return by_example([one.clone() for one in found], examples)
 
     def features(examples: Sequence[Example]) -> ExampleFeatures:
@@ -82,19 +91,34 @@ def score_head_alone(
         )
     known, unknown = features(train.examples), features(validation.examples)
 
+    def action() -> float:
+        return mean(
+            _score_one(setup, name, task, known.of(name), unknown.of(name), validation)
+            for name, task in single_tasks(setup.task).items()
+        )
+
+    return on_first_rank(ranks, action)
+
+
+def _score_one(
+    setup: Setup,
+    name: str | None,
+    task: Task,
+    known: ExampleFeatures,
+    unknown: ExampleFeatures,
+    validation: EncodedSplit,
+) -> float:
+    rows = rows_of(validation.rows, name)
+
     def score(trained: Head) -> float:
         with torch.no_grad():
             every = range(len(unknown.examples))
             outputs = trained.forward_features(unknown.joined(trained, every))
-        records = setup.task.decode(outputs, list(unknown.examples))
-        answers = by_rows(setup.task, unknown.examples, records)
-        return setup.task.score(answers, validation.rows)[setup.task.metric]
+        records = task.decode(outputs, list(unknown.examples))
+        return task.score(by_rows(task, unknown.examples, records), rows)[task.metric]
 
-    def action() -> float:
-        seed = setup.config.train.seed
-        return train_head(lambda: build_head(setup), setup.task, known, score, seed)
-
-    return on_first_rank(ranks, action)
+    seed = setup.config.train.seed
+    return train_head(lambda: build_head(setup).of(name), task, known, score, seed)
 
 
 def train_head(

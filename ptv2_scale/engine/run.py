@@ -100,6 +100,7 @@ class Run:
             config.train,
             self._setup.padding,
             ranks,
+            config.task.weight,
         )
         self._spikes = LossSpikeDetector(config.train.spike)
         self._checkpoints = CheckpointManager(
@@ -281,7 +282,7 @@ class Run:
         # Below stage 3 the engine would take the guard's own gradient for a training step's.
         sharded = self._engine.zero_optimization_stage() == 3
         run = self._engine if sharded else self._engine.module
-        self._setup.method.guard(run, self._engine.module, batch.inputs)
+        self._setup.method.guard(run, self._engine.module, batch.arguments)
 
     def _is_evaluation(self, step: int) -> bool:
         order = self._trainer.order

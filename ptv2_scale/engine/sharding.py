@@ -41,6 +41,17 @@ class Zero3Shards:
         parameter.partition()  # type: ignore[attr-defined]
 
 
+def clear_gradients(engine: Any) -> None:
+    """Forget the gradients of the step before.
+
+    ZeRO-3 keeps one buffer, in which a parameter that gets no gradient in a step (the head of
+    another task) would still have its last one. Below stage 3 DeepSpeed takes zeros for it.
+    """
+    buffer = getattr(engine.optimizer, "grad_partitions_flat_buffer", None)
+    if buffer is not None:
+        buffer.zero_()
+
+
 def _within(numel: int, part: int, index: int) -> tuple[int, int]:
     return min(part * index, numel), min(part * (index + 1), numel)
 

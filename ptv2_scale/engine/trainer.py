@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ptv2_scale.config import Train
-from ptv2_scale.data.collate import Example, Padding
-from ptv2_scale.data.order import accumulation, deal, epoch_batches
+from ptv2_scale.data.collate import Example, Padding, by_part
+from ptv2_scale.data.order import Group, accumulation, batch_counts, deal, mixed_batches
 from ptv2_scale.distributed.ranks import RankContext, sum_over_ranks
 from ptv2_scale.engine.schedule import learning_rate
+from ptv2_scale.engine.sharding import clear_gradients
 from ptv2_scale.runtime.heartbeat import report_progress
 from ptv2_scale.tasks.base import Task
 
@@ -28,17 +29,19 @@ class BatchOrder:
     Attributes:
         lengths: tokens of every training example.
         train: the recipe's section.
+        groups: of the examples; those of a batch are of one.
         trains: whether there is anything to train; else there are no steps.
     """
 
     lengths: tuple[int, ...]
     train: Train
+    groups: tuple[Group, ...]
     trains: bool = True
 
-    @property
+    @cached_property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps of an epoch, the last, smaller batch included."""
-        return math.ceil(len(self.lengths) / self.train.global_batch)
+        """Optimizer steps of an epoch, smaller batches included."""
+        return sum(batch_counts(self.groups, self.train.global_batch))
 
     @property
     def total_steps(self) -> int:
@@ -52,12 +55,16 @@ class BatchOrder:
     def batch(self, step: int) -> list[int]:
         """Example indices of optimizer step `step` (from 0)."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        return _epoch(self.lengths, self.train.global_batch, self.train.seed, epoch)[position]
+        return _epoch(self.lengths, self.groups, self.train.global_batch, self.train.seed, epoch)[
+            position
+        ]
 
 
 @lru_cache(maxsize=2)
-def _epoch(lengths: tuple[int, ...], global_batch: int, seed: int, epoch: int) -> list[list[int]]:
-    return epoch_batches(lengths, global_batch, seed, epoch)
+def _epoch(
+    lengths: tuple[int, ...], groups: tuple[Group, ...], global_batch: int, seed: int, epoch: int
+) -> list[list[int]]:
+    return mixed_batches(lengths, groups, global_batch, seed, epoch)
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:
@@ -116,6 +123,7 @@ class Trainer:
         train: the recipe's section.
         padding: how batches are padded.
         ranks: where this process stands.
+        weight: of a task among several in the sampling of batches, from its number of examples.
     """
 
     def __init__(
@@ -126,12 +134,14 @@ class Trainer:
         train: Train,
         padding: Padding,
         ranks: RankContext,
+        weight: Callable[[int], float] = float,
     ) -> None:
         self._engine, self._task, self._examples = engine, task, examples
         self._train, self._padding, self._ranks = train, padding, ranks
         self._micro_steps = accumulation(train.global_batch, train.micro_batch, ranks.world)
         lengths = tuple(example.length for example in examples)
-        self.order = BatchOrder(lengths, train, trains=bool(engine.module.trained()))
+        groups = tuple(Group(part, weight(len(part))) for part in by_part(examples))
+        self.order = BatchOrder(lengths, train, groups, trains=bool(engine.module.trained()))
 
     def step(self, step: int, asked: bool) -> StepOutcome:
         """Make optimizer step `step` (from 0); every rank calls it.
@@ -145,6 +155,8 @@ class Trainer:
         """
         began = time.perf_counter()
         self._engine.train()
+        if len(self.order.groups) > 1:
+            clear_gradients(self._engine)
         seed_step(self._train.seed, step, self._ranks.rank)
         rate = self._set_learning_rate(step)
         batch = self.order.batch(step)
@@ -184,7 +196,7 @@ class Trainer:
         # Without rows of its own a rank runs one that counts nothing: all ranks must run alike.
         rows = [self._examples[index] for index in (micro or whole[:1])]
         batch = self._task.collate(rows, self._padding).to(self._ranks.device)
-        output = self._engine(**batch.inputs)
+        output = self._engine(**batch.arguments)
         summed = self._task.loss_sum(output.outputs, batch.targets)
         if not micro:
             summed = summed * 0.0

@@ -34,6 +34,7 @@ class Card:
         identity: of what else it depends on, without rows; exports of 0.1.0 have none.
         recipe: resolved, with what was found in the data and without what the export folds away.
         head: kind of head: "linear", "bert", "roberta", "score" or another task's own.
+        heads: kind of each task's head, by the tasks' names, where there are several.
         method: what the method's own reader must know, see `Method.facts`.
         about: lines about task and method for people.
         result: the run's result.json, if it was finished.
@@ -49,17 +50,20 @@ class Card:
     about: tuple[str, ...]
     result: dict[str, Any]
     identity: RunIdentity = field(default_factory=RunIdentity)
+    heads: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
     @classmethod
     def of(cls, setup: Setup, result: dict[str, Any]) -> Card:
         """The card of a run."""
+        head = build_head(setup)
         return cls(
             backbone=setup.config.backbone.name,
             family=setup.files.family.name,
             fingerprint=setup.fingerprint,
             recipe=_as_exported(setup).model_dump(mode="json"),
-            head=build_head(setup).KIND,
+            head=head.KIND,
+            heads={name: one.KIND for name, one in head.parts().items()},
             method=setup.method.facts(),
             about=(*setup.task.describe(), *setup.method.describe()),
             result=result,

@@ -16,6 +16,7 @@ from ptv2_scale.config import backbone_override, load_recipe
 from ptv2_scale.export.card import CARD_FILE, Card, read_card
 from ptv2_scale.export.native import trained_tensors, write_export
 from ptv2_scale.export.older import result_of
+from ptv2_scale.export.parts import card_of_part, tensors_of_part
 from ptv2_scale.model.setup import open_setup
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.files import read_json
@@ -24,7 +25,11 @@ _logger = logging.getLogger(__name__)
 
 
 def export_run(
-    source: Path, target: Path, backbone: str | None = None, overrides: Sequence[str] = ()
+    source: Path,
+    target: Path,
+    backbone: str | None = None,
+    overrides: Sequence[str] = (),
+    task: str | None = None,
 ) -> None:
     """Export the best checkpoint of a run, or copy an export.
 
@@ -33,6 +38,7 @@ def export_run(
         target: folder to be made.
         backbone: name or folder of the run's backbone, where it has moved.
         overrides: of the run's recipe, for what else has moved: `task.path=FOLDER` and the like.
+        task: which of several tasks, with the head of that one alone; None: all.
 
     Raises:
         UserError: there is no valid checkpoint, or the backbone or the recipe has changed.
@@ -41,7 +47,8 @@ def export_run(
     if (source / CARD_FILE).is_file():
         if changes:
             raise UserError(f"{source}: is an export, and a copy of it takes no {changes[0]}.")
-        write_export(target, read_card(source), trained_tensors(source))
+        card = card_of_part(read_card(source), task)
+        write_export(target, card, tensors_of_part(trained_tensors(source), task))
         return
     last = _newest(source)
     state = read_state(last)
@@ -49,7 +56,8 @@ def export_run(
     now = RunContent(setup.config, setup.fingerprint, setup.identity)
     check_resumable(state, now, last)
     trained = StoredValues(CheckpointShards(_best(source, state.best, last)))
-    write_export(target, Card.of(setup, _result(source / "result.json")), trained)
+    card = card_of_part(Card.of(setup, _result(source / "result.json")), task)
+    write_export(target, card, tensors_of_part(trained, task))
 
 
 def _newest(run: Path) -> Path:

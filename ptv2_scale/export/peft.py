@@ -118,7 +118,7 @@ def _files(card: Card, file: Path) -> PeftFiles | str:
         return files
     reason = _refusal(card, config.task.PEFT_TASK_TYPE, files.heads)
     if reason is None and files.max_length is not None:
-        reason = _window_refusal(config.task.max_length, files.max_length)
+        reason = _window_refusal(config.task.longest, files.max_length)
     return reason or files
 
 

@@ -10,6 +10,7 @@ from ptv2_scale.backbones.weights import TensorFile
 from ptv2_scale.config import RunConfig, backbone_override, override
 from ptv2_scale.export.card import Card, read_card
 from ptv2_scale.export.native import trained_tensors
+from ptv2_scale.export.parts import card_of_part, tensors_of_part
 from ptv2_scale.model.setup import Setup, build_model, open_setup
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.run_identity import TOKENIZER
@@ -33,7 +34,10 @@ class Export:
 
 
 def open_card(
-    folder: Path, backbone: str | None = None, overrides: Sequence[str] = ()
+    folder: Path,
+    backbone: str | None = None,
+    overrides: Sequence[str] = (),
+    task: str | None = None,
 ) -> tuple[Card, Setup]:
     """The card of an export or a finished run, and what its recipe names; no trained tensors.
 
@@ -41,12 +45,13 @@ def open_card(
         folder: see `open_export`; PEFT's folder with a card in it will do.
         backbone: see `open_export`.
         overrides: see `open_export`.
+        task: see `open_export`.
 
     Raises:
         UserError: it is damaged, the backbone or the tokenizer is another one than it was trained
             on, or an override would change what its tensors mean.
     """
-    card = read_card(folder)
+    card = card_of_part(read_card(folder), task)
     config = override(card.config(), [*overrides, *backbone_override(backbone)])
     _check_overrides(folder, card.config(), config)
     setup = open_setup(config)
@@ -64,19 +69,26 @@ def open_card(
     return card, setup
 
 
-def open_export(folder: Path, backbone: str | None = None, overrides: Sequence[str] = ()) -> Export:
+def open_export(
+    folder: Path,
+    backbone: str | None = None,
+    overrides: Sequence[str] = (),
+    task: str | None = None,
+) -> Export:
     """Open an export, or a finished run.
 
     Args:
         folder: of the export or the run.
         backbone: name or folder, where it is not the one the card names.
         overrides: of its recipe, `task.path=FOLDER` and the like.
+        task: which of several tasks; None: the export as it is.
 
     Raises:
-        UserError: it is damaged, or the backbone is another one than it was trained on.
+        UserError: it is damaged, it has no such task, or the backbone is another one than it was
+            trained on.
     """
-    card, setup = open_card(folder, backbone, overrides)
-    trained = trained_tensors(folder)
+    card, setup = open_card(folder, backbone, overrides, task)
+    trained = tensors_of_part(trained_tensors(folder), task)
     _check_shapes(folder, setup, trained)
     return Export(folder.resolve().name, card, setup, trained)
 

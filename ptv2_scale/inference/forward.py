@@ -7,14 +7,14 @@ batch gives is made into one value an example where the batch ran; only these va
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from ptv2_scale.data.collate import Example
+from ptv2_scale.data.collate import Example, by_part
 from ptv2_scale.data.order import deal_whole, evaluation_batches
 from ptv2_scale.distributed.ranks import RankContext, gather
 from ptv2_scale.methods.base import Entry, RunModel
@@ -57,24 +57,40 @@ def forward_all(
     Returns:
         One value an example, on every rank.
     """
-    lengths = [example.length for example in examples]
-    batches = evaluation_batches(lengths, setup.config.evaluate.micro_batch)
     module: Any = getattr(run, "module", None)
     if module is not None:
         module.eval()
     own: list[tuple[int, T]] = []
     with torch.no_grad():
-        for chosen in deal_whole(batches, ranks.rank, ranks.world):
+        for batch in _own_batches(setup, examples, ranks):
             check()
             report_progress("an evaluation")
-            # A rank without work runs a batch that is not counted.
-            rows = [examples[index] for index in (chosen or batches[0])]
-            inputs = setup.task.collate(rows, setup.padding).to(ranks.device).inputs
-            output = run(entry=entry, **inputs)
-            if chosen is not None:
-                own += zip(chosen, take(output, inputs, rows), strict=True)
+            rows = [examples[index] for index in batch.indices]
+            made = setup.task.collate(rows, setup.padding).to(ranks.device)
+            output = run(entry=entry, **made.arguments)
+            if batch.counts:
+                own += zip(batch.indices, take(output, made.inputs, rows), strict=True)
     found = dict(pair for pairs in gather(own, ranks) for pair in pairs)
     return [found[index] for index in range(len(examples))]
+
+
+class _OwnBatch(NamedTuple):
+    """Examples of one forward pass of this rank; one without work runs some that do not count."""
+
+    indices: list[int]
+    counts: bool
+
+
+def _own_batches(
+    setup: Setup, examples: Sequence[Example], ranks: RankContext
+) -> Iterator[_OwnBatch]:
+    """This rank's batches: as many as every other's, each of the same task."""
+    size = setup.config.evaluate.micro_batch
+    for indices in by_part(examples):
+        lengths = [examples[index].length for index in indices]
+        batches = [[indices[place] for place in one] for one in evaluation_batches(lengths, size)]
+        for chosen in deal_whole(batches, ranks.rank, ranks.world):
+            yield _OwnBatch(chosen or batches[0], chosen is not None)
 
 
 def answer_all(

@@ -22,7 +22,11 @@ RowEncoder = Callable[[Sequence[Mapping[str, object]]], dict[str, Tensor]]
 
 
 def load_prompted(
-    source: str | Path, *, backbone: Any = None, device: str | torch.device = "cpu"
+    source: str | Path,
+    *,
+    backbone: Any = None,
+    device: str | torch.device = "cpu",
+    task: str | None = None,
 ) -> PromptedModel:
     """Load an export, or a finished run, as a plain `nn.Module` in `eval()` mode.
 
@@ -32,6 +36,7 @@ def load_prompted(
             shared; None: what the export names. An export of a method that trains the backbone
             itself takes a name or folder only.
         device: where it goes.
+        task: which of several tasks; None: all heads, of which a call names one by `part`.
 
     Returns:
         A module that maps input_ids and attention_mask [batch, n] to the head's outputs (logits)
@@ -43,7 +48,7 @@ def load_prompted(
     """
     place = usable_device(device)
     loaded = None if backbone is None or isinstance(backbone, (str, Path)) else backbone
-    export = open_export(source_folder(source), _name(backbone))
+    export = open_export(source_folder(source), _name(backbone), task=task)
     if loaded is not None and export.setup.config.prompt.TRAINS_BACKBONE:
         raise UserError(
             f"{source}: prompt.method: {export.setup.config.prompt.method} has trained the backbone"
@@ -56,7 +61,11 @@ def load_prompted(
 
 
 def load_row_encoder(
-    source: str | Path, *, backbone: Any = None, device: str | torch.device = "cpu"
+    source: str | Path,
+    *,
+    backbone: Any = None,
+    device: str | torch.device = "cpu",
+    task: str | None = None,
 ) -> RowEncoder:
     """What makes rows of a task into inputs, the very way training and `predict` do it.
 
@@ -69,6 +78,7 @@ def load_row_encoder(
         source: folder of an export or a finished run, or PEFT's folder that was made of one.
         backbone: see `load_prompted`.
         device: where the inputs go.
+        task: which of several tasks.
 
     Returns:
         A function of a list of rows, each with the task's columns, to tensors [examples, longest]:
@@ -78,7 +88,7 @@ def load_row_encoder(
         UserError: the export is damaged, or the backbone is another one.
     """
     place = usable_device(device)
-    _, setup = open_card(source_folder(source), _name(backbone))
+    _, setup = open_card(source_folder(source), _name(backbone), task=task)
 
     def encode(rows: Sequence[Mapping[str, object]]) -> dict[str, Tensor]:
         return {name: tensor.to(place) for name, tensor in setup.inputs(rows).items()}

@@ -79,6 +79,7 @@ class Predictor:
         *sources: str | Path,
         backbone: str | Path | None = None,
         device: str | torch.device = "cpu",
+        task: str | None = None,
     ) -> Predictor:
         """Load exports, or finished runs, whole into this process.
 
@@ -86,6 +87,7 @@ class Predictor:
             *sources: their folders.
             backbone: name or folder, where it is not the one the exports name.
             device: where the model goes.
+            task: which of several tasks.
 
         Raises:
             UserError: an export is damaged, or the backbone is another one.
@@ -94,7 +96,7 @@ class Predictor:
             raise UserError(f"backbone: found a {type(backbone).__name__}, expected a path.")
         name = None if backbone is None else str(backbone)
         place = usable_device(device)
-        exports = [open_export(source_folder(source), name) for source in sources]
+        exports = [open_export(source_folder(source), name, task=task) for source in sources]
 
         def load(shared: SharedBackbone, fill: Fill) -> Callable[..., PromptedOutput]:
             materialise(shared, fill, Unsharded(place))
@@ -122,6 +124,7 @@ class Predictor:
             UserError: a column is missing, a text cannot be read, or ranks have other rows.
         """
         export = self._named(name or self.names[0])
+        check_one_task(export)
         for number, row in enumerate(rows, start=1):
             if not isinstance(row, Mapping):
                 raise UserError(
@@ -173,6 +176,21 @@ def _models(exports: Sequence[Export]) -> Iterator[PromptedModel]:
             model = build_model(export.setup, shared)
             shared = model.backbone
             yield model
+
+
+def check_one_task(export: Export) -> None:
+    """Refuse to answer for several tasks at once.
+
+    Raises:
+        UserError: names the tasks.
+    """
+    task = export.setup.config.task
+    if len(task.single) > 1:
+        names = ", ".join(key.rpartition(".")[2] for key in task.single)
+        raise UserError(
+            f"{export.name}: is of the tasks {names}. Say which one answers: --task NAME, or task="
+            " in Python."
+        )
 
 
 def _check_same_backbone(exports: Sequence[Export]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +41,8 @@ def inputs_of(config: RunConfig, recipe: Path) -> Inputs:
         UserError: the backbone is a preset, the task's name is not known, a split has no file, or
             DeepSpeed's JSON is wrong.
     """
-    backbone, splits = config.backbone, splits_of(config.task)
+    backbone, tasks = config.backbone, config.task.single
+    splits = {key: splits_of(task) for key, task in tasks.items()}
     revisions = {"backbone": backbone.revision, "tokenizer": None}
     folders, hub = {}, []
     for what, name in (("backbone", backbone.name), ("tokenizer", backbone.tokenizer)):
@@ -51,8 +52,11 @@ def inputs_of(config: RunConfig, recipe: Path) -> Inputs:
         elif name is not None:
             code = backbone.trust_remote_code
             hub.append(HubItem("model", name, revisions[what], code=code))
-    if isinstance(splits, HubSplits):
-        hub.append(HubItem("dataset", splits.dataset, subset=splits.subset))
+    hub += [
+        HubItem("dataset", one.dataset, subset=one.subset)
+        for one in splits.values()
+        if isinstance(one, HubSplits)
+    ]
     return Inputs(
         {"recipe": recipe, **folders, **dict(_data(splits)), **dict(_named(config))},
         tuple(dict.fromkeys(hub)),
@@ -60,10 +64,12 @@ def inputs_of(config: RunConfig, recipe: Path) -> Inputs:
     )
 
 
-def _data(splits: Splits) -> Iterator[tuple[str, Path]]:
-    if isinstance(splits, LocalSplits):
-        yield "training data", splits.path("train")
-        yield "validation data", splits.path("validation")
+def _data(splits: Mapping[str, Splits]) -> Iterator[tuple[str, Path]]:
+    for key, one in splits.items():
+        of = f" of {key}" if len(splits) > 1 else ""
+        if isinstance(one, LocalSplits):
+            yield f"training data{of}", one.path("train")
+            yield f"validation data{of}", one.path("validation")
 
 
 def _named(config: RunConfig) -> Iterator[tuple[str, Path]]:

@@ -72,13 +72,17 @@ class PromptedModel(nn.Module):
         return Entry() if self.adapter is None else self.adapter.entry()
 
     def forward(
-        self, entry: Entry | Literal["own"] | None = "own", **inputs: Tensor
+        self,
+        entry: Entry | Literal["own"] | None = "own",
+        part: str | None = None,
+        **inputs: Tensor,
     ) -> PromptedOutput:
         """Run a batch.
 
         Args:
             entry: this model's own, another one for the same backbone, or None for the backbone
                 without the method.
+            part: the task whose head answers, where the model has several.
             **inputs: input_ids and attention_mask [batch, n] (none: no padding), and what else the
                 family takes; the rest of what a tokenizer gives is dropped.
 
@@ -89,10 +93,10 @@ class PromptedModel(nn.Module):
             entry = Entry()
         elif isinstance(entry, str):
             entry = self.entry()
-        wrapped = self.backbone_inputs(entry, inputs)
+        wrapped = self.backbone_inputs(entry, inputs, part)
         with entry.bind():
-            outputs = self._reader(**wrapped.inputs)
-        return self.read(outputs, inputs, wrapped.front)
+            outputs = self._reader(part)(**wrapped.inputs)
+        return self.read(outputs, inputs, wrapped.front, part)
 
     def generate(self, *_: Any, **__: Any) -> NoReturn:
         """Refuse: what was trained is a head, which answers instead of a vocabulary.
@@ -106,35 +110,38 @@ class PromptedModel(nn.Module):
             " train."
         )
 
-    @property
-    def _reader(self) -> Any:
+    def _reader(self, part: str | None) -> Any:
         """What runs: the backbone, or its encoder alone."""
-        return self.backbone if self._decodes else self.backbone.get_encoder()
+        return self.backbone if self._decodes(part) else self.backbone.get_encoder()
 
-    @property
-    def _decodes(self) -> bool:
+    def _decodes(self, part: str | None) -> bool:
         """Whether the head reads the last states of the whole backbone."""
-        return not (self.head.of_tokens and self.family.encoder_decoder)
+        return not (self.head.of(part).of_tokens and self.family.encoder_decoder)
 
-    def read(self, outputs: Any, inputs: Mapping[str, Tensor], front: int = 0) -> PromptedOutput:
+    def read(
+        self, outputs: Any, inputs: Mapping[str, Tensor], front: int = 0, part: str | None = None
+    ) -> PromptedOutput:
         """What the head makes of a backbone's outputs.
 
         Args:
             outputs: the backbone's. A pooler of its own has read the first column, whatever it is.
             inputs: of the batch, as they were given.
             front: columns in front of the text.
+            part: the task whose head reads them, where there are several.
         """
         hidden = outputs.last_hidden_state
         mask = inputs.get("attention_mask")
         if mask is None:
             mask = torch.ones_like(inputs["input_ids"])
-        if self.family.encoder_decoder and self._decodes:
+        if self.family.encoder_decoder and self._decodes(part):
             # A decoder's states, in front of which there is nothing.
             mask, front = torch.ones_like(hidden[..., 0], dtype=mask.dtype), 0
         pooled = getattr(outputs, "pooler_output", None)
-        return PromptedOutput(*self.head.answer(hidden[:, front:], pooled, mask, inputs))
+        return PromptedOutput(*self.head.of(part).answer(hidden[:, front:], pooled, mask, inputs))
 
-    def backbone_inputs(self, entry: Entry, inputs: Mapping[str, Tensor]) -> Wrapped:
+    def backbone_inputs(
+        self, entry: Entry, inputs: Mapping[str, Tensor], part: str | None = None
+    ) -> Wrapped:
         """A batch with what entry and family add: positions, the decoder's start, options."""
         config = self.backbone.config
         taken = self.family.inputs(config)
@@ -153,7 +160,7 @@ class PromptedModel(nn.Module):
         if self.family.token_types:
             # The model would look its default types up at the shifted positions.
             made.setdefault("token_type_ids", torch.zeros_like(mask))
-        if not self._decodes:
+        if not self._decodes(part):
             made = {name: value for name, value in made.items() if not name.startswith("decoder_")}
         elif self.family.encoder_decoder and "decoder_input_ids" not in made:
             start = self.family.decoder_start(config)

@@ -151,10 +151,12 @@ def _check_names(config: RunConfig) -> None:
 
 def _data_files(config: RunConfig) -> dict[str, Path]:
     """The files of the splits that a run reads, by the keys that name them."""
-    splits = splits_of(config.task)
-    if not isinstance(splits, LocalSplits):
-        return {}
-    return {f"task.{one}": splits.path(one) for one in _USED}
+    return {
+        f"{key}.{split}": splits.path(split)
+        for key, task in config.task.single.items()
+        if isinstance(splits := splits_of(task), LocalSplits)
+        for split in _USED
+    }
 
 
 def _models(config: RunConfig) -> Iterator[Path | HubItem]:
@@ -178,21 +180,25 @@ def _missing_paths(config: RunConfig) -> Iterator[str]:
 
 
 def _missing_data(config: RunConfig) -> Iterator[str]:
-    files = _data_files(config)
-    folder = config.task.path
-    if files and folder is not None and not os.path.isdir(folder):
-        yield f"{folder}: no such folder. Correct task.path."
-        return
-    for key, path in files.items():
-        if not os.path.isfile(path):
-            yield f"{path}: no such file. Correct task.path or {key}."
+    tasks = config.task.single
+    folders = {key: task.path for key, task in tasks.items() if task.path is not None}
+    missing = {key for key, folder in folders.items() if not os.path.isdir(folder)}
+    for key in sorted(missing):
+        yield f"{folders[key]}: no such folder. Correct {key}.path."
+    for key, path in _data_files(config).items():
+        section = key.rpartition(".")[0]
+        if section not in missing and not os.path.isfile(path):
+            yield f"{path}: no such file. Correct {section}.path or {key}."
 
 
 def _missing_items(config: RunConfig) -> Iterator[str]:
     items = [model for model in _models(config) if isinstance(model, HubItem)]
-    splits = splits_of(config.task)
-    if isinstance(splits, HubSplits):
-        items.append(HubItem("dataset", splits.dataset, subset=splits.subset))
+    all_splits = map(splits_of, config.task.single.values())
+    items += [
+        HubItem("dataset", splits.dataset, subset=splits.subset)
+        for splits in all_splits
+        if isinstance(splits, HubSplits)
+    ]
     for item in items:
         if cached_snapshot(item) is None:
             yield f"{item}: no folder, and not in the cache of the hub. {FETCH_FIRST}."

@@ -97,7 +97,7 @@ class Setup:
     ) -> list[Example]:
         """Rows, tokenised; see `Task.encode`."""
         style = self.files.family.text_style
-        length = self.config.task.max_length
+        length = self.config.task.longest
         examples = self.task.encode(rows, self.tokenizer, style, length, with_targets)
         for example in examples:
             self._check_ids(example.inputs, place_of(rows[example.row], example.row + 1))
@@ -166,7 +166,7 @@ def open_shapes(config: RunConfig) -> Setup:
 
 def _checked(config: RunConfig, files: BackboneFiles) -> Setup:
     method = build_method(config.prompt, files.family, files.config)
-    method.check_length(config.task.max_length)
+    method.check_length(config.task.longest)
     task = build_task(config.task)
     if isinstance(task, BackboneReader):
         task = task.on(files.family, files.config)

@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from torch import Tensor
 
 from ptv2_scale.backbones.family import Config, Family
-from ptv2_scale.config import TaskSection
+from ptv2_scale.config import AnyTask
 from ptv2_scale.data.collate import Batch, Example, Padding
 from ptv2_scale.data.rows import Row
 from ptv2_scale.data.splits import Split
@@ -77,7 +77,7 @@ class Task(Protocol):
     def metric(self) -> str:
         """Name of the metric that chooses the best checkpoint; higher is better."""
 
-    def resolved(self) -> TaskSection:
+    def resolved(self) -> AnyTask:
         """The recipe's section with all that was found in the data written out."""
 
     def describe(self) -> list[str]:

@@ -36,7 +36,7 @@ class Head(nn.Module, ABC):
     """
 
     KIND: ClassVar[str]
-    of_tokens: ClassVar[bool] = False
+    of_tokens: bool = False
 
     @abstractmethod
     def features(self, hidden: Tensor, pooled: Tensor | None, attention_mask: Tensor) -> Tensor:
@@ -97,6 +97,14 @@ class Head(nn.Module, ABC):
         """
         features = self.features(hidden, pooled, attention_mask)
         return self.forward_features(features), features
+
+    def of(self, part: str | None) -> Head:
+        """The head of one task, where a model has several; else this one."""
+        return self
+
+    def parts(self) -> dict[str, Head]:
+        """The heads of several tasks, by name; of one task none."""
+        return {}
 
     def forward(self, hidden: Tensor, pooled: Tensor | None, attention_mask: Tensor) -> Tensor:
         """Logits [batch, labels]; arguments as those of `features`."""
@@ -195,6 +203,57 @@ class ScoreHead(Head):
     def forward_features(self, features: Tensor) -> Tensor:
         """See `Head`."""
         return _apply(self.score, features)
+
+
+class SeveralHeads(Head):
+    """A head for each task of a model that has several."""
+
+    KIND = "several"
+
+    def __init__(self, heads: Mapping[str, Head]) -> None:
+        """The heads by the names of their tasks."""
+        super().__init__()
+        for name, head in heads.items():
+            self.add_module(name, head)
+        self.of_tokens = any(head.of_tokens for head in heads.values())
+
+    def of(self, part: str | None) -> Head:
+        """See `Head`.
+
+        Raises:
+            UserError: no task is called so.
+        """
+        heads = self.parts()
+        if part not in heads:
+            raise UserError(
+                f"part: found {part!r:.60}, expected one of the tasks {', '.join(heads)}."
+            )
+        return heads[part]
+
+    def parts(self) -> dict[str, Head]:
+        """See `Head`."""
+        return {name: head for name, head in self.named_children() if isinstance(head, Head)}
+
+    def refusal(self, backbone: nn.Module) -> str | None:
+        """See `Head`: the first of its heads' reasons."""
+        reasons = (head.refusal(backbone) for head in self.parts().values())
+        return next((reason for reason in reasons if reason), None)
+
+    def from_files(self, files: BackboneFiles, backbone: Any, tokenizer: Any) -> Tensors:
+        """See `Head`: what any of its heads has of the files."""
+        found = Tensors({})
+        for name, head in self.parts().items():
+            own = head.from_files(files, backbone, tokenizer)
+            found = found.beside(own.renamed({one: f"{name}.{one}" for one in own.names()}))
+        return found
+
+    def features(self, hidden: Tensor, pooled: Tensor | None, attention_mask: Tensor) -> Tensor:
+        """Of no task: `of` gives the head that has them."""
+        raise NotImplementedError
+
+    def forward_features(self, features: Tensor) -> Tensor:
+        """Of no task: `of` gives the head that has them."""
+        raise NotImplementedError
 
 
 def first_token(hidden: Tensor, attention_mask: Tensor) -> Tensor:

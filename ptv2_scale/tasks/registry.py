@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ptv2_scale.config import TASKS, TaskSection, register_section
+from ptv2_scale.config import TASKS, AnyTask, Multi, TaskSection, register_section
 from ptv2_scale.tasks.base import Task
 from ptv2_scale.tasks.kinds import choice, classification, regression, span, tagging
+from ptv2_scale.tasks.multi import MultiTask
 
 # The section of a kind -> the task.
 Build = Callable[[Any], Task]
@@ -35,10 +36,13 @@ def register_kind(section: type[TaskSection], build: Build) -> None:
     KINDS[TASKS.name_of_model(section)] = build
 
 
-def build_task(section: TaskSection) -> Task:
+def build_task(section: AnyTask) -> Task:
     """The task of a recipe's section.
 
     Raises:
         UserError: the task's name is not known, or a key is missing or of no meaning for it.
     """
+    if isinstance(section, Multi):
+        parts = {name: build_task(task) for name, task in section.tasks.items()}
+        return MultiTask(section, parts)
     return KINDS[section.kind](section)

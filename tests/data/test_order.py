@@ -12,11 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptv2_scale.data.order import (
+    Group,
     accumulation,
+    batch_counts,
     deal,
     deal_whole,
     epoch_batches,
     evaluation_batches,
+    mixed_batches,
 )
 from ptv2_scale.runtime.errors import UserError
 
@@ -32,6 +35,46 @@ def test_each_index_once_in_full_batches_and_one_rest(
     assert sorted(chain(*batches)) == list(range(len(lengths)))
     assert [len(batch) for batch in batches[:-1]] == [size] * (len(batches) - 1)
     assert len(batches) == -(-len(lengths) // size)
+
+
+GROUPS = [Group(tuple(range(0, 50)), 50.0), Group(tuple(range(50, 57)), 7.0)]
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=4), st.integers(1, 9), st.integers(0, 3))
+def test_batches_of_several_tasks_by_size(sizes: list[int], batch: int, epoch: int) -> None:
+    starts = [sum(sizes[:place]) for place in range(len(sizes))]
+    groups = [
+        Group(tuple(range(start, start + size)), size)
+        for start, size in zip(starts, sizes, strict=True)
+    ]
+    counts = batch_counts(groups, batch)
+    found = mixed_batches([1] * sum(sizes), groups, batch, 3, epoch)
+    kinds = [
+        {place for place, one in enumerate(groups) for i in part if i in one.indices}
+        for part in found
+    ]
+    assert all(len(kind) == 1 for kind in kinds)
+    assert Counter(place for kind in kinds for place in kind) == dict(enumerate(counts))
+    assert all(0 < len(part) <= batch for part in found)
+
+
+def test_a_task_goes_on_from_epoch_to_epoch_in_its_own_order() -> None:
+    equal = [Group(group.indices, 1.0) for group in GROUPS]
+    assert batch_counts(GROUPS, 8) == [7, 1]
+    assert batch_counts(equal, 8) == [4, 4]
+    lengths = [1 + index % 5 for index in range(57)]
+    batches = [part for epoch in range(7) for part in mixed_batches(lengths, equal, 8, 1, epoch)]
+    large = Counter(index for part in batches for index in part if index < 50)
+    small = Counter(index for part in batches for index in part if index >= 50)
+    # 28 batches each: four times through seven batches, and 28 times through one.
+    assert set(large.values()) == {4}
+    assert set(small.values()) == {28}
+
+
+def test_one_task_alone_has_the_order_it_always_had() -> None:
+    lengths = [1 + index % 5 for index in range(57)]
+    whole = [Group(tuple(range(57)), 57.0)]
+    assert mixed_batches(lengths, whole, 8, 1, 2) == epoch_batches(lengths, 8, 1, 2)
 
 
 def test_order_depends_on_seed_and_epoch() -> None:

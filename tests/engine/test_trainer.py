@@ -10,11 +10,14 @@ from sklearn.linear_model import LogisticRegression
 
 from ptv2_scale.config import Classification, Train
 from ptv2_scale.data.collate import Example
+from ptv2_scale.data.order import Group
 from ptv2_scale.engine.head_baseline import ExampleFeatures, train_head
 from ptv2_scale.engine.schedule import learning_rate
 from ptv2_scale.engine.trainer import BatchOrder, seed_step
 from ptv2_scale.tasks.heads import LinearHead
 from ptv2_scale.tasks.registry import build_task
+
+ALL = (Group(tuple(range(23)), 23.0),)
 
 
 def rates(total: int = 100, **keys: object) -> list[float]:
@@ -53,12 +56,12 @@ def test_linear_schedule_is_transformers_own() -> None:
 
 
 def test_every_epoch_has_every_example_once_and_another_order() -> None:
-    order = BatchOrder(tuple(range(1, 24)), Train(global_batch=5, epochs=3))
+    order = BatchOrder(tuple(range(1, 24)), Train(global_batch=5, epochs=3), ALL)
     assert (order.steps_per_epoch, order.total_steps) == (5, 15)
     epochs = [sum((order.batch(step) for step in range(e * 5, e * 5 + 5)), []) for e in range(3)]
     assert all(sorted(epoch) == list(range(23)) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2]
-    again = BatchOrder(tuple(range(1, 24)), Train(global_batch=5, epochs=3))
+    again = BatchOrder(tuple(range(1, 24)), Train(global_batch=5, epochs=3), ALL)
     assert again.batch(11) == order.batch(11)
 
 

@@ -2,8 +2,9 @@
 
 from ptv2_scale.config.kinds.choice import Choice
 from ptv2_scale.config.kinds.classification import Classification
+from ptv2_scale.config.kinds.multi import Multi
 from ptv2_scale.config.kinds.regression import Regression
 from ptv2_scale.config.kinds.span import Span
 from ptv2_scale.config.kinds.tagging import Tagging
 
-__all__ = ["Choice", "Classification", "Regression", "Span", "Tagging"]
+__all__ = ["Choice", "Classification", "Multi", "Regression", "Span", "Tagging"]

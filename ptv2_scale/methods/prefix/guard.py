@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from ptv2_scale.backbones.attention import IMPLEMENTATION, BoundPrefix
-from ptv2_scale.methods.base import RunModel
+from ptv2_scale.methods.base import Inputs, RunModel
 from ptv2_scale.methods.guard import MethodUnusedError, check_effect, check_finite, weighted_sum
 from ptv2_scale.methods.prefix.encoder import PrefixEncoder, PrefixEntry
 
 
-def check_prefix(run: RunModel, model: Any, inputs: dict[str, Tensor]) -> None:
+def check_prefix(run: RunModel, model: Any, inputs: Inputs) -> None:
     """Prove on one batch that every prompted module got its prefix and passes a gradient to it.
 
     Args:
@@ -69,7 +69,7 @@ def _check_calls(
     model: Any,
     prefix: BoundPrefix,
     lengths: dict[nn.Module, list[int]],
-    inputs: dict[str, Tensor],
+    inputs: Inputs,
 ) -> None:
     # Recomputation under checkpointing has not run yet, so one forward pass is one call.
     wrong = {module for module in prefix.slots if len(lengths.get(module, [])) != 1}
@@ -82,9 +82,9 @@ def _check_calls(
         raise MethodUnusedError(f"keys are not longer by {length}: {_names(model, short)}.")
 
 
-def _decoder_length(inputs: dict[str, Tensor]) -> int:
+def _decoder_length(inputs: Inputs) -> int:
     decoder = inputs.get("decoder_input_ids")
-    return 1 if decoder is None else decoder.shape[1]
+    return 1 if decoder is None else int(decoder.shape[1])
 
 
 def _check_gradient(model: Any, prefix: BoundPrefix, outputs: Tensor) -> None:
@@ -98,7 +98,7 @@ def _check_gradient(model: Any, prefix: BoundPrefix, outputs: Tensor) -> None:
     check_finite(strength, "prefix")
 
 
-def cache_inputs(model: Any, entry: PrefixEntry, inputs: dict[str, Tensor]) -> dict[str, Any]:
+def cache_inputs(model: Any, entry: PrefixEntry, inputs: Inputs) -> Inputs:
     """The same prefix as a key/value cache of transformers: an independent way in.
 
     Only for backbones whose forward takes `past_key_values` and whose every layer is prompted.
@@ -112,17 +112,17 @@ def cache_inputs(model: Any, entry: PrefixEntry, inputs: dict[str, Tensor]) -> d
         cache.update(key.contiguous(), value.contiguous(), row)
     seen = inputs["attention_mask"].new_ones(batch, prefix.keys_values.shape[3])
     mask = torch.cat((seen, inputs["attention_mask"]), dim=1)
-    made = model.backbone_inputs(entry, inputs).inputs
+    made = model.backbone_inputs(entry, inputs, inputs.get("part")).inputs
     return {**made, "attention_mask": mask, "past_key_values": cache}
 
 
-def _check_cache_route(run: RunModel, model: Any, inputs: dict[str, Tensor]) -> None:
+def _check_cache_route(run: RunModel, model: Any, inputs: Inputs) -> None:
     if not _has_cache_route(model, inputs["input_ids"].shape[1]):
         return
     entry = _encoder(model).entry()
     ours = run(entry=entry, **inputs).features.float()
     outputs = model.backbone(**cache_inputs(model, entry, inputs))
-    theirs = model.read(outputs, inputs).features.float()
+    theirs = model.read(outputs, inputs, part=inputs.get("part")).features.float()
     difference = float((ours - theirs).abs().max() / theirs.abs().max())
     # Both routes make the same sums; bf16 may round them in another order.
     if difference > (1e-4 if model.backbone.dtype == torch.float32 else 5e-2):
