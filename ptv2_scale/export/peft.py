@@ -32,10 +32,10 @@ _HEAD_STEMS = {"bert": "", "roberta": "classifier.", "score": ""}
 _TOKEN_LAYERS = {
     "TOKEN_CLS": {
         **dict.fromkeys(("BERT", "RoBERTa", "GPT-2", "GPT-NeoX"), "classifier"),
-        **dict.fromkeys(("Llama", "Qwen", "GLM-4", "Phi-3"), "score"),
+        **dict.fromkeys(("Llama", "Mistral", "Qwen", "GLM-4", "Phi-3"), "score"),
     },
     "QUESTION_ANS": dict.fromkeys(
-        ("BERT", "RoBERTa", "GPT-2", "GPT-NeoX", "OPT", "Llama", "Qwen"), "qa_outputs"
+        ("BERT", "RoBERTa", "GPT-2", "GPT-NeoX", "OPT", "Llama", "Mistral", "Qwen"), "qa_outputs"
     ),
 }
 # Last lines of an example.
@@ -138,7 +138,7 @@ def _refusal(card: Card, task_type: str | None, heads: Collection[str]) -> str |
     if task_type not in _MODELS:
         return "it has no model for this kind of task"
     if card.head == "token" and card.family not in _TOKEN_LAYERS[task_type]:
-        return f"transformers has no {card.family} model for this kind of task"
+        return f"no {card.family} model of transformers is known here for this kind of task"
     if card.head not in (*_HEAD_STEMS, "token"):
         return "its head is not transformers' own; train with task.head: hf"
     if card.head not in heads:

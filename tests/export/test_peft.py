@@ -34,17 +34,17 @@ LENGTH = 6
 CB = ["entailment", "contradiction", "neutral"]
 LABELS = ["no", "yes", "perhaps"]
 PEFT_KINDS = ("bert", "roberta", "glm", "llama", "gemma2", "gemma3_text", "mistral")
-WINDOWED = ("gemma2", "gemma3_text", "mistral")
+# Windows with just the room for prefix and text that PEFT needs.
+WIDE = {kind: {"sliding_window": LENGTH + 20} for kind in ("gemma2", "gemma3_text", "mistral")}
 
 
 @pytest.fixture(scope="module")
 def recipes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A job of every architecture, with the head of transformers."""
     task = {"head": "hf", "labels": LABELS}
-    wide = {kind: {"sliding_window": LENGTH + 20} for kind in WINDOWED}
     return {
         kind: write_recipe(
-            tmp_path_factory.mktemp(kind), kind, task=task, backbone_config=wide.get(kind, {})
+            tmp_path_factory.mktemp(kind), kind, task=task, backbone_config=WIDE.get(kind, {})
         )
         for kind in PEFT_KINDS
     }
@@ -308,12 +308,12 @@ def test_an_existing_folder_is_left_alone(recipes: dict[str, Path], tmp_path: Pa
 
 TAGS = ["O", "B-A", "I-A"]
 TAGGING = {"name": "tagging", "path": "/", "labels": TAGS, "max_length": 20, "overlap": 4}
-TOKEN_KINDS = ("bert", "roberta", "gpt2", "llama")
+TOKEN_KINDS = ("bert", "roberta", "gpt2", "llama", "mistral")
 
 
 @pytest.mark.parametrize("kind", TOKEN_KINDS)
 def test_tags_are_the_same_in_peft(kind: str, tmp_path: Path) -> None:
-    recipe = write_recipe(tmp_path, kind)
+    recipe = write_recipe(tmp_path, kind, backbone_config=WIDE.get(kind, {}))
     setup = setup_of(recipe, f"task={json.dumps(TAGGING)}")
     export = write(setup, tmp_path / "ours")
     export_peft(export, tmp_path / "peft")
@@ -334,9 +334,10 @@ SPAN = {"name": "span", "path": "/", "max_length": 20, "stride": 4}
 ASKED = {"question": "w3", "context": "w1 w2 w3 w4"}
 
 
-@pytest.mark.parametrize("kind", ["bert", "llama"])
+@pytest.mark.parametrize("kind", ["bert", "llama", "mistral"])
 def test_spans_are_the_same_in_peft(kind: str, tmp_path: Path) -> None:
-    setup = setup_of(write_recipe(tmp_path, kind), f"task={json.dumps(SPAN)}")
+    recipe = write_recipe(tmp_path, kind, backbone_config=WIDE.get(kind, {}))
+    setup = setup_of(recipe, f"task={json.dumps(SPAN)}")
     export = write(setup, tmp_path / "ours")
     export_peft(export, tmp_path / "peft")
     found: dict[str, Any] = {"FOLDER": str(tmp_path / "peft"), "ROWS": [ASKED]}
@@ -350,5 +351,5 @@ def test_spans_are_the_same_in_peft(kind: str, tmp_path: Path) -> None:
 def test_what_transformers_has_no_model_for(kind: str, task: Any, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path, kind)
     export = write(setup_of(recipe, f"task={json.dumps(task)}"), tmp_path / "ours")
-    with pytest.raises(UserError, match="transformers has no .* model for this kind of task"):
+    with pytest.raises(UserError, match="no .* model of transformers is known here for this kind"):
         export_peft(export, tmp_path / "peft")
