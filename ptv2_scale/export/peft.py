@@ -53,8 +53,6 @@ _ANSWERS = {
         "answers = [(one.start_logits, one.end_logits) for one in found]  # [windows, tokens] each",
     ),
 }
-
-
 # How an example gets the names of classes.
 _NAMES = (
     f'config = json.loads((Path(FOLDER) / "{PEFT_FILE}").read_text())',
