@@ -9,10 +9,7 @@ one backbone object.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
-from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -24,6 +21,8 @@ from transformers.masking_utils import sdpa_mask
 from transformers.models.gemma2.modeling_gemma2 import (
     eager_attention_forward as softcapped_attention_forward,
 )
+
+from ptv2_scale.backbones.binding import bound_value, checkpoint_contexts
 
 # With "sdpa" in the name, transformers would refuse Gemma 2 and DeBERTa, which its own sdpa cannot
 # attend for; with "flash" in it, it would fetch a kernel.
@@ -54,34 +53,6 @@ class Recorder:
 
     slots: Mapping[nn.Module, int]
     keys_values: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
-
-
-_bound: ContextVar[BoundPrefix | Recorder | None] = ContextVar("ptv2_scale_bound", default=None)
-
-
-class bind(AbstractContextManager[None]):  # noqa: N801 - used as a statement: `with bind(prefix):`
-    """Bind `prefix` for the forward passes inside; may be entered again after it was left."""
-
-    def __init__(self, prefix: BoundPrefix | Recorder | None) -> None:
-        self._prefix = prefix
-        self._token: Token[BoundPrefix | Recorder | None] | None = None
-
-    def __enter__(self) -> None:
-        self._token = _bound.set(self._prefix)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        assert self._token is not None
-        _bound.reset(self._token)
-
-
-def checkpoint_contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """`context_fn` of `torch.utils.checkpoint`: recomputation binds what the forward pass had."""
-    return nullcontext(), bind(_bound.get())
 
 
 def enable_checkpointing(backbone: Any) -> None:
@@ -172,8 +143,8 @@ def prefix_attention(
     Returns:
         [batch, n, heads, d] and None (attention weights are never given).
     """
-    bound = _bound.get()
-    slot = None if bound is None else bound.slots.get(module)
+    bound = bound_value()
+    slot = bound.slots.get(module) if isinstance(bound, (BoundPrefix, Recorder)) else None
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     if position_bias is not None:
         if not getattr(module, _TRAINED_BIAS, False):

@@ -8,7 +8,15 @@ from ptv2_scale.config.load import (
     load_recipe,
     override,
 )
-from ptv2_scale.config.methods import Discrete, FullTuning, HeadOnly, Prefix, PromptTuning, PTuning
+from ptv2_scale.config.methods import (
+    Discrete,
+    FullTuning,
+    HeadOnly,
+    Lora,
+    Prefix,
+    PromptTuning,
+    PTuning,
+)
 from ptv2_scale.config.prompt import METHODS, MethodSection
 from ptv2_scale.config.recipe import (
     Backbone,
@@ -36,6 +44,7 @@ __all__ = [
     "Evaluate",
     "FullTuning",
     "HeadOnly",
+    "Lora",
     "MethodSection",
     "Multi",
     "PTuning",

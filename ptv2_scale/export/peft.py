@@ -171,5 +171,5 @@ def _write(folder: Path, files: PeftFiles, head: dict[str, Tensor], card: Card) 
         "modules_to_save": sorted({name.partition(".")[0] for name in head}),
     }
     (folder / PEFT_FILE).write_text(json.dumps(config, indent=2) + "\n")
-    tensors = {f"base_model.{name}": value.contiguous() for name, value in head.items()}
+    tensors = {f"{files.head_stem}{name}": value.contiguous() for name, value in head.items()}
     save_file({**tensors, **files.tensors}, folder / "adapter_model.safetensors", {"format": "pt"})

@@ -81,12 +81,14 @@ class PeftFiles:
         config: keys of adapter_config.json.
         tensors: of adapter_model.safetensors.
         heads: kinds of heads for which PEFT's model computes what ours does.
+        head_stem: what stands before the names of the head's tensors.
         max_length: tokens of a text up to which PEFT computes the same; None: any number.
     """
 
     config: dict[str, Any]
     tensors: dict[str, Tensor]
     heads: frozenset[str] = frozenset({"bert", "roberta", "score", "token"})
+    head_stem: str = "base_model."
     max_length: int | None = None
 
 

@@ -8,6 +8,7 @@ from ptv2_scale.methods.base import Method
 from ptv2_scale.methods.discrete import DiscreteMethod
 from ptv2_scale.methods.full import FullTuningMethod
 from ptv2_scale.methods.head_only import HeadOnlyMethod
+from ptv2_scale.methods.lora.method import LoraMethod
 from ptv2_scale.methods.prefix.method import PrefixMethod
 from ptv2_scale.methods.prompt.method import PromptTuningMethod
 from ptv2_scale.methods.ptuning import PTuningMethod
@@ -16,6 +17,7 @@ IMPLEMENTATIONS: dict[str, type[Method]] = {
     "prefix": PrefixMethod,
     "prompt": PromptTuningMethod,
     "ptuning": PTuningMethod,
+    "lora": LoraMethod,
     "full": FullTuningMethod,
     "none": HeadOnlyMethod,
     "discrete": DiscreteMethod,

@@ -13,7 +13,8 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface, AutoModel, DynamicCache
 from transformers.masking_utils import sdpa_mask
 
-from ptv2_scale.backbones.attention import BoundPrefix, bind, enable_checkpointing, prefix_attention
+from ptv2_scale.backbones.attention import BoundPrefix, enable_checkpointing, prefix_attention
+from ptv2_scale.backbones.binding import bind
 from ptv2_scale.backbones.family import Family, attention_modules
 from ptv2_scale.backbones.load import load_backbone, open_backbone
 

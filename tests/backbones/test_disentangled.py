@@ -12,7 +12,8 @@ from tiny import batch_of, save_backbone
 from torch import Tensor
 from transformers import AutoModel
 
-from ptv2_scale.backbones.attention import BoundPrefix, bind
+from ptv2_scale.backbones.attention import BoundPrefix
+from ptv2_scale.backbones.binding import bind
 from ptv2_scale.backbones.family import attention_modules
 from ptv2_scale.backbones.load import load_backbone, open_backbone
 

@@ -55,6 +55,9 @@ INPUT_PROMPT = st.one_of(
 )
 PROMPT = st.one_of(
     st.sampled_from([{"method": "none"}, {"method": "full"}]),
+    section(rank=st.integers(1, 99), alpha=ABOVE, rslora=st.booleans(), dropout=SHARE).map(
+        lambda keys: {"method": "lora", **keys}
+    ),
     st.builds(
         lambda encoder, hidden: {"method": "ptuning", "encoder": encoder, "hidden": hidden},
         st.sampled_from(["lstm", "mlp", "table"]),

@@ -58,6 +58,7 @@ def test_gradients_under_zero3_are_those_of_plain_torch(
 METHODS = [
     {"method": "prompt", "length": 5, "init": "random", "init_scale": 0.5},
     {"method": "ptuning", "length": 5, "hidden": 12},
+    {"method": "lora", "rank": 2},
     {"method": "full"},
 ]
 

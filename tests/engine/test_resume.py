@@ -39,6 +39,7 @@ def test_after_kill_9_the_run_goes_on_to_the_same_bits(
 METHODS = {
     "prompt": {"length": 5},
     "ptuning": {"length": 5, "hidden": 8},
+    "lora": {"rank": 2, "dropout": 0.1},
     "full": {},
 }
 

@@ -72,7 +72,7 @@ def main(folder: Path, dtype: str, sections: list[dict[str, Any]]) -> None:
         largest = max(float(gradient.abs().max()) for gradient in expected.values())
         for name, gradient in expected.items():
             # Biases of keys have none but rounding: the softmax does not see them.
-            scale = max(float(gradient.abs().max()), 1e-4 * largest)
+            scale = max(float(gradient.abs().max()), 1e-2 * largest)
             difference = (found[name] - gradient).abs().max() / scale
             if ranks.first:
                 method = setup.config.prompt.method

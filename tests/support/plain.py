@@ -109,5 +109,7 @@ def check_gradients(
             own = found[name]
             assert own is not None, name
             scale = float(gradient.abs().max())
-            assert scale > 0, name
-            torch.testing.assert_close(own, gradient, rtol=1e-4, atol=2e-5 * scale, msg=name)
+            # A decoder of one token: its softmax has but one key, and does not see the query.
+            assert scale > 0 or (".decoder." in name and ".SelfAttention.q." in name), name
+            atol = 2e-5 * (scale if scale > 1e-3 else 1.0)
+            torch.testing.assert_close(own, gradient, rtol=1e-4, atol=atol, msg=name)

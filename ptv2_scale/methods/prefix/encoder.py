@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ptv2_scale.backbones.attention import BoundPrefix, Recorder, bind
+from ptv2_scale.backbones.attention import BoundPrefix, Recorder
+from ptv2_scale.backbones.binding import bind
 from ptv2_scale.backbones.family import Config, Family, attention_modules
 from ptv2_scale.config import Prefix
 from ptv2_scale.methods.base import Adapter, Entry

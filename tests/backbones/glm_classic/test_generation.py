@@ -10,7 +10,8 @@ import torch
 from glm_words import END, G_MASK, MASK, S_MASK, START, VOCABULARY, words_tokenizer
 from torch import Tensor
 
-from ptv2_scale.backbones.attention import IMPLEMENTATION, BoundPrefix, bind
+from ptv2_scale.backbones.attention import IMPLEMENTATION, BoundPrefix
+from ptv2_scale.backbones.binding import bind
 from ptv2_scale.backbones.families.glm_classic import GLM_CLASSIC
 from ptv2_scale.backbones.glm_classic.configuration import ClassicGlmConfig
 from ptv2_scale.backbones.glm_classic.generation import fill_blank, generate

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from ptv2_scale import load_backbone
-from ptv2_scale.backbones.attention import BoundPrefix, bind
+from ptv2_scale.backbones.attention import BoundPrefix
+from ptv2_scale.backbones.binding import bind
 from ptv2_scale.backbones.families.glm_classic import GLM_CLASSIC
 from ptv2_scale.backbones.family import attention_modules
 from ptv2_scale.backbones.glm_classic.model import eager_attention
