@@ -18,6 +18,7 @@ SEVERAL_MODULES = {
     "engine/test_parity.py": "gradients under ZeRO-3 against plain PyTorch",
     "engine/test_private_runs.py": "hosts without a shared run directory",
     "engine/test_resume.py": "a run that was killed, to the bit",
+    "engine/test_text_run.py": "text that answers text on two ranks",
     "engine/test_verbalizer_run.py": "a verbalizer on two ranks, killed and resumed",
     "engine/test_several_tasks.py": "runs of several tasks",
     "engine/test_time_limit.py": "a limit on time that leaves none for a step",

@@ -157,6 +157,11 @@ def head_tensors(files: BackboneFiles, backbone: Any) -> dict[str, str]:
     return found
 
 
+def own_projection(files: BackboneFiles) -> str | None:
+    """The projection's tensor in the files; None: the word embeddings are it, or there is none."""
+    return _first(files.family.vocabulary.projection, set(files.weights.names()))
+
+
 def _first(names: Sequence[str], present: set[str]) -> str | None:
     return next((name for name in names if name in present), None)
 

@@ -1,6 +1,14 @@
 """Recipes: the settings of a run, checked, with every mistake named by file, line and key."""
 
-from ptv2_scale.config.kinds import Choice, Classification, Multi, Regression, Span, Tagging
+from ptv2_scale.config.kinds import (
+    Choice,
+    Classification,
+    Multi,
+    Regression,
+    Span,
+    Tagging,
+    TextToText,
+)
 from ptv2_scale.config.load import (
     backbone_override,
     backbone_section,
@@ -57,6 +65,7 @@ __all__ = [
     "Slurm",
     "Span",
     "Tagging",
+    "TextToText",
     "TaskSection",
     "Train",
     "Variants",

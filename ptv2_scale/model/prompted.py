@@ -51,6 +51,7 @@ class PromptedModel(nn.Module):
         if adapter is not None:
             self.add_module(method.ADAPTER, adapter)
         self.head = head
+        head.attach(backbone)
         trained = {n: p for n, p in backbone.named_parameters() if method.trains(n)}
         for parameter in trained.values():
             parameter.requires_grad_(True)

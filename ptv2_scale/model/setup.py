@@ -169,7 +169,7 @@ def _checked(config: RunConfig, files: BackboneFiles) -> Setup:
     method.check_length(config.task.longest)
     task = build_task(config.task)
     if isinstance(task, BackboneReader):
-        task = task.on(files.family, files.config)
+        task = task.on(files)
     resolved = config.model_copy(update={"task": task.resolved()})
     return Setup(resolved, files, None, task, method)
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from torch import Tensor
 
 from ptv2_scale.backbones.family import Config, Family
+from ptv2_scale.backbones.load import BackboneFiles
 from ptv2_scale.config import AnyTask
 from ptv2_scale.data.collate import Batch, Example, Padding
 from ptv2_scale.data.rows import Row
@@ -197,7 +198,7 @@ class Task(Protocol):
 class BackboneReader(Protocol):
     """A task whose examples depend on the backbone's architecture beyond its style of text."""
 
-    def on(self, family: Family, config: Config) -> Task:
+    def on(self, files: BackboneFiles) -> Task:
         """The task as it is on a backbone.
 
         Raises:

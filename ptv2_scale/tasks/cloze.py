@@ -143,7 +143,7 @@ class Cloze:
         found = encode_texts(tokenizer, [(self.pattern.before_blank(one),) for one in texts])
         # The word is the text's next token: nothing that ends a text may stand before it.
         ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None}
-        return [_without_ends(one, ends) for one in found]
+        return [without_ends(one, ends) for one in found]
 
     def _check_room(self, tokenizer: Tokenizer, blank: str, max_length: int) -> None:
         (bare,) = self._tokens([dict.fromkeys(self.pattern.columns, "")], tokenizer, blank)
@@ -188,7 +188,7 @@ def _piece_positions(inputs: dict[str, Tensor]) -> Tensor:
 
 
 def _token_of(word: str, spaced: bool, tokenizer: Tokenizer) -> int:
-    found = _tokens_behind(word, spaced, tokenizer)
+    found = tokens_behind(word, spaced, tokenizer)
     if len(found) != 1:
         pieces = ", ".join(repr(one) for one in tokenizer.convert_ids_to_tokens(found))
         raise UserError(
@@ -200,8 +200,8 @@ def _token_of(word: str, spaced: bool, tokenizer: Tokenizer) -> int:
     return found[0]
 
 
-def _tokens_behind(word: str, spaced: bool, tokenizer: Tokenizer) -> list[int]:
-    """Tokens of a word behind other text: many vocabularies spell it otherwise at a start."""
+def tokens_behind(word: str, spaced: bool, tokenizer: Tokenizer) -> list[int]:
+    """Tokens of a text behind other text: many vocabularies spell it otherwise at a start."""
 
     def tokens(text: str) -> list[int]:
         found: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -212,7 +212,8 @@ def _tokens_behind(word: str, spaced: bool, tokenizer: Tokenizer) -> list[int]:
     return behind if behind and whole[: len(before)] == before else tokens(word)
 
 
-def _without_ends(found: Inputs, ends: set[int | None]) -> Inputs:
+def without_ends(found: Inputs, ends: set[int | None]) -> Inputs:
+    """A text's inputs without the tokens at its end that are among `ends`."""
     count = token_count(found)
     while count and found["input_ids"][count - 1] in ends:
         count -= 1

@@ -67,6 +67,10 @@ class Head(nn.Module, ABC):
         """Why this head cannot read a backbone, or None."""
         return None
 
+    def attach(self, backbone: Any) -> None:
+        """See to it that the head can use what of the backbone it needs beside hidden states."""
+        return
+
     def from_files(self, files: BackboneFiles, backbone: Any, tokenizer: Any) -> Tensors:
         """What of the head is the backbone's own: tensors of its files by their name in the head.
 
@@ -238,6 +242,11 @@ class SeveralHeads(Head):
         """See `Head`: the first of its heads' reasons."""
         reasons = (head.refusal(backbone) for head in self.parts().values())
         return next((reason for reason in reasons if reason), None)
+
+    def attach(self, backbone: Any) -> None:
+        """See `Head`."""
+        for head in self.parts().values():
+            head.attach(backbone)
 
     def from_files(self, files: BackboneFiles, backbone: Any, tokenizer: Any) -> Tensors:
         """See `Head`: what any of its heads has of the files."""

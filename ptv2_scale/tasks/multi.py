@@ -15,12 +15,14 @@ from typing import Any
 from torch import Tensor
 
 from ptv2_scale.backbones.family import Config, Family
+from ptv2_scale.backbones.load import BackboneFiles
 from ptv2_scale.config import Multi
 from ptv2_scale.data.collate import Batch, Example, Padding
 from ptv2_scale.data.rows import PlacedRow, Row, place_of
 from ptv2_scale.data.splits import Split
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import (
+    BackboneReader,
     Leaderboard,
     Record,
     Style,
@@ -46,6 +48,14 @@ class MultiTask:
 
     section: Multi
     parts: Mapping[str, Task]
+
+    def on(self, files: BackboneFiles) -> MultiTask:
+        """See `BackboneReader`: each task that is one is put on the backbone."""
+        parts = {
+            name: task.on(files) if isinstance(task, BackboneReader) else task
+            for name, task in self.parts.items()
+        }
+        return replace(self, parts=parts)
 
     @property
     def name(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ptv2_scale.config import TASKS, AnyTask, Multi, TaskSection, register_section
 from ptv2_scale.tasks.base import Task
-from ptv2_scale.tasks.kinds import choice, classification, regression, span, tagging
+from ptv2_scale.tasks.kinds import choice, classification, regression, span, tagging, text
 from ptv2_scale.tasks.multi import MultiTask
 
 # The section of a kind -> the task.
@@ -19,6 +19,7 @@ KINDS: dict[str, Build] = {
     "regression": regression.build,
     "span": span.build,
     "tagging": tagging.build,
+    "text": text.build,
 }
 
 

@@ -247,3 +247,27 @@ def write_cloze_recipe(folder: Path, model_type: str = "t5", **sections: Any) ->
     save_language_model(model_type, folder / "backbone")
     add_blanks(folder / "backbone")
     return path
+
+
+def write_text_recipe(folder: Path, kind: str, words: int = 90, **sections: Any) -> Path:
+    """A job of saying two words in the other order, of a model with its head."""
+    import json
+    import random
+
+    import yaml
+
+    task = {"kind": "text", "name": "text", "path": str(folder / "texts"), "max_length": 24}
+    task |= {"train": "train.jsonl", "validation": "validation.jsonl"}
+    recipe = write_recipe(folder, kind, task={}, **sections)
+    content = yaml.safe_load(recipe.read_text())
+    content["task"] = task
+    recipe.write_text(yaml.safe_dump(content))
+    save_language_model(kind, folder / "backbone")
+    (folder / "texts").mkdir()
+    source = random.Random(3)
+    for name, count in (("train", 40), ("validation", 8)):
+        pairs = [source.choices(range(words), k=2) for _ in range(count)]
+        rows = [{"input": f"w{a} w{b}", "target": f"w{b} w{a}"} for a, b in pairs]
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / "texts" / f"{name}.jsonl").write_text(lines)
+    return recipe

@@ -11,6 +11,8 @@ from transformers import BertTokenizer
 from ptv2_scale.backbones.families import BERT, GLM_CLASSIC, GPT2, ROBERTA, T5
 from ptv2_scale.backbones.family import Family
 from ptv2_scale.backbones.glm_classic.tokenizer import glm_tokenizer
+from ptv2_scale.backbones.load import BackboneFiles
+from ptv2_scale.backbones.presets import NoWeights
 from ptv2_scale.config import Classification
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.benchmarks.spec import ClassificationSpec
@@ -24,7 +26,9 @@ ROW = {"premise": "It rains.", "hypothesis": "It is wet", "label": "entailment"}
 
 def cloze_of(name: str, family: Family, **keys: Any) -> Cloze:
     section = {"name": name, "path": "nowhere", "head": "verbalizer", **keys}
-    task = build(Classification.model_validate(section)).on(family, None)
+    task = build(Classification.model_validate(section)).on(
+        BackboneFiles(Path(), None, family, NoWeights())
+    )
     assert isinstance(task, ClassificationTask)
     assert task.cloze is not None
     return task.cloze

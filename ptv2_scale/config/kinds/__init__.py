@@ -6,5 +6,6 @@ from ptv2_scale.config.kinds.multi import Multi
 from ptv2_scale.config.kinds.regression import Regression
 from ptv2_scale.config.kinds.span import Span
 from ptv2_scale.config.kinds.tagging import Tagging
+from ptv2_scale.config.kinds.text import TextToText
 
-__all__ = ["Choice", "Classification", "Multi", "Regression", "Span", "Tagging"]
+__all__ = ["Choice", "Classification", "Multi", "Regression", "Span", "Tagging", "TextToText"]

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ptv2_scale.backbones.family import Config, Family
+from ptv2_scale.backbones.load import BackboneFiles
 from ptv2_scale.config import Classification
 from ptv2_scale.data.collate import IGNORED, Batch, Example, Padding, pad_inputs
 from ptv2_scale.data.rows import Row, place_of
@@ -64,11 +65,11 @@ class ClassificationTask:
     pattern: tuple[Pattern, tuple[str, ...]] | None = None
     cloze: Cloze | None = None
 
-    def on(self, family: Family, config: Config) -> ClassificationTask:
+    def on(self, files: BackboneFiles) -> ClassificationTask:
         """See `BackboneReader`."""
         if self.pattern is None:
             return self
-        return replace(self, cloze=Cloze(*self.pattern, self.text, family, config))
+        return replace(self, cloze=Cloze(*self.pattern, self.text, files.family, files.config))
 
     @property
     def name(self) -> str:
