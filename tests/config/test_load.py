@@ -98,8 +98,8 @@ def test_all_problems_are_shown_at_once_in_the_order_of_the_file(recipe: Path) -
             "prompt.method: found 'prefx' (str), expected 'prefix', ",
         ),
         (
-            "prompt: {length: 513}",
-            "prompt.length: found 513 (int), expected a whole number from 1 to 512.",
+            "prompt: {length: 8193}",
+            "prompt.length: found 8193 (int), expected a whole number from 1 to 8192.",
         ),
         ("prompt: {length: 2.0}", "prompt.length: found 2.0 (float), expected a whole number from"),
         ("prompt: {length: null}", "prompt.length: found nothing (null), expected a whole number"),

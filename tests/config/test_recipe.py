@@ -32,7 +32,7 @@ def section(**keys: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]
 
 
 ANY_PREFIX = section(
-    length=st.integers(1, 512),
+    length=st.integers(1, 8192),
     layers=st.just("all")
     | st.tuples(st.integers(1, 9), st.integers(9, 99)).map(lambda ends: f"{ends[0]}-{ends[1]}")
     | st.lists(COUNT, min_size=1, unique=True),

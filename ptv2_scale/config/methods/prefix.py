@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from ptv2_scale.config.methods.prompt import PromptLength
 from ptv2_scale.config.prompt import METHODS, MethodSection
 from ptv2_scale.config.rules import Conflict, Partner, Partners
 from ptv2_scale.config.values import Count, Fraction, PathText, Text, unique
@@ -43,9 +44,7 @@ class Prefix(MethodSection):
     }
 
     method: Literal["prefix"] = Field(default="prefix", description="What is trained.")
-    length: Annotated[int, Field(ge=1, le=512)] = Field(
-        default=20, description="Prefix tokens in every prompted layer."
-    )
+    length: PromptLength = Field(default=20, description="Prefix tokens in every prompted layer.")
     encoder: Literal["table", "mlp"] = Field(
         default="table", description="Where the prefix comes from: a table, or a two-layer MLP."
     )

@@ -113,3 +113,22 @@ def test_another_result_than_transformers_own_route_is_noticed(
     )
     with pytest.raises(MethodUnusedError, match="own key/value route disagrees"):
         check_prefix(model, model, batch_of("right"))
+
+
+@pytest.mark.parametrize("kind", ["llama", "t5"])
+def test_the_longest_prefix_passes_and_has_the_gradient_of_no_checkpointing(
+    kind: str, tmp_path: Path
+) -> None:
+    """And its positions: rotary ones move by all of its tokens."""
+    save_backbone(kind, tmp_path)
+    found = []
+    for checkpointing in (True, False):
+        model = model_of(kind, tmp_path, prompt={"length": 8192, "init_scale": 0.5})
+        if not checkpointing:
+            model.backbone.gradient_checkpointing_disable()
+        check_prefix(model, model, batch_of("right"))
+        model.train()(**batch_of("right")).outputs.square().sum().backward()
+        found.append(model.adapter.embedding.weight.grad)
+    assert found[0].shape[0] == 8192
+    assert found[0].abs().sum(1).min() > 0
+    assert torch.equal(*found)
