@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ptv2_scale.backbones.load import BackboneFiles
 from ptv2_scale.backbones.projection import Projection, projecting_embedding, token_losses
@@ -71,13 +73,25 @@ class LanguageHead(Head):
         made[known] = found
         return made, made
 
-    def _losses(self, states: Tensor, labels: Tensor) -> Tensor:
-        module = self._tied[0] if self._tied else self.projection
+    def logits(self, states: Tensor) -> Tensor:
+        """Logits [..., vocabulary] of hidden states [..., width], to choose the next token by."""
+        found: Tensor = self._module(states * self._scale, use=self._project)
+        return found if self._cap is None else self._cap * torch.tanh(found / self._cap)
 
+    @staticmethod
+    def _project(states: Tensor, weight: Tensor) -> Tensor:
+        return functional.linear(states.to(weight.dtype), weight).float()
+
+    @property
+    def _module(self) -> Any:
+        """The module whose weight is the projection."""
+        return self._tied[0] if self._tied else self.projection
+
+    def _losses(self, states: Tensor, labels: Tensor) -> Tensor:
         def use(given: Tensor, weight: Tensor) -> Tensor:
             return token_losses(given.to(weight.dtype), weight, labels, self._chunk, self._cap)
 
-        losses: Tensor = module(states, use=use)
+        losses: Tensor = self._module(states, use=use)
         return losses
 
     def from_files(self, files: BackboneFiles, backbone: Any, tokenizer: Any) -> Tensors:

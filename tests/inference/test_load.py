@@ -79,7 +79,7 @@ def test_a_device_that_is_not_there(export: str, device: Any) -> None:
 def test_an_export_generates_nothing(export: str) -> None:
     model = load_prompted(export, backbone="backbone")
     ids = torch.tensor([[5, 6]])
-    assert "answers by its task head" in message_of(lambda: model.generate(input_ids=ids))
+    assert "answers by its task head" in message_of(lambda: model.generate(1, input_ids=ids))
 
 
 def test_arguments_of_a_predictor(export: str) -> None:

@@ -112,19 +112,20 @@ class TextTask:
     ) -> list[Example]:
         """See `Task`: an example's target is the token that each place is to say, or IGNORED.
 
+        Without answers an example is what `PromptedModel.generate` reads.
+
         Raises:
-            UserError: see `Task`; or there are no targets, without which nothing can be scored.
+            UserError: see `Task`; or the tokenizer has no end of a text.
         """
-        if not with_targets:
-            raise UserError(
-                "task.kind: text scores answers (evaluate), and does not write them here: there is"
-                " nothing to predict without a target."
-            )
         end = tokenizer.eos_token_id
         if end is None:
             raise UserError("task.kind: text: the tokenizer has no token that ends a text.")
         prompts = [(text_of(row, self.section.input, n),) for n, row in enumerate(rows, start=1)]
         found = [one["input_ids"] for one in encode_texts(tokenizer, prompts)]
+        if not with_targets:
+            return [
+                Example(n, self._prompt(ids, tokenizer, max_length)) for n, ids in enumerate(found)
+            ]
         answers = [
             [*tokens_behind(text_of(row, self.section.target, n), True, tokenizer), int(end)]
             for n, row in enumerate(rows, start=1)
@@ -138,6 +139,14 @@ class TextTask:
         self._warn_of_cuts(found, answers, max_length)
         return examples
 
+    def _prompt(
+        self, prompt: list[int], tokenizer: Tokenizer, max_length: int
+    ) -> dict[str, list[int]]:
+        """Inputs of a row without an answer."""
+        if self._files.family.encoder_decoder:
+            return {"input_ids": _cut(prompt, max_length, 1)}
+        return {"input_ids": _without_end(prompt, tokenizer)[:max_length]}
+
     def _lined_up(
         self, prompt: list[int], answer: list[int], tokenizer: Tokenizer, max_length: int
     ) -> tuple[dict[str, list[int]], list[int]]:
@@ -145,13 +154,10 @@ class TextTask:
         if self._files.family.encoder_decoder:
             answer = answer[:max_length]
             start = self._files.family.decoder_start(self._files.config)
-            inputs = {"input_ids": _cut(prompt, max_length, 1), _DECODER: [int(start or 0)]}
-            inputs[_DECODER] += answer[:-1]
-            return inputs, answer
-        ends = {tokenizer.eos_token_id, tokenizer.sep_token_id}
-        prompt = without_ends({"input_ids": prompt}, ends - {None})["input_ids"]
+            read = self._prompt(prompt, tokenizer, max_length)
+            return {**read, _DECODER: [int(start or 0), *answer[:-1]]}, answer
         answer = answer[: max_length // 2]
-        prompt = prompt[: max_length - len(answer) + 1]
+        prompt = _without_end(prompt, tokenizer)[: max_length - len(answer) + 1]
         return (
             {"input_ids": [*prompt, *answer[:-1]]},
             [*[IGNORED] * (len(prompt) - 1), *answer],
@@ -180,6 +186,8 @@ class TextTask:
         """See `Task`: the labels are an input, for the head scores them where it has the weight."""
         texts = [Example(one.row, {"input_ids": one.inputs["input_ids"]}, None) for one in examples]
         inputs = pad_inputs(texts, pad)
+        if examples[0].target is None:
+            return Batch(inputs)
         longest = max(len(one.target) for one in examples)
         inputs[LABELS] = pad_rows([one.target for one in examples], longest, IGNORED)
         if _DECODER in examples[0].inputs:
@@ -205,6 +213,11 @@ class TextTask:
         Greedy decoding gives an answer to the letter just where each of its tokens is the likeliest
         one behind those before it.
         """
+        if any(example.target is None for example in examples):
+            raise UserError(
+                "task.kind: text: without a target there is nothing to score. Text is written by"
+                " PromptedModel.generate (load_prompted, load_row_encoder)."
+            )
         sums = outputs.float().sum(dim=1).cpu().tolist()
         return [
             {
@@ -242,6 +255,12 @@ class TextTask:
 
 def _answered(example: Example) -> int:
     return sum(label != IGNORED for label in example.target)
+
+
+def _without_end(ids: list[int], tokenizer: Tokenizer) -> list[int]:
+    """A text that goes on: without the tokens that end one."""
+    ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None}
+    return without_ends({"input_ids": ids}, ends)["input_ids"]
 
 
 def _cut(ids: list[int], most: int, kept: int) -> list[int]:

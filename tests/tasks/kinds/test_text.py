@@ -104,7 +104,7 @@ def test_a_prefix_learns_which_words_answers_have(kind: str, steps: int, tmp_pat
     result = train(recipe)
     assert result.metric == "log_likelihood"
     assert result.value > result.trivial + 1.0
-    with pytest.raises(UserError, match="nothing to predict without a target"):
+    with pytest.raises(UserError, match="without a target there is nothing to score"):
         Predictor.load(tmp_path / "run").predict([{"input": "w1 w2"}])
     metrics, trivial = Predictor.load(tmp_path / "run").evaluate("run", "validation")
     assert metrics["log_likelihood"] == pytest.approx(result.value, rel=1e-5)
