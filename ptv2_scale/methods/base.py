@@ -47,9 +47,11 @@ class Entry:
 
     Attributes:
         shift: positions that stand in front of the text without being columns of the batch.
+        headless: the pass is for what the backbone computes, and its head is left out.
     """
 
     shift: int = 0
+    headless: bool = False
 
     def wrap(self, inputs: Inputs, backbone: nn.Module) -> Wrapped:
         """Change what the backbone is given: embeddings, masks.

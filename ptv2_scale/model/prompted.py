@@ -99,6 +99,8 @@ class PromptedModel(nn.Module):
         wrapped = self.backbone_inputs(entry, inputs, part)
         with entry.bind():
             outputs = self._reader(part)(**wrapped.inputs)
+        if entry.headless:
+            return PromptedOutput(outputs.last_hidden_state, outputs.last_hidden_state)
         return self.read(outputs, inputs, wrapped.front, part)
 
     def generate(self, end: int, max_new_tokens: int = 64, **inputs: Tensor) -> list[list[int]]:

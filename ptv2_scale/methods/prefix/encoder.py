@@ -58,6 +58,7 @@ class PrefixEntry(Entry):
 
     def __init__(self, bound: BoundPrefix | Recorder, shift: int = 0) -> None:
         self.bound, self.shift = bound, shift
+        self.headless = isinstance(bound, Recorder)
 
     def bind(self) -> AbstractContextManager[None]:
         """See `Entry`."""

@@ -54,6 +54,7 @@ def vocabulary(tokenizer: Any, rows: int, first: int | None) -> list[int]:
 class _Lookup(Entry):
     """Looks up input embeddings, and leaves the forward pass as it is."""
 
+    headless = True
     rows: Tensor | None = None
 
     def wrap(self, inputs: Inputs, backbone: nn.Module) -> Wrapped:

@@ -92,3 +92,13 @@ def test_random_values_have_the_scale_that_is_asked_for(tmp_path: Path) -> None:
         "length": 100,
         "width": 32,
     }
+
+
+def test_a_head_that_reads_a_blank_is_left_out(tmp_path: Path) -> None:
+    """The pass that looks embeddings up has no pattern; neither has a prefix's first text."""
+    task = {"head": "verbalizer", "pattern": "{text} w50 {mask}", "labels": ["no", "yes"],
+            "verbalizer": {"no": "w60", "yes": "w61"}}  # fmt: skip
+    recipe = write_recipe(tmp_path, "gpt2", prompt={"method": "prompt", "length": 4}, task=task)
+    train(recipe, [*STILL])
+    prefix = "prompt={method: prefix, length: 4, init: text, init_text: w3}"
+    train(recipe, [*STILL, prefix, f"run={tmp_path / 'prefix'}"])
