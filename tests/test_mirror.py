@@ -17,6 +17,7 @@ SEVERAL_MODULES = {
     "engine/test_glm_classic_run.py": "classic GLM under ZeRO-3",
     "engine/test_parity.py": "gradients under ZeRO-3 against plain PyTorch",
     "engine/test_private_runs.py": "hosts without a shared run directory",
+    "engine/test_recipe_runs.py": "shipped recipes on tiny backbones",
     "engine/test_resume.py": "a run that was killed, to the bit",
     "engine/test_text_run.py": "text that answers text on two ranks",
     "engine/test_verbalizer_run.py": "a verbalizer on two ranks, killed and resumed",

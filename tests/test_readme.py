@@ -23,7 +23,11 @@ from ptv2_scale.export.card import Card
 from ptv2_scale.export.native import write_export
 from ptv2_scale.model.setup import first_values, open_setup
 
-DOCUMENTS = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    CHECKOUT / "README.md",
+    CHECKOUT / "recipes" / "paper" / "README.md",
+    *sorted((CHECKOUT / "docs").glob("*.md")),
+]
 README = (CHECKOUT / "README.md").read_text()
 
 
@@ -60,13 +64,6 @@ def test_recipes_in_the_readme_load(number: int, tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(blocks(README, "yaml")[number])
     assert load_recipe(path, []).backbone.name
-
-
-@pytest.mark.parametrize(
-    "path", sorted((CHECKOUT / "recipes").glob("*.yaml")), ids=lambda p: p.name
-)
-def test_shipped_recipes_load(path: Path) -> None:
-    assert load_recipe(path, ["backbone.name=demo", "task.path=."]).task.name
 
 
 def launch(script: str, *overrides: str) -> str:

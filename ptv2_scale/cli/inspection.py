@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ptv2_scale.backbones.presets import preset_notes
+from ptv2_scale.backbones.presets import shape_notes
 from ptv2_scale.config import RunConfig
 from ptv2_scale.estimate.parameters import PartSize, checkpoint_bytes, part_sizes
 from ptv2_scale.model.setup import build_model, open_shapes
@@ -20,7 +20,7 @@ def describe(config: RunConfig) -> str:
     return "\n".join(
         [
             f"{setup.files.family.name}: {setup.files.folder}",
-            *preset_notes(config.backbone.name),
+            *shape_notes(config.backbone.name),
             "",
             *(_row(part, total, config.backbone.dtype) for part in parts),
             "",

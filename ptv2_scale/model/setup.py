@@ -23,7 +23,7 @@ from ptv2_scale.backbones.load import (
     open_backbone,
     weight_filler,
 )
-from ptv2_scale.backbones.presets import is_preset, open_preset
+from ptv2_scale.backbones.presets import has_known_shape, open_shape
 from ptv2_scale.backbones.tensor_files import Tensors
 from ptv2_scale.backbones.tokenizers import all_tokens, load_tokenizer, spelled
 from ptv2_scale.backbones.vocabulary import check_ids, unknown_tokens
@@ -154,13 +154,13 @@ def open_setup(config: RunConfig) -> Setup:
 
 
 def open_shapes(config: RunConfig) -> Setup:
-    """The same for sizes alone: a preset, which has no weights and no tokenizer, will do.
+    """The same for sizes alone: a known shape, without weights and tokenizer, will do.
 
     Raises:
         UserError: see `open_setup`.
     """
-    if is_preset(config.backbone.name):
-        return _checked(config, open_preset(config.backbone.name))
+    if has_known_shape(config.backbone.name):
+        return _checked(config, open_shape(config.backbone.name))
     return open_setup(config)
 
 
@@ -198,7 +198,7 @@ def build_model(setup: Setup, backbone: Any = None) -> PromptedModel:
     dtype = DTYPES[setup.config.backbone.dtype]
     if backbone is None:
         backbone = build_empty(setup.files, dtype, setup.config.backbone.dropout)
-        if setup.files.weights.paths:  # a preset has none
+        if setup.files.weights.paths:  # a known shape has none
             check_weights(setup.files, backbone)
     head = build_head(setup)
     reason = head.refusal(backbone) or _idle_slots(setup, head)

@@ -16,7 +16,7 @@ from ptv2_scale import load_backbone
 from ptv2_scale.backbones.glm_classic import ClassicGlm
 from ptv2_scale.backbones.load import build_empty, open_backbone
 from ptv2_scale.backbones.naming import PRESETS
-from ptv2_scale.backbones.presets import open_preset
+from ptv2_scale.backbones.presets import open_shape
 from ptv2_scale.cli import main
 from ptv2_scale.runtime.errors import UserError
 
@@ -123,7 +123,7 @@ MILLIONS = {
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_built_without_memory(name: str) -> None:
-    model = build_empty(open_preset(name), torch.bfloat16)
+    model = build_empty(open_shape(name), torch.bfloat16)
     assert all(parameter.is_meta for parameter in model.parameters())
     count = sum(parameter.numel() for parameter in model.parameters())
     assert round(count / 1e6, 1) == MILLIONS.get(name, round(count / 1e6, 1))

@@ -1,0 +1,71 @@
+"""Tiny files in the published form of a benchmark, of the words that tiny backbones know."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tiny import WORDS
+
+ROWS = 4
+
+
+def _words(number: int, count: int = 6) -> list[str]:
+    return [WORDS[(7 * number + place) % len(WORDS)] for place in range(count)]
+
+
+def _json_lines(folder: Path, row: Callable[[int], dict[str, Any]]) -> None:
+    for name in ("train.jsonl", "val.jsonl"):
+        (folder / name).write_text("".join(json.dumps(row(n)) + "\n" for n in range(ROWS)))
+
+
+def _rte(number: int) -> dict[str, Any]:
+    premise, hypothesis = " ".join(_words(number)), " ".join(_words(number, 3))
+    label = ("entailment", "not_entailment")[number % 2]
+    return {"premise": premise, "hypothesis": hypothesis, "label": label, "idx": number}
+
+
+def _copa(number: int) -> dict[str, Any]:
+    texts = ("premise", "choice1", "choice2")
+    row: dict[str, Any] = {key: " ".join(_words(number + n, 4)) for n, key in enumerate(texts)}
+    return {**row, "question": ("cause", "effect")[number % 2], "label": number % 2, "idx": number}
+
+
+def _roles(number: int) -> str:
+    return f"1 {' '.join(_words(number, 4))} ||| B-A0 B-V B-A1 I-A1\n"
+
+
+def _paragraph(number: int) -> dict[str, Any]:
+    words = _words(number, 8)
+    start = len(" ".join(words[:2])) + 1
+    answer = {"text": " ".join(words[2:4]), "answer_start": start}
+    known = {"id": f"a{number}", "question": words[1], "answers": [answer], "is_impossible": False}
+    unknown = {"id": f"b{number}", "question": WORDS[-1], "answers": [], "is_impossible": True}
+    return {"context": " ".join(words), "qas": [known, unknown]}
+
+
+def write_rte(folder: Path) -> None:
+    """SuperGLUE's train.jsonl and val.jsonl of RTE."""
+    _json_lines(folder, _rte)
+
+
+def write_copa(folder: Path) -> None:
+    """SuperGLUE's train.jsonl and val.jsonl of COPA."""
+    _json_lines(folder, _copa)
+
+
+def write_roles(folder: Path) -> None:
+    """The files of CoNLL 2005 and CoNLL 2012 as P-Tuning v2's pack of data has them."""
+    for year in ("conll05", "conll2012"):
+        for split in ("train", "devel"):
+            (folder / f"{year}.{split}.txt").write_text("".join(map(_roles, range(ROWS))))
+
+
+def write_squad2(folder: Path) -> None:
+    """train-v2.0.json and dev-v2.0.json of SQuAD 2.0."""
+    paragraphs = [_paragraph(number) for number in range(ROWS // 2)]
+    document = {"version": "v2.0", "data": [{"title": "words", "paragraphs": paragraphs}]}
+    for name in ("train-v2.0.json", "dev-v2.0.json"):
+        (folder / name).write_text(json.dumps(document))
