@@ -77,8 +77,9 @@ def _completed(recipe: dict[str, Any]) -> dict[str, Any]:
         return recipe
 
 
-def _may_differ(key: str) -> bool:
-    return key in MAY_DIFFER or key.partition(".")[0] in MAY_DIFFER
+def _may_differ(key: str, config: RunConfig) -> bool:
+    paths = {f"{section}.path" for section in config.task.single}  # where rows are; several tasks'
+    return key in MAY_DIFFER or key.partition(".")[0] in MAY_DIFFER or key in paths
 
 
 def changes(recipe: dict[str, Any], config: RunConfig) -> list[str]:
@@ -91,7 +92,7 @@ def changes(recipe: dict[str, Any], config: RunConfig) -> list[str]:
         for key in sorted(before.keys() | now.keys())
         if recipe
         and before.get(key) != now.get(key)
-        and not _may_differ(key)
+        and not _may_differ(key, config)
         # Runs of 0.1.0 have not stored what was found in the data.
         and not (before.get(key) is None and key in found)
     ]

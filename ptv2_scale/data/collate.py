@@ -25,6 +25,7 @@ class Example:
         target: the right answer, in a form that only the kind of task knows; None: not known.
         sequences: lengths of the sequences that `inputs` are the concatenation of, each of which
             is a line of a batch; (): they are one.
+        answers: texts that are scored as right, where `target` does not say all of them.
         source: what the kind of task needs to make an answer of the outputs, in its own form.
         part: the task that it is of, where there are several; those of a batch are of one.
     """
@@ -33,6 +34,7 @@ class Example:
     inputs: dict[str, list[int]]
     target: Any = None
     sequences: tuple[int, ...] = ()
+    answers: tuple[str, ...] = ()
     source: Any = None
     part: str | None = None
 

@@ -99,15 +99,25 @@ def _check_overrides(folder: Path, trained: RunConfig, used: RunConfig) -> None:
     Raises:
         UserError: names the key.
     """
-    pairs: dict[str, tuple[object, ...]] = {"prompt": (trained.prompt, used.prompt)}
-    for key in ("kind", "name", "labels", "choose", "head", "subword", "pattern", "verbalizer"):
-        pairs[f"task.{key}"] = tuple(getattr(one.task, key, None) for one in (trained, used))
-    for key, (before, now) in pairs.items():
-        if before != now:
+    before, now = _meaning(trained), _meaning(used)
+    for key in before | now:
+        if before.get(key) != now.get(key):
             raise UserError(
                 f"{folder}: {key} is a part of what was trained, and cannot be set anew. Leave it"
                 " out, or train with it."
             )
+
+
+def _meaning(config: RunConfig) -> dict[str, object]:
+    """What the trained tensors mean, by its key in the recipe; of several tasks that of each."""
+    keys = ("kind", "name", "labels", "choose", "head", "subword", "pattern", "verbalizer")
+    tasks = {"task": config.task, **config.task.single}
+    found = {
+        f"{section}.{key}": getattr(task, key, None)
+        for section, task in tasks.items()
+        for key in keys
+    }
+    return {"prompt": config.prompt, **found}
 
 
 def _check_shapes(folder: Path, setup: Setup, trained: TensorFile) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from ptv2_scale.data.collate import Example
+from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.files import read_json
 from ptv2_scale.runtime.run_identity import RunIdentity
+from ptv2_scale.tasks.text import encode_texts
 
 # Of config.json: where it was saved and by what, and what no forward pass reads.
 _NOT_ARITHMETIC = frozenset(
@@ -20,6 +22,10 @@ _NOT_ARITHMETIC = frozenset(
         *("task_specific_params", "finetuning_task"),
     }
 )
+# Words of a vocabulary do not show what becomes of capitals, accents and white space.
+_TEXT = " \u00c9te\u0301 \ufb01n,  A\t\u4e2d\n1.5 "
+# What is read of a tokenizer beside what it makes of texts.
+_SETTINGS = ("pad_token_id", "mask_token_id", "truncation_side")
 _MOST_WORDS = 20_000  # of a vocabulary: a quarter of a million would take seconds
 
 
@@ -36,7 +42,8 @@ def example_digests(examples: Iterable[Example]) -> list[bytes]:
 def _content(example: Example) -> str:
     # Checkpoints hold digests of examples that could be of one sequence alone.
     several = f" {example.sequences}" if example.sequences else ""
-    return f"{example.row} {sorted(example.inputs.items())} {example.target!r}{several}"
+    scored = f" {example.answers}" if example.answers else ""
+    return f"{example.row} {sorted(example.inputs.items())} {example.target!r}{several}{scored}"
 
 
 def _config_digest(path: Path) -> str:
@@ -55,7 +62,17 @@ def _tokenizer_digest(tokenizer: Any) -> str:
     words = [word for word, _ in vocabulary[:: len(vocabulary) // _MOST_WORDS + 1]]
     texts = [*words, *(" ".join(words[start : start + 50]) for start in range(0, len(words), 50))]
     encoded = tokenizer(texts, return_attention_mask=False, verbose=False)
-    return _digest([vocabulary, sorted(encoded.items()), tokenizer.pad_token_id])
+    others = [_probed(tokenizer, one) for one in ((texts[-1].upper(),), (_TEXT,), (_TEXT, "a b"))]
+    settings = [getattr(tokenizer, name, None) for name in _SETTINGS]
+    return _digest([vocabulary, sorted(encoded.items()), others, settings])
+
+
+def _probed(tokenizer: Any, texts: tuple[str, ...]) -> Any:
+    """What becomes of a text or a pair; None: the tokenizer has no token for what it has not."""
+    try:
+        return encode_texts(tokenizer, [texts])
+    except UserError:
+        return None
 
 
 def _digest(value: Any) -> str:

@@ -97,8 +97,9 @@ class PromptedModel(nn.Module):
         elif isinstance(entry, str):
             entry = self.entry()
         wrapped = self.backbone_inputs(entry, inputs, part)
+        reader = self.backbone if self._decodes(entry, part) else self.backbone.get_encoder()
         with entry.bind():
-            outputs = self._reader(part)(**wrapped.inputs)
+            outputs = reader(**wrapped.inputs)
         if entry.headless:
             return PromptedOutput(outputs.last_hidden_state, outputs.last_hidden_state)
         return self.read(outputs, inputs, wrapped.front, part)
@@ -121,13 +122,11 @@ class PromptedModel(nn.Module):
             )
         return greedy(self, self.head, inputs, end, max_new_tokens)
 
-    def _reader(self, part: str | None) -> Any:
-        """What runs: the backbone, or its encoder alone."""
-        return self.backbone if self._decodes(part) else self.backbone.get_encoder()
-
-    def _decodes(self, part: str | None) -> bool:
-        """Whether the head reads the last states of the whole backbone."""
-        return not (self.head.of(part).of_tokens and self.family.encoder_decoder)
+    def _decodes(self, entry: Entry, part: str | None) -> bool:
+        """Whether the whole backbone runs, and not its encoder alone."""
+        if not self.family.encoder_decoder or entry.headless:
+            return True
+        return not self.head.of(part).of_tokens
 
     def read(
         self, outputs: Any, inputs: Mapping[str, Tensor], front: int = 0, part: str | None = None
@@ -144,7 +143,7 @@ class PromptedModel(nn.Module):
         mask = inputs.get("attention_mask")
         if mask is None:
             mask = torch.ones_like(inputs["input_ids"])
-        if self.family.encoder_decoder and self._decodes(part):
+        if self.family.encoder_decoder and not self.head.of(part).of_tokens:
             # A decoder's states, in front of which there is nothing.
             mask, front = torch.ones_like(hidden[..., 0], dtype=mask.dtype), 0
         pooled = getattr(outputs, "pooler_output", None)
@@ -171,7 +170,7 @@ class PromptedModel(nn.Module):
         if self.family.token_types:
             # The model would look its default types up at the shifted positions.
             made.setdefault("token_type_ids", torch.zeros_like(mask))
-        if not self._decodes(part):
+        if not self._decodes(entry, part):
             made = {name: value for name, value in made.items() if not name.startswith("decoder_")}
         elif self.family.encoder_decoder and "decoder_input_ids" not in made:
             start = self.family.decoder_start(config)

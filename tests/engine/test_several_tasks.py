@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 from several import write_several
 
 from ptv2_scale import Predictor, load_prompted, load_row_encoder
+from ptv2_scale.export.from_run import export_run
 from ptv2_scale.runtime.errors import UserError
 
 
@@ -133,3 +135,19 @@ def test_an_unnamed_or_unknown_task_is_refused(job: Path, task: str | None, word
     with pytest.raises(UserError) as caught:
         Predictor.load(job / "run", task=task).predict([{"q": "w1"}])
     assert words in str(caught.value)
+
+
+def test_labels_of_one_of_the_tasks_are_a_part_of_what_was_trained(job: Path) -> None:
+    """In another order they would exchange its classes, and evaluate would say nothing."""
+    ended = ranks.cli(1, "evaluate", str(job / "run"), "task.tasks.two.labels=[yes,no]")
+    assert ended.code == 2
+    assert "task.tasks.two.labels is a part of what was trained" in ended.outputs[0]
+
+
+def test_a_run_whose_rows_have_moved_is_exported(job: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(job / "other", tmp_path / "moved")
+    export_run(job / "run", tmp_path / "out", overrides=[f"task.tasks.three.path={moved}"])
+    one, other = (
+        folder / "prompt.safetensors" for folder in (tmp_path / "out", job / "run/export")
+    )
+    assert one.read_bytes() == other.read_bytes()

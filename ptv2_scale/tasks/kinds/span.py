@@ -141,7 +141,8 @@ class SpanTask:
             longer += tokens is not None and len(tokens) > self.section.max_answer
             for inputs, window in encoder.windows(question, context):
                 target = None if tokens is None else window.target(tokens)
-                examples.append(Example(index, inputs, target, source=window))
+                answers = () if gold is None else gold.texts
+                examples.append(Example(index, inputs, target, answers=answers, source=window))
         self._warn(encoder, longer, max_length, len(rows))
         return examples
 

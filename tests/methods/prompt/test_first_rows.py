@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from several import write_several
 from tiny import write_recipe
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
@@ -37,6 +38,20 @@ def test_a_text_is_repeated_to_the_length(kind: str, tmp_path: Path) -> None:
     found = first_prompt(tmp_path, recipe)
     ids = AutoTokenizer.from_pretrained(tmp_path / "backbone")("w3 w4")["input_ids"]
     assert torch.equal(found, embedding(tmp_path)[(ids * LENGTH)[:LENGTH]])
+
+
+@pytest.mark.parametrize("method", ["prompt", "prefix"])
+def test_heads_of_several_tasks_are_left_out(method: str, tmp_path: Path) -> None:
+    prompt = {"method": method, "length": LENGTH, "init": "text", "init_text": "w3 w4"}
+    recipe = write_several(tmp_path, "llama", prompt=prompt)
+    result = train(recipe, [*STILL, "evaluate.every=1"])
+    assert result.steps == 1
+    found = load_file(tmp_path / "run" / "export" / "prompt.safetensors")
+    assert found[method].abs().sum(dim=-1).all()  # each row, for a prefix would begin with zeros
+    if method == "prompt":
+        ids = AutoTokenizer.from_pretrained(tmp_path / "backbone")("w3 w4")["input_ids"]
+        rows = AutoModel.from_pretrained(tmp_path / "backbone").get_input_embeddings().weight
+        assert torch.equal(found["prompt"], rows.detach()[(ids * LENGTH)[:LENGTH]])
 
 
 def test_the_vocabulary_is_sampled_by_the_seed(tmp_path: Path) -> None:
