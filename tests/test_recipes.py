@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from official_files import write_roles
 from ranks import CHECKOUT
+from recipe_files import write_roles
 from tiny import save_backbone, save_tokenizer
 
 from ptv2_scale.backbones.load import build_empty
@@ -21,6 +21,7 @@ from ptv2_scale.model.setup import build_model, open_shapes
 
 RECIPES = CHECKOUT / "recipes"
 PAPER = sorted((RECIPES / "paper").glob("*/*.yaml"))
+TEXT = sorted((RECIPES / "llm").glob("*.yaml"))
 OTHERS = sorted(RECIPES.glob("*.yaml"))
 # What stands above the first heading of its own: the table.
 TABLE = (RECIPES / "paper" / "README.md").read_text().partition("\n## ")[0]
@@ -40,6 +41,12 @@ TASKS = (
     *("conll03", "conll04", "ontonotes", "conll05", "conll12", "squad1", "squad2"),
 )
 BY_TOKEN = TASKS[TASKS.index("conll03") :]
+# Layers x 2 x width of all key/value heads.
+TEXT_TOKEN = {
+    "llama-3.1-8b": 32 * 2 * 8 * 128,
+    "qwen3-8b": 36 * 2 * 8 * 128,
+    "glm-4-9b": 40 * 2 * 2 * 128,
+}
 LARGE = ("glm-2b", "glm-10b", "t5-xl", "t5-11b")  # of 2 billion parameters and more
 
 
@@ -181,6 +188,24 @@ def test_what_a_recipe_asks_of_hardware(path: Path) -> None:
     assert train.decay == 0.95
     # Nothing of one backbone's run is another's.
     assert config.run == f"runs/paper/{name}/{task}"
+
+
+def test_every_recipe_is_tested() -> None:
+    assert sorted({*PAPER, *TEXT, *OTHERS}) == sorted(RECIPES.rglob("*.yaml"))
+    assert sorted(path.stem for path in TEXT) == sorted(TEXT_TOKEN)
+
+
+@pytest.mark.parametrize("path", TEXT, ids=lambda path: path.name)
+def test_a_recipe_of_texts_fits_its_backbone(path: Path) -> None:
+    config = recipe(path)
+    train, shapes = config.train, open_shapes(config)
+    model = build_model(shapes, backbone(config.backbone.name))
+    assert adapter_size(model) == prefix(config).length * TEXT_TOKEN[path.stem]
+    # The projection stands beside the backbone: nothing of these models is tied.
+    (projection,) = model.head.parameters()
+    assert tuple(projection.shape) == (shapes.files.config.vocab_size, 4096)
+    assert all(train.global_batch % (train.micro_batch * ranks) == 0 for ranks in (1, 2, 4, 8))
+    assert (config.deepspeed, config.run) == ("zero3", f"runs/llm/{path.stem}")
 
 
 @pytest.fixture(scope="module")

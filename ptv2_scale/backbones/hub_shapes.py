@@ -28,6 +28,7 @@ class HubShape:
 
 
 _POOLER = ("pooler.dense.weight",)
+_PROJECTION, _UNTIED = ("lm_head.weight",), {"tie_word_embeddings": False}
 _LARGE = {
     "hidden_size": 1024,
     "num_hidden_layers": 24,
@@ -49,6 +50,33 @@ _DEBERTA_XLARGE = {
     "relative_attention": True,
     "position_biased_input": False,
     "pos_att_type": ["c2p", "p2c"],
+}
+_LLAMA_8B = {
+    "vocab_size": 128256,
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "intermediate_size": 14336,
+}
+_QWEN3_8B = {
+    "vocab_size": 151936,
+    "hidden_size": 4096,
+    "num_hidden_layers": 36,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "intermediate_size": 12288,
+}
+_GLM4_9B = {
+    "vocab_size": 151552,
+    "hidden_size": 4096,
+    "num_hidden_layers": 40,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 2,
+    "head_dim": 128,
+    "intermediate_size": 13696,
+    "attention_bias": True,
 }
 
 
@@ -75,4 +103,7 @@ HUB_SHAPES: Mapping[str, HubShape] = {
     "google-t5/t5-11b": HubShape("t5", _t5(1024, 128, 128, 65536)),
     "THUDM/glm-2b": HubShape("glm_classic", PRESETS["glm-2b"]),
     "THUDM/glm-10b": HubShape("glm_classic", PRESETS["glm-10b"]),
+    "meta-llama/Llama-3.1-8B": HubShape("llama", {**_LLAMA_8B, **_UNTIED}, _PROJECTION),
+    "Qwen/Qwen3-8B": HubShape("qwen3", {**_QWEN3_8B, **_UNTIED}, _PROJECTION),
+    "THUDM/glm-4-9b-hf": HubShape("glm", {**_GLM4_9B, **_UNTIED}, _PROJECTION),
 }

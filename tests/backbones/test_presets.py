@@ -11,8 +11,7 @@ from ptv2_scale.backbones.hub_shapes import HUB_SHAPES
 from ptv2_scale.backbones.load import build_empty
 from ptv2_scale.backbones.presets import has_known_shape, open_shape, shape_notes
 
-# Of the model without a head over the vocabulary; T5 v1.1's own head has 32,128 x 2,048 more, with
-# which it is the 2,849,757,184 that are counted for it and flan-T5 XL.
+# Of the model without a head over the vocabulary, which is counted where it is a tensor of its own.
 PUBLISHED = {
     "google-bert/bert-large-cased": 333_579_264,
     "google-bert/bert-large-uncased": 335_141_888,
@@ -20,6 +19,9 @@ PUBLISHED = {
     "google/t5-v1_1-xl": 2_849_757_184 - 32128 * 2048,
     "google-t5/t5-11b": 11_307_321_344,
     "THUDM/glm-10b": 9_880_682_496,
+    "meta-llama/Llama-3.1-8B": 8_030_261_248 - 128256 * 4096,
+    "Qwen/Qwen3-8B": 8_190_735_360 - 151936 * 4096,
+    "THUDM/glm-4-9b-hf": 9_399_951_360 - 151552 * 4096,
 }
 # Published in words alone.
 MILLIONS = {"microsoft/deberta-xlarge": 750, "THUDM/glm-2b": 1920}

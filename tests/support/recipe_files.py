@@ -1,4 +1,4 @@
-"""Tiny files in the published form of a benchmark, of the words that tiny backbones know."""
+"""Tiny files in the form that a shipped recipe reads, of the words that tiny backbones know."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ def _words(number: int, count: int = 6) -> list[str]:
     return [WORDS[(7 * number + place) % len(WORDS)] for place in range(count)]
 
 
-def _json_lines(folder: Path, row: Callable[[int], dict[str, Any]]) -> None:
-    for name in ("train.jsonl", "val.jsonl"):
+def _json_lines(
+    folder: Path, row: Callable[[int], dict[str, Any]], validation: str = "val"
+) -> None:
+    for name in ("train.jsonl", f"{validation}.jsonl"):
         (folder / name).write_text("".join(json.dumps(row(n)) + "\n" for n in range(ROWS)))
 
 
@@ -31,6 +33,10 @@ def _copa(number: int) -> dict[str, Any]:
     texts = ("premise", "choice1", "choice2")
     row: dict[str, Any] = {key: " ".join(_words(number + n, 4)) for n, key in enumerate(texts)}
     return {**row, "question": ("cause", "effect")[number % 2], "label": number % 2, "idx": number}
+
+
+def _pair(number: int) -> dict[str, Any]:
+    return {"input": " ".join(_words(number)), "target": " ".join(_words(number, 3))}
 
 
 def _roles(number: int) -> str:
@@ -69,3 +75,8 @@ def write_squad2(folder: Path) -> None:
     document = {"version": "v2.0", "data": [{"title": "words", "paragraphs": paragraphs}]}
     for name in ("train-v2.0.json", "dev-v2.0.json"):
         (folder / name).write_text(json.dumps(document))
+
+
+def write_texts(folder: Path) -> None:
+    """Pairs of texts, as recipes/llm reads them."""
+    _json_lines(folder, _pair, "validation")
