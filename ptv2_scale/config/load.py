@@ -109,6 +109,8 @@ def _load(text: str, name: str, overrides: Sequence[str], *, lines: bool = True)
     draft = _Draft(name)
     _read_file(draft, text, lines=lines)
     for one in overrides:
+        if not isinstance(one, str):
+            raise UserError(f"overrides: found {one!r:.60}, expected texts: ['train.steps=3'].")
         _override(draft, one)
     _give_way(draft)
     for section in _sections():
@@ -164,7 +166,10 @@ def _override(draft: _Draft, text: str) -> None:
     try:
         document = yaml_text.parse(value)
     except UnreadableError as error:
-        draft.add([place], f"the value cannot be read as YAML: {error.reason}.")
+        # A pattern of text begins with a column in braces, which YAML takes for keys.
+        quoted = f" Text that begins with {value[0]} is put in quotes of its own:"
+        advice = f"{quoted} '{key}=\"{value}\"'." if value[:1] in ("{", "[") else ""
+        draft.add([place], f"the value cannot be read as YAML: {error.reason}.{advice}")
         return
     for inner, *_ in document.repeated:
         draft.add([place], repeated((*path, *inner)))

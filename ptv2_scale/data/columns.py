@@ -62,6 +62,11 @@ class ColumnReader:
         for number, line in lines(path):
             if self.comments and line.startswith("#"):
                 continue
+            if "\r" in line.rstrip("\r\n"):
+                raise UserError(
+                    f"{path}:{number}: lines end with a carriage return alone. Save the file with"
+                    " the line ends of Unix or Windows"
+                )
             fields = _fields(line)
             if not fields or fields[0].startswith(DOCUMENT):
                 if sentence:

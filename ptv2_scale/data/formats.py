@@ -27,6 +27,17 @@ MAX_PARQUET_ROWS = 10_000_000  # some gigabytes as Python's objects
 MAX_PARQUET_BYTES = 16 << 30
 
 
+# How files begin that are often given in place of the text in them.
+_PACKED = {
+    b"\x1f\x8b": "packed by gzip",
+    b"PK\x03\x04": "a zip archive or a spreadsheet",
+    b"BZh": "packed by bzip2",
+    b"\xfd7zXZ": "packed by xz",
+    b"\x28\xb5\x2f\xfd": "packed by zstd",
+    b"PAR1": "a Parquet file, whose name ends with .parquet",
+}
+
+
 @dataclass(frozen=True)
 class TableFormat:
     """How a table in a text file is written.
@@ -69,6 +80,11 @@ def _decoded(raw: bytes, path: Path, number: int) -> str:
     try:
         return raw.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
+        packed = next((kind for start, kind in _PACKED.items() if raw.startswith(start)), None)
+        if packed is not None and number == 1:
+            raise UserError(
+                f"{path}: is {packed}, and not text. Unpack or export it first"
+            ) from None
         raise UserError(
             f"{path}:{number}: not UTF-8 text (byte {error.start + 1} of the line); "
             "save the file as UTF-8"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ptv2_scale.runtime.errors import UserError, did_you_mean
 
@@ -22,6 +22,28 @@ class PlacedRow(Row):
     def __init__(self, values: Mapping[str, object], place: str) -> None:
         super().__init__(values)
         self.place = place
+
+
+def given_rows(rows: object, columns: Sequence[str]) -> list[Mapping[str, object]]:
+    """Rows that a caller made in Python.
+
+    Args:
+        rows: what was given.
+        columns: that a row has, for the message.
+
+    Raises:
+        UserError: they are no rows.
+    """
+    expected = f"such as {{'{columns[0]}': '...'}}"
+    if not isinstance(rows, Iterable):
+        raise UserError(f"rows: found {rows!r:.60}, expected a list of mappings, {expected}.")
+    found = list(rows)
+    for number, row in enumerate(found, start=1):
+        if not isinstance(row, Mapping):
+            raise UserError(
+                f"row {number}: found {row!r:.60}, expected a mapping of columns, {expected}."
+            )
+    return found
 
 
 SEPARATORS = " Separate fields by commas in .csv, by tabs in .tsv."

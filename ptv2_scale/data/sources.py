@@ -61,6 +61,8 @@ def _reader(path: Path, readers: Mapping[str, Reader]) -> Reader:
     if path.suffix not in readers and "" not in readers:
         allowed = ", ".join(readers)
         raise UserError(f"{path}: the kind '{path.suffix}' is not known; allowed: {allowed}")
+    if os.path.isdir(path):
+        raise UserError(f"{path}: is a folder; name a file in it")
     if not os.path.isfile(path):
         beside = [file.name for file in path.parent.glob("*")] if path.parent.is_dir() else []
         raise UserError(f"{path}: there is no such file.{did_you_mean(path.name, beside)}")

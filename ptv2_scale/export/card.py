@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from ptv2_scale.config import RunConfig
+from ptv2_scale.config import Multi, RunConfig
 from ptv2_scale.export.older import upgraded
 from ptv2_scale.methods.registry import method_type
 from ptv2_scale.model.setup import Setup, build_head
@@ -97,7 +97,9 @@ def read_card(folder: str | Path) -> Card:
         if raw["format"] != FORMAT:
             raise UserError(f"{path}: format {raw['format']!r}; this version reads 1 to {FORMAT}.")
         card = _CARD.validate_python(raw)
-        card.config()
+        task = card.config().task
+        if isinstance(task, Multi) and set(card.heads) != set(task.tasks):
+            raise ValueError(f"heads: found {list(card.heads)}, the tasks are {list(task.tasks)}")
         model_card(card)  # an export that cannot be described cannot be exported again either
         return card
     except ValidationError as error:

@@ -28,10 +28,10 @@ def card_of_part(card: Card, name: str | None) -> Card:
     task = card.config().task
     if not isinstance(task, Multi):
         raise UserError(f"--task {name}: the export is of one task, {task.name}. Leave it out.")
-    if name not in task.tasks:
+    if not isinstance(name, str) or name not in task.tasks:
         names = list(task.tasks)
         raise UserError(
-            f"--task {name}: the tasks are {', '.join(names)}.{did_you_mean(name, names)}"
+            f"--task {name}: the tasks are {', '.join(names)}.{did_you_mean(str(name), names)}"
         )
     about = [line.removeprefix(f"{name}: ") for line in card.about if _is_about(line, name, task)]
     recipe = {**card.recipe, "task": card.recipe["task"]["tasks"][name]}

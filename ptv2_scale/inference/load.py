@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from ptv2_scale.backbones.attention import IMPLEMENTATION
 from ptv2_scale.backbones.load import Unsharded, materialise, usable_device
+from ptv2_scale.data.rows import given_rows
 from ptv2_scale.export.card import source_folder
 from ptv2_scale.inference.exported import open_card, open_export
 from ptv2_scale.model.prompted import PromptedModel
@@ -91,7 +92,10 @@ def load_row_encoder(
     _, setup = open_card(source_folder(source), _name(backbone), task=task)
 
     def encode(rows: Sequence[Mapping[str, object]]) -> dict[str, Tensor]:
-        return {name: tensor.to(place) for name, tensor in setup.inputs(rows).items()}
+        found = given_rows(rows, setup.task.columns)
+        if not found:
+            raise UserError("rows: found none, expected one at least.")
+        return {name: tensor.to(place) for name, tensor in setup.inputs(found).items()}
 
     return encode
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
 from ptv2_scale.backbones.load import Fill, Unsharded, materialise, usable_device
+from ptv2_scale.data.rows import given_rows
 from ptv2_scale.data.splits import Split
 from ptv2_scale.distributed.agreement import Fact, check_agreement
 from ptv2_scale.distributed.ranks import RankContext
@@ -125,12 +126,7 @@ class Predictor:
         """
         export = self._named(name or self.names[0])
         check_one_task(export)
-        for number, row in enumerate(rows, start=1):
-            if not isinstance(row, Mapping):
-                raise UserError(
-                    f"row {number}: found {row!r:.60}, expected a mapping of columns, such as"
-                    f" {{'{export.setup.task.columns[0]}': '...'}}."
-                )
+        rows = given_rows(rows, export.setup.task.columns)
         examples = export.setup.encode(rows, with_targets=False)
         return self._answer(export, examples)
 
@@ -141,6 +137,8 @@ class Predictor:
             UserError: the split has no answers.
         """
         export = self._named(name)
+        if split not in get_args(Split):
+            raise UserError(f"split: found {split!r:.60}, allowed: {', '.join(get_args(Split))}.")
         data = export.setup.split(split)
         try:
             # First: without answers the backbone need not run.
@@ -151,7 +149,7 @@ class Predictor:
         return export.setup.task.score(records, data.rows), trivial
 
     def _named(self, name: str) -> Export:
-        if name not in self._exports:
+        if not isinstance(name, str) or name not in self._exports:
             raise UserError(f"no export is called {name!r:.60}; there are {', '.join(self.names)}.")
         return self._exports[name]
 
@@ -161,7 +159,14 @@ class Predictor:
         check_agreement({"the rows": Fact(f"{rows.examples} examples {rows.sha256}")}, self._ranks)
 
         def run(**inputs: Any) -> PromptedOutput:
-            return self._run(export=number, **inputs)
+            output = self._run(export=number, **inputs)
+            if output.outputs.isnan().any():
+                raise UserError(
+                    f"{export.name}: its outputs are not numbers (NaN), which is no answer. Its"
+                    " tensors are damaged, or do not go with the values of this backbone: export"
+                    " the run again."
+                )
+            return output
 
         return answer_all(run, export.setup, examples, self._ranks)
 

@@ -35,18 +35,22 @@ class RunIdentity:
 
     Attributes:
         config: of the settings in the backbone's config.json.
-        tokenizer: of what the tokenizer makes of texts.
+        tokenizer: of what the tokenizer makes of its words.
+        texts: of what else it does to texts.
         rows: of each split that was read, by its name.
     """
 
     config: str = ""
     tokenizer: str = ""
+    texts: str = ""
     rows: dict[str, RowsDigest] = field(default_factory=dict)
 
     def differences(self, other: RunIdentity) -> list[str]:
         """What is known of both and differs, but for rows: CONFIG or TOKENIZER."""
-        pairs = {
-            CONFIG: (self.config, other.config),
-            TOKENIZER: (self.tokenizer, other.tokenizer),
-        }
-        return [name for name, (one, two) in pairs.items() if one and two and one != two]
+        pairs = (
+            (CONFIG, self.config, other.config),
+            (TOKENIZER, self.tokenizer, other.tokenizer),
+            (TOKENIZER, self.texts, other.texts),
+        )
+        found = (name for name, one, two in pairs if one and two and one != two)
+        return list(dict.fromkeys(found))

@@ -93,7 +93,22 @@ def tag_counts(sentences: Sequence[Tags], labels: Sequence[str]) -> list[str]:
     missing = [label for label in labels if label not in counts]
     if missing:
         said.append(f"warning: no word has {', '.join(missing[:_SHOWN])}")
+    said += [
+        f"warning: {' and '.join(same)} differ in case alone. Where they are one, correct the rows;"
+        " task.labels names the tags there are"
+        for same in _near_equal(labels)
+    ]
     return said
+
+
+def _near_equal(labels: Sequence[str]) -> list[list[str]]:
+    """Types, or tags without one, that differ in case alone."""
+    alike: dict[str, set[str]] = {}
+    for label in labels:
+        mark = _MARK.fullmatch(label)
+        name = label if mark is None else mark[2]
+        alike.setdefault(name.casefold(), set()).add(name)
+    return [sorted(same) for same in alike.values() if len(same) > 1]
 
 
 def _entities(sentences: Sequence[Tags]) -> Counter[str]:

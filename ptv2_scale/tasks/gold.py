@@ -58,7 +58,7 @@ class QuestionReader:
             or starts is None
             or len(texts) != len(starts)
             or not all(isinstance(text, str) for text in texts)
-            or not all(isinstance(start, int) and start >= 0 for start in starts)
+            or not all(type(start) is int and start >= 0 for start in starts)
         ):
             raise UserError(
                 f"{self.place(row, number)}, column '{self.section.answers}': found {found!r:.80},"

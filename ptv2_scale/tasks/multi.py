@@ -109,7 +109,18 @@ class MultiTask:
 
     def check_row(self, row: Mapping[str, object], number: int) -> None:
         """See `Task`."""
+        self._check_mixed(row, number)
         self.parts[str(row[_TASK])].check_row(_row(row), number)
+
+    def _check_mixed(self, row: Mapping[str, object], number: int) -> None:
+        name = row.get(_TASK)
+        if name not in list(self.parts) or not isinstance(row.get(_ROW), Mapping):
+            raise UserError(
+                f"{place_of(row, number)}: found {dict(row)!r:.80}, expected the name of a task"
+                f" ({', '.join(self.parts)}) and one of its rows:"
+                f" {{'{_TASK}': '{next(iter(self.parts))}', '{_ROW}': {{...}}}}. Rows of one task"
+                " alone are read where that is named: task=NAME."
+            )
 
     def submission(self, board: Leaderboard, source: Path) -> Submission:
         """See `Task`: a file is of one task."""
@@ -124,6 +135,8 @@ class MultiTask:
         with_targets: bool = True,
     ) -> list[Example]:
         """See `Task`; each task has its own longest text."""
+        for number, row in enumerate(rows, start=1):
+            self._check_mixed(row, number)
         return [
             example
             for name, places in _runs(rows)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ptv2_scale.config import Choice
 from ptv2_scale.data.rows import PlacedRow
 from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.tasks.labels import canonical
 from ptv2_scale.tasks.questions import NamedTexts, Question, filled, items
 
 
@@ -69,7 +70,7 @@ class OwnChoices:
 
     def _right(self, row: PlacedRow, candidates: tuple[str, ...]) -> frozenset[int] | None:
         given = row.get(self.answer)
-        if given is None or given == "":
+        if given is None or given == "" or given != given:  # NaN alone is not itself
             return None
         listed = given if isinstance(given, list | tuple) else [given]
         right = frozenset(self._number(one, row, candidates) for one in listed)
@@ -83,7 +84,8 @@ class OwnChoices:
 
     def _number(self, given: object, row: PlacedRow, candidates: Sequence[str]) -> int:
         numbers = self._by_text(given, row, candidates)
-        digits = str(given).strip() if isinstance(given, int | str) else ""
+        # pandas writes whole numbers as 1.0 in a column that has gaps.
+        digits = canonical(str(given)) if isinstance(given, int | float | str) else ""
         if not isinstance(given, bool) and digits.isdecimal() and int(digits) < len(candidates):
             numbers |= {int(digits)}
         if len(numbers) == 1:

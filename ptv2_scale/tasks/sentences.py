@@ -14,6 +14,7 @@ from ptv2_scale.data.splits import LocalSplits, Splits
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.benchmarks.spec import TaggingSpec
 from ptv2_scale.tasks.catalogue import splits_of
+from ptv2_scale.tasks.labels import MISSING
 
 _PREDICATE = "index"  # the name that P-Tuning v2's code gives it
 
@@ -104,7 +105,13 @@ class SentenceReader:
 
     def _tag(self, tag: object, place: str, labels: Sequence[str] | None) -> str:
         if isinstance(tag, str) and tag.strip():
-            return tag.strip()
+            text = tag.strip()
+            if text.casefold() in MISSING and text not in (labels or ()):
+                raise UserError(
+                    f"{place}: found '{text}', which programs write where a tag is missing. If it"
+                    " is a tag, name all tags in task.labels"
+                )
+            return text
         if isinstance(tag, int) and not isinstance(tag, bool):
             if labels is None:
                 raise UserError(

@@ -391,6 +391,12 @@ def test_what_an_override_has_replaced_is_no_longer_in_the_file(recipe: Path) ->
         ("--train.lr=3", "expected section.key=value, such as train.lr=5e-3."),
         ("train.lr=[", "the value cannot be read as YAML: while parsing a flow node"),
         ("run=*x", "the value cannot be read as YAML: an alias"),
+        (
+            "task.pattern={text} is {mask}",
+            "the value cannot be read as YAML: expected '<document start>', but found '<scalar>'."
+            " Text that begins with { is put in quotes of its own:"
+            " 'task.pattern=\"{text} is {mask}\"'.",
+        ),
         ("train={lr: 1, lr: 2}", "train.lr: written twice. Keep one."),
         ("trian.lr=3", "trian: unknown key. Did you mean 'train'?"),
         ("train.rl=3", "train.rl: unknown key. Allowed: seed, epochs"),

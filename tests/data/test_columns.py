@@ -98,3 +98,9 @@ def test_wnut17_as_published(material: Path, name: str) -> None:
     rows = read_rows(material / "data/wnut17" / name, readers={"": ColumnReader()})
     words = sum(len(row["tokens"]) for row in rows)  # type: ignore[arg-type]
     assert (len(rows), words) == WNUT17[name]
+
+
+def test_line_ends_that_are_none(tmp_path: Path) -> None:
+    """Else a file of old Macs were one line, and its sentences one word."""
+    with pytest.raises(UserError, match=r"a.txt:1: lines end with a carriage return alone"):
+        read(tmp_path, "EU\tB-ORG\rrejects\tO\r", ColumnReader())

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import re
+from pathlib import Path
 from typing import Any
 
 import datasets
 import pytest
 
-from ptv2_scale.data.sources import hub_rows
+from ptv2_scale.data.sources import hub_rows, read_rows
 from ptv2_scale.runtime.errors import UserError
 
 
@@ -36,3 +39,22 @@ def test_offline_is_one_clear_message(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "'validation' of aps/super_glue (cb)" in str(error.value)
     assert "Run `ptv2-scale fetch RECIPE` first" in str(error.value)
     assert "set task.path=FOLDER to read local files" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (gzip.compress(b'{"text": "a"}'), "is packed by gzip, and not text"),
+        (b"PK\x03\x04\xff\xff", "is a zip archive or a spreadsheet, and not text"),
+        (b"\xff\xfe", "not UTF-8 text (byte 1 of the line)"),
+        (None, "is a folder; name a file in it"),
+    ],
+)
+def test_what_is_no_file_of_text(content: bytes | None, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=re.escape(said)):
+        read_rows(path)

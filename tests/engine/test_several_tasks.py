@@ -151,3 +151,19 @@ def test_a_run_whose_rows_have_moved_is_exported(job: Path, tmp_path: Path) -> N
         folder / "prompt.safetensors" for folder in (tmp_path / "out", job / "run/export")
     )
     assert one.read_bytes() == other.read_bytes()
+
+
+def test_rows_of_several_tasks_name_theirs(job: Path) -> None:
+    encode = load_row_encoder(job / "run")
+    assert encode([{"task": "three", "row": {"q": "w1"}}])["input_ids"].shape[0] == 1
+    for wrong in ({"q": "w1"}, {"task": "tree", "row": {"q": "w1"}}, {"task": "two", "row": "w1"}):
+        with pytest.raises(UserError, match=r"expected the name of a task \(two, three\)"):
+            encode([wrong])
+
+
+def test_a_card_that_has_lost_a_head_is_not_readable(job: Path, tmp_path: Path) -> None:
+    export = shutil.copytree(job / "run/export", tmp_path / "export")
+    card = json.loads((export / "card.json").read_text())
+    (export / "card.json").write_text(json.dumps({**card, "heads": {"two": "score"}}))
+    with pytest.raises(UserError, match=r"card.json: not a readable card: heads: found \['two'\]"):
+        Predictor.load(export, task="three")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModel,
     AutoModelForSeq2SeqLM,
@@ -133,3 +135,24 @@ def test_what_cannot_be_encoded_is_named(export: str) -> None:
     )
     assert "no folder './none'" in message_of(lambda: load_row_encoder(export, backbone="./none"))
     assert "expected the folder of an export" in message_of(lambda: load_row_encoder(3))
+
+
+@pytest.mark.parametrize("rows", [None, 3, "w1", ["w1"], {"text": "w1"}, []])
+def test_rows_that_are_none(export: str, rows: Any) -> None:
+    assert "found" in message_of(lambda: load_row_encoder(export)(rows))
+
+
+def test_rows_of_a_generator_are_all_answered(export: str) -> None:
+    predictor = Predictor.load(export)
+    assert predictor.predict(row for row in ROWS) == predictor.predict(ROWS)  # type: ignore[arg-type]
+    assert message_of(lambda: predictor.predict(None)).startswith("rows: found None")  # type: ignore[arg-type]
+    found = message_of(lambda: predictor.evaluate("export", "dev"))  # type: ignore[arg-type]
+    assert found == "split: found 'dev', allowed: train, validation, test."
+
+
+def test_what_is_not_a_number_is_no_answer(export: str) -> None:
+    path = Path(export) / "prompt.safetensors"
+    tensors = {name: value.fill_(math.nan) for name, value in load_file(path).items()}
+    save_file(tensors, path)
+    found = message_of(lambda: Predictor.load(export).predict(ROWS))
+    assert found.startswith("export: its outputs are not numbers (NaN)")

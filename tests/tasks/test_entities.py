@@ -121,3 +121,10 @@ def test_what_people_read_about_tags() -> None:
         "warning: no word has I-B",
     ]
     assert tag_counts([["NN", "VB", "NN"]], ["NN", "VB"])[1] == "tags: NN 2, VB 1"
+
+
+def test_types_that_differ_in_case_alone_are_doubted() -> None:
+    said = tag_counts([["B-PER", "B-per", "O"]], ["O", "B-PER", "I-PER", "B-per"])
+    assert said[-1].startswith("warning: PER and per differ in case alone")
+    pos = ["PRP", "PRP$"]
+    assert not any("case" in line for line in tag_counts([pos], pos))

@@ -129,3 +129,28 @@ def test_contradictions(
     with pytest.raises(UserError) as error:
         task_of(**own, **keys)
     assert reported in str(error.value)
+
+
+def test_a_number_of_a_column_with_gaps(task_of: TaskOf, own: dict[str, Any], words: Any) -> None:
+    """pandas writes it as 1.0, and NaN where there is none."""
+    write(own, {**GOOD, "right": 1.0}, {**GOOD, "right": "2.0"})
+    assert targets(task_of(**own), words) == [1, 2]
+    write(own, {**GOOD, "right": float("nan")})
+    with pytest.raises(UserError, match="nothing says which candidate is right"):
+        task_of(**own).rows("train")
+
+
+@pytest.mark.parametrize("given", [-1, "?", 1.5, [7]])
+def test_rows_to_be_predicted_may_have_anything_for_an_answer(
+    task_of: TaskOf, own: dict[str, Any], words: Any, given: Any
+) -> None:
+    task, row = task_of(**own), {**GOOD, "right": given}
+    task.check_row(row, 1)
+    (example,) = task.encode([row], words, "pair", 16, with_targets=False)
+    (plain,) = task.encode([GOOD], words, "pair", 16, with_targets=False)
+    assert (example.inputs, example.target) == (plain.inputs, None)
+
+
+def test_a_candidate_that_comes_twice_is_told_of(task_of: TaskOf, own: dict[str, Any]) -> None:
+    rows = [GOOD, {**GOOD, "options": ["w2", "w3", "w2"]}]
+    assert task_of(**own).describe_rows(rows)[1:] == ["warning: 1 questions have a candidate twice"]

@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import pad_sequence
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.config import Choice
 from ptv2_scale.data.collate import IGNORED, Batch, Example, Padding, by_example, pad_inputs
-from ptv2_scale.data.rows import Row, place_of
+from ptv2_scale.data.rows import PlacedRow, Row, place_of
 from ptv2_scale.data.splits import Split, Splits
 from ptv2_scale.runtime.errors import UserError, did_you_mean
 from ptv2_scale.tasks.base import Leaderboard, Record, Style, Submission, Tokenizer, Trivial
@@ -100,9 +100,12 @@ class ChoiceTask:
         questions = self._questions(rows)
         sizes = [len(one.candidates) for one in questions]
         right = sum(len(one.right or ()) for one in questions)
+        twice = sum(len(set(one.candidates)) < len(one.candidates) for one in questions)
+        doubts = [f"warning: {twice} questions have a candidate twice"] if twice else []
         return [
             f"{len(questions)} questions with {min(sizes)} to {max(sizes)} candidates each:"
-            f" {sum(sizes)} candidates, {right} of them right"
+            f" {sum(sizes)} candidates, {right} of them right",
+            *doubts,
         ]
 
     def place(self, split: Split) -> str:
@@ -122,7 +125,7 @@ class ChoiceTask:
 
     def check_row(self, row: Mapping[str, object], number: int) -> None:
         """See `Task`."""
-        self._questions_of(row, number)
+        self._questions_of(self._unanswered(row, number), number)
 
     def submission(self, board: Leaderboard, source: Path) -> Submission:
         """See `Task`: in the form of the benchmark."""
@@ -139,6 +142,12 @@ class ChoiceTask:
             return [json.dumps(line) for row, record in pairs for line in submit(row, record)]
 
         return Submission(file, rows, lines)
+
+    def _unanswered(self, row: Mapping[str, object], number: int) -> Row:
+        """A row as it is to be predicted: what stands in place of an answer is not read."""
+        column = self.section.answer or "label"
+        rest = {name: value for name, value in row.items() if name != column}
+        return PlacedRow(rest, place_of(row, number))
 
     def _questions_of(self, row: Mapping[str, object], number: int) -> list[Question]:
         return self.reader(placed(row, number))
@@ -159,6 +168,8 @@ class ChoiceTask:
         with_targets: bool = True,
     ) -> list[Example]:
         """See `Task`: a question is one example, or each of its candidates is."""
+        if not with_targets:
+            rows = [self._unanswered(row, number) for number, row in enumerate(rows, start=1)]
         asked = [
             (place, number, question)
             for place, row in enumerate(rows)

@@ -228,3 +228,14 @@ def test_benchmarks(material: Path, tmp_path: Path) -> None:
     roles = build(Tagging(name="srl/conll2005", path=str(tmp_path), test="brown.txt"))
     assert roles.labels == ("B-A0", "B-V")
     assert roles.rows("test") == [{"index": 0, "tokens": ["Go", "!"], "tags": ["B-V", "O"]}]
+
+
+@pytest.mark.parametrize("missing", ["nan", "NULL", "n/a"])
+def test_what_programs_write_for_a_missing_tag_is_none(missing: str, tmp_path: Path) -> None:
+    write(tmp_path, "train.jsonl", [ROW, {**ROW, "tags": ["B-PER", missing, "O", "O"]}])
+    keys: dict[str, Any] = {"path": str(tmp_path), "train": "train.jsonl", "metric": "accuracy"}
+    with pytest.raises(
+        UserError, match=f"train.jsonl:2, word 2: found '{missing}', which programs"
+    ):
+        task_of(**keys, labels=None)
+    assert task_of(**keys, labels=[*LABELS, missing]).rows("train")
