@@ -174,7 +174,7 @@ def below_a_file(job: Path) -> tuple[str, ...]:
     ("spoil", "words"),
     [
         (existing_run, ("{job}/run: exists already, and nothing is overwritten", "run=PATH")),
-        (below_a_file, ("recipe.yaml/run", "cannot be written")),
+        (below_a_file, ("recipe.yaml/run", "is not a directory")),
         (saved_nowhere, ("{job}/data: no prefix found",)),
     ],
     ids=["existing run directory", "output that cannot be written", "nothing saved"],

@@ -62,7 +62,7 @@ def main(folder: Path, name: str, hpz: str) -> None:
         folder, deepspeed=name, train={"global_batch": ranks.world, "micro_batch": 1}
     )
     if hpz != "auto":
-        build.load_deepspeed = lambda _: {  # type: ignore[assignment]
+        build.deepspeed_of = lambda _: {  # type: ignore[assignment]
             "zero_optimization": {
                 "stage": 3,
                 "zero_hpz_partition_size": int(hpz),
