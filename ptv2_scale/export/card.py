@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from ptv2_scale.runtime.files import read_json
 from ptv2_scale.runtime.run_identity import RunIdentity
 
 CARD_FILE = "card.json"
+# Keys of a task's section that trained tensors get their meaning from.
+MEANING = ("kind", "name", "labels", "choose", "head", "subword", "pattern", "verbalizer")
 FORMAT = 2
 
 
@@ -38,6 +41,7 @@ class Card:
         method: what the method's own reader must know, see `Method.facts`.
         about: lines about task and method for people.
         result: the run's result.json, if it was finished.
+        digest: of what the tensors mean, so that an edited card is noticed; "": not known.
         format: of these files.
     """
 
@@ -51,6 +55,7 @@ class Card:
     result: dict[str, Any]
     identity: RunIdentity = field(default_factory=RunIdentity)
     heads: dict[str, str] = field(default_factory=dict)
+    digest: str = ""
     format: int = FORMAT
 
     @classmethod
@@ -79,6 +84,20 @@ def _as_exported(setup: Setup) -> RunConfig:
     return setup.config.model_copy(update={"prompt": setup.config.prompt.as_exported()})
 
 
+def card_text(card: Card) -> str:
+    """The card as its file holds it, with the digest of what it says."""
+    return json.dumps(asdict(replace(card, digest=_digest(card))), indent=1) + "\n"
+
+
+def _digest(card: Card) -> str:
+    # As the file has it: sections get new keys with new versions.
+    task = card.recipe["task"]
+    tasks = {"": task, **task.get("tasks", {})}
+    meant = {name: [one.get(key) for key in MEANING] for name, one in tasks.items()}
+    parts = (card.family, card.head, card.heads, card.method, card.recipe["prompt"], meant)
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
 _CARD = TypeAdapter(Card)
 
 
@@ -101,6 +120,12 @@ def read_card(folder: str | Path) -> Card:
         if isinstance(task, Multi) and set(card.heads) != set(task.tasks):
             raise ValueError(f"heads: found {list(card.heads)}, the tasks are {list(task.tasks)}")
         model_card(card)  # an export that cannot be described cannot be exported again either
+        if card.digest not in ("", _digest(card)):
+            raise UserError(
+                f"{path}: has been edited since it was written: what it says of labels, head or"
+                " method is not what the tensors beside it were trained as. Restore it, or export"
+                " the run again."
+            )
         return card
     except ValidationError as error:
         first = error.errors()[0]

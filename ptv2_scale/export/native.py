@@ -5,13 +5,11 @@ Tensors may be of any size: they are written and read in ranges.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -19,7 +17,7 @@ import torch
 from ptv2_scale.backbones.tensor_files import Tensors
 from ptv2_scale.backbones.weights import SafetensorsFile, TensorFile
 from ptv2_scale.config import RunConfig
-from ptv2_scale.export.card import CARD_FILE, Card, export_folder, model_card, read_card
+from ptv2_scale.export.card import CARD_FILE, Card, card_text, export_folder, model_card, read_card
 from ptv2_scale.methods.base import PROMPT_FILE, Method
 from ptv2_scale.methods.registry import method_type
 from ptv2_scale.runtime.errors import UserError
@@ -53,7 +51,7 @@ def write_export(
         head, rest = _apart(trained)
         tensors = head.beside(_method(card.config()).to_export(rest))
         write_tensors(building / PROMPT_FILE, tensors)
-        (building / CARD_FILE).write_text(json.dumps(asdict(card), indent=1) + "\n")
+        (building / CARD_FILE).write_text(card_text(card))
         (building / README).write_text(model_card(card))
         if os.path.lexists(folder) and not _readme_is_ours(folder):
             (building / README).unlink()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from dataclasses import asdict
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -13,7 +12,7 @@ from torch import Tensor
 from ptv2_scale.backbones.families import FAMILIES
 from ptv2_scale.backbones.tensor_files import read_whole
 from ptv2_scale.backbones.weights import TensorFile
-from ptv2_scale.export.card import CARD_FILE, Card, export_folder, model_card, read_card
+from ptv2_scale.export.card import CARD_FILE, Card, card_text, export_folder, model_card, read_card
 from ptv2_scale.export.native import PEFT_FILE, README, published, trained_tensors
 from ptv2_scale.methods.base import PROMPT_FILE, PeftFiles
 from ptv2_scale.methods.registry import method_type
@@ -73,7 +72,7 @@ def export_peft(source: Path, folder: Path) -> None:
     head = _transformers_head(card, trained_tensors(source))
     with published(folder) as building:
         _write(building, files, head, card)
-        (building / CARD_FILE).write_text(json.dumps(asdict(card), indent=1) + "\n")
+        (building / CARD_FILE).write_text(card_text(card))
         (building / README).write_text(model_card(card, _example(card)))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ptv2_scale.backbones.weights import TensorFile
 from ptv2_scale.config import RunConfig, backbone_override, override
-from ptv2_scale.export.card import Card, read_card
+from ptv2_scale.export.card import MEANING, Card, read_card
 from ptv2_scale.export.native import trained_tensors
 from ptv2_scale.export.parts import card_of_part, tensors_of_part
 from ptv2_scale.model.setup import Setup, build_model, open_setup
@@ -110,12 +110,11 @@ def _check_overrides(folder: Path, trained: RunConfig, used: RunConfig) -> None:
 
 def _meaning(config: RunConfig) -> dict[str, object]:
     """What the trained tensors mean, by its key in the recipe; of several tasks that of each."""
-    keys = ("kind", "name", "labels", "choose", "head", "subword", "pattern", "verbalizer")
     tasks = {"task": config.task, **config.task.single}
     found = {
         f"{section}.{key}": getattr(task, key, None)
         for section, task in tasks.items()
-        for key in keys
+        for key in MEANING
     }
     return {"prompt": config.prompt, **found}
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ptv2_scale.cli import main
+from ptv2_scale.export.card import read_card
+from ptv2_scale.runtime.errors import UserError
 
 OLD = Path(__file__).parents[1] / "fixtures" / "run-0.1.0"
 MOVED = ("--backbone", "elsewhere/backbone", "task.path=elsewhere/data")
@@ -56,3 +61,37 @@ def test_what_would_be_another_export_is_refused(
     assert main(["export", source, "again", *rest]) == 2
     assert message in capsys.readouterr().err
     assert not (moved / "again").exists()
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda card: card["recipe"]["task"]["labels"].reverse(),
+        lambda card: card["recipe"]["task"].update(head="hf"),
+        lambda card: card["recipe"]["prompt"].update(length=3),
+        lambda card: card.update(head="roberta"),
+        lambda card: card.update(method={**card["method"], "length": 3}),
+    ],
+)
+def test_a_card_that_was_edited_is_refused(edit: Callable[[Any], None], moved: Path) -> None:
+    """Labels in another order would exchange the classes of what was trained."""
+    assert main(["export", "run", "again", *MOVED]) == 0
+    path = moved / "again" / "card.json"
+    card = json.loads(path.read_text())
+    card["recipe"]["backbone"]["name"] = "elsewhere/backbone"  # what has moved may be written anew
+    path.write_text(json.dumps(card))
+    read_card(moved / "again")
+    edit(card)
+    path.write_text(json.dumps(card))
+    with pytest.raises(UserError, match=r"card.json: has been edited since it was written"):
+        read_card(moved / "again")
+
+
+def test_a_copy_of_an_export_has_the_same_card(moved: Path) -> None:
+    assert main(["export", "run", "again", *MOVED]) == 0
+    assert main(["export", "again", "third"]) == 0
+    one, other = (
+        json.loads((moved / name / "card.json").read_text()) for name in ("again", "third")
+    )
+    assert one == other
+    assert one["digest"]
