@@ -14,7 +14,7 @@ from ptv2_scale.backbones.glm_classic.masks import piece_inputs
 from ptv2_scale.methods.base import Adapter, Entry, Method, Wrapped
 from ptv2_scale.model.greedy import greedy
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.tasks.heads import Head
+from ptv2_scale.tasks.heads import AnyHead
 from ptv2_scale.tasks.language_head import LanguageHead
 
 
@@ -45,7 +45,7 @@ class PromptedModel(nn.Module):
         method: what is trained beside the head.
     """
 
-    def __init__(self, backbone: Any, family: Family, head: Head, method: Method) -> None:
+    def __init__(self, backbone: Any, family: Family, head: AnyHead, method: Method) -> None:
         super().__init__()
         self.backbone = backbone
         self.family, self.method = family, method

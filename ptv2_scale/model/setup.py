@@ -39,7 +39,7 @@ from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.run_identity import RunIdentity
 from ptv2_scale.tasks.base import BackboneReader, Task
-from ptv2_scale.tasks.heads import Head
+from ptv2_scale.tasks.heads import AnyHead
 from ptv2_scale.tasks.registry import build_task
 from ptv2_scale.tasks.text import READ
 
@@ -174,7 +174,7 @@ def _checked(config: RunConfig, files: BackboneFiles) -> Setup:
     return Setup(resolved, files, None, task, method)
 
 
-def build_head(setup: Setup) -> Head:
+def build_head(setup: Setup) -> AnyHead:
     """The task's head with its first values, which depend on the seed alone.
 
     Raises:
@@ -214,7 +214,7 @@ def build_model(setup: Setup, backbone: Any = None) -> PromptedModel:
     return model
 
 
-def _idle_slots(setup: Setup, head: Head) -> str | None:
+def _idle_slots(setup: Setup, head: AnyHead) -> str | None:
     """Why a method does not go with a head for which only the encoder runs, or None."""
     idle = setup.method.slots() - {"encoder"}
     if not (idle and head.of_tokens and setup.files.family.encoder_decoder):

@@ -8,6 +8,7 @@ another package registers its own with `ptv2_scale.tasks.registry.register_kind`
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +18,11 @@ from torch import Tensor
 
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.backbones.load import BackboneFiles
-from ptv2_scale.config import AnyTask
-from ptv2_scale.data.collate import Batch, Example, Padding
+from ptv2_scale.config import AnyTask, TaskSection
+from ptv2_scale.data.collate import Batch, Example, Padding, pad_inputs
 from ptv2_scale.data.rows import Row
-from ptv2_scale.data.splits import Split
-from ptv2_scale.tasks.heads import Head
+from ptv2_scale.data.splits import Split, Splits
+from ptv2_scale.tasks.heads import AnyHead
 
 Style = Literal["pair", "named"]
 Tokenizer = Any  # transformers' PreTrainedTokenizerBase; classic GLM's own is not derived from it
@@ -142,7 +143,7 @@ class Task(Protocol):
                 task's.
         """
 
-    def head(self, family: Family, config: Config) -> Head:
+    def head(self, family: Family, config: Config) -> AnyHead:
         """A new head on the hidden states of a backbone.
 
         Raises:
@@ -204,3 +205,41 @@ class BackboneReader(Protocol):
         Raises:
             UserError: it cannot be put to this architecture; says why.
         """
+
+
+class RowTask(ABC):
+    """What most kinds of tasks do alike, beside what each of them has to say; see `Task`.
+
+    Attributes:
+        section: the recipe's.
+        splits: where the rows are.
+    """
+
+    section: TaskSection
+    splits: Splits
+
+    @property
+    def name(self) -> str:
+        """See `Task`."""
+        return self.section.name
+
+    def place(self, split: Split) -> str:
+        """See `Task`."""
+        return self.splits.place(split)
+
+    @abstractmethod
+    def targets(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """See `Task`."""
+
+    def collate(self, examples: Sequence[Example], pad: Padding) -> Batch:
+        """See `Task`: inputs padded on the right."""
+        return Batch(pad_inputs(examples, pad), self.targets(examples))
+
+    def loss_count(self, examples: Sequence[Example]) -> int:
+        """See `Task`: examples whose answer is known."""
+        return sum(example.target is not None for example in examples)
+
+    def combine(self, records: Sequence[Record]) -> Record:
+        """See `Task`: a row is one example."""
+        (record,) = records
+        return record

@@ -24,10 +24,8 @@ Pool = Literal["first", "last"]
 INITIAL_STD = 0.02  # transformers' default for new heads
 
 
-class Head(nn.Module, ABC):
-    """What every head offers; reading the features and using them are separate on purpose.
-
-    A head trained alone on a frozen backbone needs the features of each example only once.
+class AnyHead(nn.Module, ABC):
+    """What a model has behind its backbone: a head, or one for each of several tasks.
 
     Attributes:
         KIND: name of the head in an export.
@@ -37,6 +35,46 @@ class Head(nn.Module, ABC):
 
     KIND: ClassVar[str]
     of_tokens: bool = False
+
+    @abstractmethod
+    def of(self, part: str | None) -> Head:
+        """The head of one task, where a model has several; else the only one.
+
+        Raises:
+            UserError: no task is called so.
+        """
+
+    @abstractmethod
+    def parts(self) -> dict[str, Head]:
+        """The heads of several tasks, by name; of one task none."""
+
+    def refusal(self, backbone: nn.Module) -> str | None:
+        """Why the backbone cannot be read, or None."""
+        return None
+
+    def attach(self, backbone: Any) -> None:
+        """See to it that the head can use what of the backbone it needs beside hidden states."""
+        return
+
+    def from_files(self, files: BackboneFiles, backbone: Any, tokenizer: Any) -> Tensors:
+        """What of the head is the backbone's own: tensors of its files by their name in the head.
+
+        Args:
+            files: of the backbone.
+            backbone: its model, with or without values.
+            tokenizer: the backbone's.
+
+        Raises:
+            UserError: the files do not have it.
+        """
+        return Tensors({})
+
+
+class Head(AnyHead):
+    """What the head of a task offers; reading the features and using them are separate on purpose.
+
+    A head trained alone on a frozen backbone needs the features of each example only once.
+    """
 
     @abstractmethod
     def features(self, hidden: Tensor, pooled: Tensor | None, attention_mask: Tensor) -> Tensor:
@@ -63,27 +101,6 @@ class Head(nn.Module, ABC):
         """The features of a batch, from those of its examples."""
         return torch.stack(list(features))
 
-    def refusal(self, backbone: nn.Module) -> str | None:
-        """Why this head cannot read a backbone, or None."""
-        return None
-
-    def attach(self, backbone: Any) -> None:
-        """See to it that the head can use what of the backbone it needs beside hidden states."""
-        return
-
-    def from_files(self, files: BackboneFiles, backbone: Any, tokenizer: Any) -> Tensors:
-        """What of the head is the backbone's own: tensors of its files by their name in the head.
-
-        Args:
-            files: of the backbone.
-            backbone: its model, with or without values.
-            tokenizer: the backbone's.
-
-        Raises:
-            UserError: the files do not have it.
-        """
-        return Tensors({})
-
     def answer(
         self,
         hidden: Tensor,
@@ -103,11 +120,11 @@ class Head(nn.Module, ABC):
         return self.forward_features(features), features
 
     def of(self, part: str | None) -> Head:
-        """The head of one task, where a model has several; else this one."""
+        """See `AnyHead`."""
         return self
 
     def parts(self) -> dict[str, Head]:
-        """The heads of several tasks, by name; of one task none."""
+        """See `AnyHead`."""
         return {}
 
     def forward(self, hidden: Tensor, pooled: Tensor | None, attention_mask: Tensor) -> Tensor:
@@ -209,7 +226,7 @@ class ScoreHead(Head):
         return _apply(self.score, features)
 
 
-class SeveralHeads(Head):
+class SeveralHeads(AnyHead):
     """A head for each task of a model that has several."""
 
     KIND = "several"
@@ -222,11 +239,7 @@ class SeveralHeads(Head):
         self.of_tokens = any(head.of_tokens for head in heads.values())
 
     def of(self, part: str | None) -> Head:
-        """See `Head`.
-
-        Raises:
-            UserError: no task is called so.
-        """
+        """See `AnyHead`."""
         heads = self.parts()
         if part not in heads:
             raise UserError(
@@ -235,34 +248,26 @@ class SeveralHeads(Head):
         return heads[part]
 
     def parts(self) -> dict[str, Head]:
-        """See `Head`."""
+        """See `AnyHead`."""
         return {name: head for name, head in self.named_children() if isinstance(head, Head)}
 
     def refusal(self, backbone: nn.Module) -> str | None:
-        """See `Head`: the first of its heads' reasons."""
+        """See `AnyHead`: the first of its heads' reasons."""
         reasons = (head.refusal(backbone) for head in self.parts().values())
         return next((reason for reason in reasons if reason), None)
 
     def attach(self, backbone: Any) -> None:
-        """See `Head`."""
+        """See `AnyHead`."""
         for head in self.parts().values():
             head.attach(backbone)
 
     def from_files(self, files: BackboneFiles, backbone: Any, tokenizer: Any) -> Tensors:
-        """See `Head`: what any of its heads has of the files."""
+        """See `AnyHead`: what any of its heads has of the files."""
         found = Tensors({})
         for name, head in self.parts().items():
             own = head.from_files(files, backbone, tokenizer)
             found = found.beside(own.renamed({one: f"{name}.{one}" for one in own.names()}))
         return found
-
-    def features(self, hidden: Tensor, pooled: Tensor | None, attention_mask: Tensor) -> Tensor:
-        """Of no task: `of` gives the head that has them."""
-        raise NotImplementedError
-
-    def forward_features(self, features: Tensor) -> Tensor:
-        """Of no task: `of` gives the head that has them."""
-        raise NotImplementedError
 
 
 def first_token(hidden: Tensor, attention_mask: Tensor) -> Tensor:

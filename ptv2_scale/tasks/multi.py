@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ptv2_scale.backbones.family import Config, Family
@@ -159,7 +160,9 @@ class MultiTask:
 
     def head(self, family: Family, config: Config) -> SeveralHeads:
         """See `Task`: a head for each task."""
-        return SeveralHeads({name: task.head(family, config) for name, task in self.parts.items()})
+        return SeveralHeads(
+            {name: task.head(family, config).of(None) for name, task in self.parts.items()}
+        )
 
     def collate(self, examples: Sequence[Example], pad: Padding) -> Batch:
         """See `Task`; the examples are of one task."""
@@ -168,14 +171,16 @@ class MultiTask:
         return Batch(inputs, self.targets(examples), name)
 
     def targets(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """See `Task`: those of one task, whose name stands before theirs."""
+        """See `Task`: those of one task, whose name stands before theirs and, for kinds that have
+        none of their own, alone."""
         name, task = self._task(examples)
-        return {f"{name}/{key}": value for key, value in task.targets(examples).items()}
+        own = {f"{name}/{key}": value for key, value in task.targets(examples).items()}
+        return {f"{name}/": torch.empty(0), **own}
 
     def loss_sum(self, outputs: Tensor, targets: Mapping[str, Tensor]) -> Tensor:
         """See `Task`."""
         (name,) = {key.partition("/")[0] for key in targets}
-        own = {key.partition("/")[2]: value for key, value in targets.items()}
+        own = {key.partition("/")[2]: value for key, value in targets.items() if key[-1] != "/"}
         return self.parts[name].loss_sum(outputs, own)
 
     def loss_count(self, examples: Sequence[Example]) -> int:

@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import ranks
 import torch
+import yaml
 from killed import kill_after, losses
 from safetensors.torch import load_file
-from several import write_several
+from several import write_rows, write_several
+from tiny import WORDS, write_text_recipe
 
 from ptv2_scale import Predictor, load_prompted, load_row_encoder
 from ptv2_scale.export.from_run import export_run
@@ -167,3 +169,37 @@ def test_a_card_that_has_lost_a_head_is_not_readable(job: Path, tmp_path: Path) 
     (export / "card.json").write_text(json.dumps({**card, "heads": {"two": "score"}}))
     with pytest.raises(UserError, match=r"card.json: not a readable card: heads: found \['two'\]"):
         Predictor.load(export, task="three")
+
+
+def write_kinds(folder: Path) -> Path:
+    """Recipe of a classification, a tagging and a text task, on a backbone that knows words."""
+    path = write_text_recipe(folder, "llama", train={"steps": 9}, evaluate={"every": 9})
+    recipe = yaml.safe_load(path.read_text())
+    write_rows(folder / "classes")
+    (folder / "tags").mkdir()
+    rows = [
+        {"tokens": [WORDS[n], WORDS[n + 1]], "tags": ["O", ("B-A", "B-C")[n % 2]]}
+        for n in range(20)
+    ]
+    for name in ("train", "validation"):
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / "tags" / f"{name}.jsonl").write_text(lines)
+    files = {"train": "train.jsonl", "validation": "validation.jsonl"}
+    recipe["task"] = {"name": "multi", "tasks": {
+        "class": {"name": "classification", "path": str(folder / "classes"), "text": "q",
+                  "label": "y", "max_length": 12, **files},
+        "tag": {"name": "tagging", "path": str(folder / "tags"), "max_length": 12,
+                "overlap": 2, **files},
+        "write": recipe["task"],
+    }}  # fmt: skip
+    path.write_text(yaml.safe_dump(recipe, sort_keys=False))
+    return path
+
+
+def test_tasks_of_several_kinds(tmp_path: Path) -> None:
+    ranks.cli(2, "train", str(write_kinds(tmp_path))).must_succeed()
+    (found,) = [one for one in read(tmp_path / "run/metrics.jsonl") if one["event"] == "evaluation"]
+    names = ("class/accuracy", "tag/f1", "write/log_likelihood")
+    assert found["mean"] == pytest.approx(sum(float(str(found[name])) for name in names) / 3)
+    tag = Predictor.load(tmp_path / "run", task="tag")
+    assert [len(one["tags"]) for one in tag.predict([{"tokens": ["w1", "w2", "w3"]}])] == [3]

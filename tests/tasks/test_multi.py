@@ -10,7 +10,7 @@ import torch
 from several import write_rows
 from tiny import write_task
 
-from ptv2_scale.config import Multi
+from ptv2_scale.config import SINGLE_TASKS, Multi
 from ptv2_scale.data.collate import Padding, by_part
 from ptv2_scale.tasks.registry import build_task
 
@@ -65,3 +65,15 @@ def test_weights_in_the_sampling(
 ) -> None:
     multi = Multi.model_validate({"tasks": section, "name": "multi", **sampling})
     assert multi.weight(400) / multi.weight(100) == pytest.approx(ratio)
+
+
+@pytest.mark.parametrize("kind", SINGLE_TASKS.names())
+def test_a_task_may_be_of_any_kind(kind: str, section: dict[str, Any]) -> None:
+    needed: dict[str, dict[str, object]] = {
+        "classification": {"text": "a", "label": "b"},
+        "choice": {"candidates": ["c"], "answer": "d"},
+        "regression": {"text": "a", "label": "b"},
+    }
+    own = {"name": kind, "path": "p", **needed.get(kind, {})}
+    found = Multi.model_validate({"name": "multi", "tasks": {**section, "own": own}})
+    assert found.tasks["own"].kind == kind

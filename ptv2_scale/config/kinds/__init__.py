@@ -9,3 +9,6 @@ from ptv2_scale.config.kinds.tagging import Tagging
 from ptv2_scale.config.kinds.text import TextToText
 
 __all__ = ["Choice", "Classification", "Multi", "Regression", "Span", "Tagging", "TextToText"]
+
+# Its tasks may be of kinds that are registered after it.
+Multi.model_rebuild(force=True)

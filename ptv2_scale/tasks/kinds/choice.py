@@ -22,11 +22,19 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.config import Choice
-from ptv2_scale.data.collate import IGNORED, Batch, Example, Padding, by_example, pad_inputs
+from ptv2_scale.data.collate import IGNORED, Example, by_example
 from ptv2_scale.data.rows import PlacedRow, Row, place_of
 from ptv2_scale.data.splits import Split, Splits
 from ptv2_scale.runtime.errors import UserError, did_you_mean
-from ptv2_scale.tasks.base import Leaderboard, Record, Style, Submission, Tokenizer, Trivial
+from ptv2_scale.tasks.base import (
+    Leaderboard,
+    Record,
+    RowTask,
+    Style,
+    Submission,
+    Tokenizer,
+    Trivial,
+)
 from ptv2_scale.tasks.benchmarks.spec import ChoiceSpec
 from ptv2_scale.tasks.catalogue import benchmark, is_custom, splits_of
 from ptv2_scale.tasks.choosing import CHOOSING, Choosing
@@ -54,7 +62,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class ChoiceTask:
+class ChoiceTask(RowTask):
     """A `Task` of choosing among the candidates that each row brings.
 
     Attributes:
@@ -74,11 +82,6 @@ class ChoiceTask:
     splits: Splits
 
     labels: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """See `Task`."""
-        return self.section.name
 
     @property
     def metric(self) -> str:
@@ -107,10 +110,6 @@ class ChoiceTask:
             f" {sum(sizes)} candidates, {right} of them right",
             *doubts,
         ]
-
-    def place(self, split: Split) -> str:
-        """See `Task`."""
-        return self.splits.place(split)
 
     def rows(self, split: Split) -> list[Row]:
         """See `Task`; questions of a test split may lack their answers."""
@@ -218,10 +217,6 @@ class ChoiceTask:
         kind = head_kind(self.section.head, family)
         return build_head(kind, family.width(config), 1, head_dropout(config, kind), family.pool)
 
-    def collate(self, examples: Sequence[Example], pad: Padding) -> Batch:
-        """See `Task`."""
-        return Batch(pad_inputs(examples, pad), self.targets(examples))
-
     def targets(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """See `Task`: `labels` and `sizes`, candidates of each example, both [batch]."""
         labels = [IGNORED if one.target is None else one.target for one in examples]
@@ -240,10 +235,6 @@ class ChoiceTask:
         questions = scores.split(targets["sizes"].tolist())
         padded = pad_sequence(list(questions), batch_first=True, padding_value=-inf)
         return functional.cross_entropy(padded, labels, ignore_index=IGNORED, reduction="sum")
-
-    def loss_count(self, examples: Sequence[Example]) -> int:
-        """Examples whose answer is known."""
-        return sum(example.target is not None for example in examples)
 
     def decode(self, outputs: Tensor, examples: Sequence[Example]) -> list[Record]:
         """See `Task`: the question's number, and the example's candidates with probabilities."""

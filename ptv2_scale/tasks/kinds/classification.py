@@ -20,7 +20,15 @@ from ptv2_scale.data.collate import IGNORED, Batch, Example, Padding, pad_inputs
 from ptv2_scale.data.rows import Row, place_of
 from ptv2_scale.data.splits import Split, Splits
 from ptv2_scale.runtime.errors import UserError, did_you_mean
-from ptv2_scale.tasks.base import Leaderboard, Record, Style, Submission, Tokenizer, Trivial
+from ptv2_scale.tasks.base import (
+    Leaderboard,
+    Record,
+    RowTask,
+    Style,
+    Submission,
+    Tokenizer,
+    Trivial,
+)
 from ptv2_scale.tasks.benchmarks.spec import ClassificationSpec
 from ptv2_scale.tasks.catalogue import (
     DEMO,
@@ -42,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ClassificationTask:
+class ClassificationTask(RowTask):
     """A `Task` of one label out of a fixed set for each row.
 
     Attributes:
@@ -70,11 +78,6 @@ class ClassificationTask:
         if self.pattern is None:
             return self
         return replace(self, cloze=Cloze(*self.pattern, self.text, files.family, files.config))
-
-    @property
-    def name(self) -> str:
-        """See `Task`."""
-        return self.section.name
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -123,10 +126,6 @@ class ClassificationTask:
     def positive(self) -> int:
         """Number of the class that f1 is of."""
         return positive_class(self.section.positive, self.labels)
-
-    def place(self, split: Split) -> str:
-        """See `Task`."""
-        return self.splits.place(split)
 
     def check_row(self, row: Mapping[str, object], number: int) -> None:
         """See `Task`."""
@@ -273,10 +272,6 @@ class ClassificationTask:
             outputs.float(), targets["labels"], ignore_index=IGNORED, reduction="sum"
         )
 
-    def loss_count(self, examples: Sequence[Example]) -> int:
-        """Examples that have a label."""
-        return sum(example.target is not None for example in examples)
-
     def decode(self, outputs: Tensor, examples: Sequence[Example]) -> list[Record]:
         """See `Task`: `label`, and `probabilities` of all labels; outputs are [batch, labels]."""
         logits = outputs.float().cpu()
@@ -286,11 +281,6 @@ class ClassificationTask:
             {"label": self.labels[place], "probabilities": dict(zip(self.labels, row, strict=True))}
             for place, row in zip(best, rows, strict=True)
         ]
-
-    def combine(self, records: Sequence[Record]) -> Record:
-        """See `Task`."""
-        (record,) = records
-        return record
 
     def score(
         self, records: Sequence[Record], rows: Sequence[Mapping[str, object]]

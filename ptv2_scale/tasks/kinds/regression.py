@@ -14,11 +14,19 @@ from torch import Tensor
 
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.config import Regression
-from ptv2_scale.data.collate import Batch, Example, Padding, pad_inputs
+from ptv2_scale.data.collate import Example
 from ptv2_scale.data.rows import Row, place_of
 from ptv2_scale.data.splits import Split, Splits
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.tasks.base import Leaderboard, Record, Style, Submission, Tokenizer, Trivial
+from ptv2_scale.tasks.base import (
+    Leaderboard,
+    Record,
+    RowTask,
+    Style,
+    Submission,
+    Tokenizer,
+    Trivial,
+)
 from ptv2_scale.tasks.benchmarks.spec import RegressionSpec
 from ptv2_scale.tasks.catalogue import benchmark, is_custom, splits_of
 from ptv2_scale.tasks.correlation import pearson, spearman
@@ -35,7 +43,7 @@ METRICS: dict[str, Callable[[Sequence[float], Sequence[float]], float]] = {
 
 
 @dataclass(frozen=True)
-class RegressionTask:
+class RegressionTask(RowTask):
     """A `Task` of a score for each row.
 
     Attributes:
@@ -54,11 +62,6 @@ class RegressionTask:
     most: float = math.inf
 
     labels: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """See `Task`."""
-        return self.section.name
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -83,10 +86,6 @@ class RegressionTask:
         scores = self._truth(rows)
         mid = mean(scores)
         return [f"{len(rows)} scores from {min(scores):g} to {max(scores):g}, {mid:.3g} on average"]
-
-    def place(self, split: Split) -> str:
-        """See `Task`."""
-        return self.splits.place(split)
 
     def rows(self, split: Split) -> list[Row]:
         """See `Task`; rows of a test split may lack scores."""
@@ -158,10 +157,6 @@ class RegressionTask:
         kind = head_kind(self.section.head, family)
         return build_head(kind, family.width(config), 1, head_dropout(config, kind), family.pool)
 
-    def collate(self, examples: Sequence[Example], pad: Padding) -> Batch:
-        """See `Task`."""
-        return Batch(pad_inputs(examples, pad), self.targets(examples))
-
     def targets(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """See `Task`: `scores` [batch], NaN where there is none."""
         scores = [math.nan if one.target is None else one.target for one in examples]
@@ -173,18 +168,9 @@ class RegressionTask:
         difference: Tensor = outputs.float().squeeze(1)[known] - targets["scores"][known]
         return difference.square().sum()
 
-    def loss_count(self, examples: Sequence[Example]) -> int:
-        """Examples that have a score."""
-        return sum(example.target is not None for example in examples)
-
     def decode(self, outputs: Tensor, examples: Sequence[Example]) -> list[Record]:
         """See `Task`: `score`."""
         return [{"score": float(one)} for one in outputs.float().cpu().squeeze(1)]
-
-    def combine(self, records: Sequence[Record]) -> Record:
-        """See `Task`."""
-        (record,) = records
-        return record
 
     def score(
         self, records: Sequence[Record], rows: Sequence[Mapping[str, object]]

@@ -13,13 +13,21 @@ from torch.nn import functional
 
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.config import Span
-from ptv2_scale.data.collate import IGNORED, Batch, Example, Padding, pad_inputs
+from ptv2_scale.data.collate import IGNORED, Example
 from ptv2_scale.data.formats import READERS
 from ptv2_scale.data.rows import Row
 from ptv2_scale.data.splits import LocalSplits, Split, Splits
 from ptv2_scale.data.squad import read_squad
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.tasks.base import Leaderboard, Record, Style, Submission, Tokenizer, Trivial
+from ptv2_scale.tasks.base import (
+    Leaderboard,
+    Record,
+    RowTask,
+    Style,
+    Submission,
+    Tokenizer,
+    Trivial,
+)
 from ptv2_scale.tasks.benchmarks.spec import SpanSpec
 from ptv2_scale.tasks.catalogue import benchmark, is_custom, splits_of
 from ptv2_scale.tasks.contexts import ContextEncoder
@@ -33,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class SpanTask:
+class SpanTask(RowTask):
     """A `Task` of finding the span of a context that answers a question.
 
     Attributes:
@@ -47,11 +55,6 @@ class SpanTask:
     splits: Splits
 
     labels: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """See `Task`."""
-        return self.section.name
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -85,10 +88,6 @@ class SpanTask:
         contexts = {row[self.section.context] for row in rows}
         without = sum(gold is not None and not gold.texts for gold in self._all_gold(rows))
         return [f"{len(rows)} questions on {len(contexts)} contexts, {without} without an answer"]
-
-    def place(self, split: Split) -> str:
-        """See `Task`."""
-        return self.splits.place(split)
 
     def check_row(self, row: Mapping[str, object], number: int) -> None:
         """See `Task`."""
@@ -165,10 +164,6 @@ class SpanTask:
         """See `Task`: two scores a token, as transformers' ForQuestionAnswering has them."""
         return TokenHead(family.width(config), 2)
 
-    def collate(self, examples: Sequence[Example], pad: Padding) -> Batch:
-        """See `Task`."""
-        return Batch(pad_inputs(examples, pad), self.targets(examples))
-
     def targets(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """See `Task`: `spans` [batch, 2], -100 where none is known, and `lengths` [batch]."""
         spans = [one.target or (IGNORED, IGNORED) for one in examples]
@@ -184,10 +179,6 @@ class SpanTask:
             scores, targets["spans"], ignore_index=IGNORED, reduction="sum"
         )
         return summed / 2
-
-    def loss_count(self, examples: Sequence[Example]) -> int:
-        """Windows whose answer is known."""
-        return sum(example.target is not None for example in examples)
 
     def decode(self, outputs: Tensor, examples: Sequence[Example]) -> list[Record]:
         """See `Task`: the best spans of each window; outputs are [batch, longest, 2]."""

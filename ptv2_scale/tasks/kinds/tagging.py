@@ -14,11 +14,19 @@ from torch.nn import functional
 
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.config import Tagging
-from ptv2_scale.data.collate import IGNORED, Batch, Example, Padding, pad_inputs, pad_rows
+from ptv2_scale.data.collate import IGNORED, Example, pad_rows
 from ptv2_scale.data.rows import Row, place_of
 from ptv2_scale.data.splits import Split, Splits
 from ptv2_scale.runtime.errors import UserError, did_you_mean
-from ptv2_scale.tasks.base import Leaderboard, Record, Style, Submission, Tokenizer, Trivial
+from ptv2_scale.tasks.base import (
+    Leaderboard,
+    Record,
+    RowTask,
+    Style,
+    Submission,
+    Tokenizer,
+    Trivial,
+)
 from ptv2_scale.tasks.benchmarks.spec import TaggingSpec
 from ptv2_scale.tasks.catalogue import benchmark, is_custom
 from ptv2_scale.tasks.entities import (
@@ -38,7 +46,7 @@ _SHOWN = 20
 
 
 @dataclass(frozen=True)
-class TaggingTask:
+class TaggingTask(RowTask):
     """A `Task` of a tag on every word.
 
     Attributes:
@@ -54,11 +62,6 @@ class TaggingTask:
     labels: tuple[str, ...]
     metric: str
     splits: Splits
-
-    @property
-    def name(self) -> str:
-        """See `Task`."""
-        return self.section.name
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -78,10 +81,6 @@ class TaggingTask:
     def describe_rows(self, rows: Sequence[Mapping[str, object]]) -> list[str]:
         """See `Task`: how many words have which tag, and how many entities there are."""
         return tag_counts(self._truth(rows), self.labels)
-
-    def place(self, split: Split) -> str:
-        """See `Task`."""
-        return self.splits.place(split)
 
     def check_row(self, row: Mapping[str, object], number: int) -> None:
         """See `Task`."""
@@ -157,10 +156,6 @@ class TaggingTask:
     def head(self, family: Family, config: Config) -> TokenHead:
         """See `Task`."""
         return token_head(self.section.head, family, config, len(self.labels))
-
-    def collate(self, examples: Sequence[Example], pad: Padding) -> Batch:
-        """See `Task`."""
-        return Batch(pad_inputs(examples, pad), self.targets(examples))
 
     def targets(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """See `Task`: `labels` [batch, longest], -100 where no tag is read."""

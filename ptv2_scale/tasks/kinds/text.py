@@ -17,7 +17,15 @@ from ptv2_scale.data.collate import IGNORED, Batch, Example, Padding, pad_inputs
 from ptv2_scale.data.rows import Row, place_of, text_of
 from ptv2_scale.data.splits import Split, Splits
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.tasks.base import Leaderboard, Record, Style, Submission, Tokenizer, Trivial
+from ptv2_scale.tasks.base import (
+    Leaderboard,
+    Record,
+    RowTask,
+    Style,
+    Submission,
+    Tokenizer,
+    Trivial,
+)
 from ptv2_scale.tasks.catalogue import splits_of
 from ptv2_scale.tasks.cloze import tokens_behind, without_ends
 from ptv2_scale.tasks.heads import Head
@@ -30,7 +38,7 @@ _DECODER = "decoder_input_ids"
 
 
 @dataclass(frozen=True)
-class TextTask:
+class TextTask(RowTask):
     """A `Task` of a text for each row.
 
     Attributes:
@@ -60,11 +68,6 @@ class TextTask:
         return self.files
 
     @property
-    def name(self) -> str:
-        """See `Task`."""
-        return self.section.name
-
-    @property
     def columns(self) -> tuple[str, ...]:
         """See `Task`."""
         return (self.section.input,)
@@ -85,10 +88,6 @@ class TextTask:
     def describe_rows(self, rows: Sequence[Mapping[str, object]]) -> list[str]:
         """See `Task`."""
         return [f"{len(rows)} texts with their answers"]
-
-    def place(self, split: Split) -> str:
-        """See `Task`."""
-        return self.splits.place(split)
 
     def rows(self, split: Split) -> list[Row]:
         """See `Task`."""
@@ -227,11 +226,6 @@ class TextTask:
             }
             for (loss, hits), example in zip(sums, examples, strict=True)
         ]
-
-    def combine(self, records: Sequence[Record]) -> Record:
-        """See `Task`."""
-        (record,) = records
-        return record
 
     def score(
         self, records: Sequence[Record], rows: Sequence[Mapping[str, object]]
