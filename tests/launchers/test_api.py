@@ -132,7 +132,7 @@ def test_a_mistake_that_the_launch_finds_is_raised(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         launch(LaunchOptions(str(tmp_path / "none.yaml")))
     with pytest.raises(UserError, match="/nowhere: no such folder"):
-        launch(LaunchOptions("demo", ("task.path=/nowhere",), nproc=1))
+        launch(LaunchOptions("demo", ("task.path=/nowhere", f"run={tmp_path / 'run'}"), nproc=1))
     with pytest.raises(UserError, match="--master: ranks of one host meet there"):
         launch(LaunchOptions("demo", master="n1:29500"))
 
