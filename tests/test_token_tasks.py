@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 import ranks
 import yaml
 from killed import kill_after, losses
+from points import sample
 from tiny import WORDS, write_recipe
 
 from ptv2_scale import Predictor
@@ -50,7 +53,7 @@ def recipe_of(kind: str, folder: Path) -> Path:
     """A small job; its texts are longer than `max_length`, so that rows have several windows."""
     backbone, prompt = BACKBONES[kind]
     path = write_recipe(
-        folder, backbone, prompt=prompt, train={"steps": 16, "micro_batch": 3},
+        folder, backbone, prompt=prompt, train={"steps": 12, "micro_batch": 3},
         checkpoint={"every": 4, "keep": 2},
     )  # fmt: skip
     source = random.Random(3)
@@ -64,21 +67,39 @@ def recipe_of(kind: str, folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", TASKS)
-def test_killed_resumed_exported_and_used(kind: str, tmp_path: Path) -> None:
-    recipe = recipe_of(kind, tmp_path)
-    whole, killed, out = tmp_path / "whole", tmp_path / "killed", tmp_path / "exported"
-    ranks.cli(2, "train", str(recipe), f"run={whole}").must_succeed()
-    kill_after(recipe, killed, 2, 10)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`trained(kind)`: where a kind's recipe lies, with its run on two ranks."""
+
+    @cache
+    def train(kind: str) -> Path:
+        folder = tmp_path_factory.mktemp(kind)
+        ranks.cli(2, "train", str(recipe_of(kind, folder))).must_succeed()
+        return folder
+
+    return train
+
+
+@pytest.mark.parametrize("kind", sample(list(TASKS), 1))
+def test_killed_and_resumed(kind: str, trained: Callable[[str], Path]) -> None:
+    recipe = trained(kind) / "recipe.yaml"
+    whole, killed = recipe.parent / "run", recipe.parent / "killed"
+    kill_after(recipe, killed, 2, 6)
     assert not (killed / "result.json").exists()
     ranks.cli(2, "train", str(recipe), f"run={killed}", "--resume", "auto").must_succeed()
     assert losses(killed) == losses(whole)
     tensors = [run / "export" / "prompt.safetensors" for run in (whole, killed)]
     assert tensors[0].read_bytes() == tensors[1].read_bytes()
-    ranks.cli(1, "export", str(whole), str(out)).must_succeed()
-    result = json.loads((whole / "result.json").read_text())
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_exported_and_used(kind: str, trained: Callable[[str], Path]) -> None:
+    folder = trained(kind)
+    out = folder / "exported"
+    ranks.cli(1, "export", str(folder / "run"), str(out)).must_succeed()
+    result = json.loads((folder / "run" / "result.json").read_text())
     assert evaluated(out) == result["value"]
-    predicted(kind, tmp_path, out)
+    predicted(kind, folder, out)
 
 
 def evaluated(export: Path) -> Any:

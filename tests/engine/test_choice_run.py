@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def choice_recipe(
     folder: Path, model_type: str, task: dict[str, Any], row: Callable[[int], dict[str, Any]]
 ) -> Path:
     path = write_recipe(
-        folder, model_type, train={"steps": 20, "micro_batch": 3},
+        folder, model_type, train={"steps": 12, "micro_batch": 3},
         backbone={"dropout": 0.1}, checkpoint={"every": 4, "keep": 2},
     )  # fmt: skip
     recipe = yaml.safe_load(path.read_text())
@@ -74,15 +75,25 @@ def choice_recipe(
     return path
 
 
-@pytest.mark.parametrize(("model_type", "task", "row"), sample(TASKS, 1))
-def test_killed_resumed_and_scored(
-    model_type: str, task: dict[str, Any], row: Any, tmp_path: Path
-) -> None:
-    recipe = choice_recipe(tmp_path, model_type, task, row)
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    baseline = "train.head_only_baseline=true"
-    ranks.cli(2, "train", str(recipe), f"run={whole}", baseline).must_succeed()
-    kill_after(recipe, killed, 2, 13)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """`trained(n)`: where the recipe of a task of `TASKS` lies, with its run on two ranks."""
+
+    @cache
+    def train(number: int) -> Path:
+        folder = tmp_path_factory.mktemp("job")
+        recipe = choice_recipe(folder, *TASKS[number])
+        ranks.cli(2, "train", str(recipe), "train.head_only_baseline=true").must_succeed()
+        return folder
+
+    return train
+
+
+@pytest.mark.parametrize("number", sample([0, 1], 1))
+def test_killed_resumed_and_scored(number: int, trained: Callable[[int], Path]) -> None:
+    recipe = trained(number) / "recipe.yaml"
+    whole, killed = recipe.parent / "run", recipe.parent / "killed"
+    kill_after(recipe, killed, 2, 6)
     assert not (killed / "result.json").exists()
     resumed = ("train", str(recipe), f"run={killed}", "--resume", "auto")
     ranks.cli(2, *resumed).must_succeed()
@@ -106,16 +117,17 @@ def predicted(run: Path, folder: Path, form: str) -> tuple[Path, list[Any], list
     return out, rows, Predictor.load(run).predict(rows)
 
 
-def test_candidates_are_answered_alike_by_two_ranks_and_by_one_process(tmp_path: Path) -> None:
-    recipe = choice_recipe(tmp_path, *TASKS[0])
-    ranks.cli(1, "train", str(recipe), "train.steps=4", "train.micro_batch=6").must_succeed()
-    out, rows, alone = predicted(tmp_path / "run", tmp_path, "jsonl")
+def test_candidates_are_answered_alike_by_two_ranks_and_by_one_process(
+    trained: Callable[[int], Path],
+) -> None:
+    folder = trained(0)
+    out, rows, alone = predicted(folder / "run", folder, "jsonl")
     found = [json.loads(line)["prediction"] for line in out.read_text().splitlines()]
     assert [one["choice"] for one in found] == [one["choice"] for one in alone]
     assert [len(one["probabilities"]) for one in found] == [len(row["options"]) for row in rows]
     for one, other in zip(found, alone, strict=True):
         assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
-    refused(tmp_path)
+    refused(folder)
 
 
 def refused(folder: Path) -> None:

@@ -9,14 +9,8 @@ from pathlib import Path
 import pytest
 import ranks
 from points import EVERYTHING, sample
-from tiny import MODEL_TYPES, save_backbone
+from tiny import MODEL_TYPES, SAMPLED_TYPES, save_backbone
 
-# What attends as Llama and BERT do, and is compared with transformers in one process, is sampled.
-ALIKE = (
-    *("xlm-roberta", "mistral", "distilbert", "gemma", "gemma3_text", "electra", "gemma2"),
-    "modernbert",
-)
-KINDS = [*(kind for kind in MODEL_TYPES if kind not in ALIKE), *sample(list(ALIKE), 1)]
 WORKER = Path(__file__).parents[1] / "support" / "parity_worker.py"
 
 
@@ -37,14 +31,14 @@ def differences(output: str) -> dict[tuple[str, str], float]:
 def test_gradients_under_zero3_are_those_of_plain_torch(
     dtype: str, tolerances: dict[str, float], spread: float | None, tmp_path: Path
 ) -> None:
-    for kind in KINDS:
+    for kind in SAMPLED_TYPES:
         save_backbone(kind, tmp_path / kind, spread)
     prefix = {"method": "prefix", "length": 7, "dropout": 0.0}
     prefix["init_scale"] = 0.5 if dtype == "fp32" else 0.02
     worker = ranks.worker(WORKER, tmp_path, dtype, json.dumps([prefix]))
     ended = ranks.run(2, *worker).must_succeed()
     found = differences(ended.outputs[0])
-    assert {kind for kind, _ in found} == set(KINDS)
+    assert {kind for kind, _ in found} == set(SAMPLED_TYPES)
     names = {name.removeprefix("prefix ") for _, name in found}
     assert names >= {"prefix_encoder.embedding.weight", "head.out_proj.bias"}
     too_large = {

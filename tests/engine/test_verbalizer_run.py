@@ -16,7 +16,7 @@ from ptv2_scale import Predictor, load_prompted, load_row_encoder
 
 
 def test_a_prefix_before_a_verbalizer(tmp_path: Path) -> None:
-    recipe = write_cloze_recipe(tmp_path, "t5", train={"steps": 8})
+    recipe = write_cloze_recipe(tmp_path, "t5", train={"steps": 8, "micro_batch": 3})
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     ranks.cli(2, "train", str(recipe), f"run={whole}").must_succeed()
     kill_after(recipe, killed, 2, 5)

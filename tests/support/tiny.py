@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from points import sample
 from transformers import AutoConfig, AutoModel
 
 import ptv2_scale.backbones.glm_classic  # noqa: F401 - transformers' Auto classes then know it
@@ -73,6 +74,13 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     },
 }
 MODEL_TYPES = tuple(OVERRIDES)
+# What attends as Llama and BERT do.
+ALIKE = (
+    *("xlm-roberta", "mistral", "distilbert", "gemma", "gemma3_text", "electra", "gemma2"),
+    "modernbert",
+)
+# Of those, every run of the tests takes one where each architecture is tried at length.
+SAMPLED_TYPES = [*(kind for kind in MODEL_TYPES if kind not in ALIKE), *sample(list(ALIKE), 1)]
 ENCODERS = ("bert", "roberta", "xlm-roberta", "electra", "distilbert", "deberta", "deberta-v2")
 BIDIRECTIONAL = ("t5", "mt5", *ENCODERS, "modernbert", "glm_classic")
 CAUSAL = tuple(kind for kind in MODEL_TYPES if kind not in BIDIRECTIONAL)

@@ -17,7 +17,7 @@ from plain import (
     ours,
     plain_backbone,
 )
-from tiny import MODEL_TYPES, batch_of, save_backbone
+from tiny import SAMPLED_TYPES, batch_of, save_backbone
 from torch import Tensor
 
 from ptv2_scale.config import Lora
@@ -53,7 +53,7 @@ def by_hand(
     return own | {name: one.grad for name, one in head.items() if name.startswith("head.")}
 
 
-@pytest.mark.parametrize("kind", MODEL_TYPES)
+@pytest.mark.parametrize("kind", SAMPLED_TYPES)
 def test_gradients_are_those_of_pefts_model(kind: str, tmp_path: Path) -> None:
     save_backbone(kind, tmp_path)
     check_gradients(tmp_path, LORA, "right", lambda values: by_hand(kind, tmp_path, LORA, values))
