@@ -25,6 +25,11 @@ class MethodSection(Section):
 
     method: str = Field(description="What is trained.")
 
+    @property
+    def keeps_first_values(self) -> bool:
+        """Whether part of a trained table is to stay as it was at first."""
+        return False
+
     def files(self) -> dict[str, Path]:
         """Files and folders that ranks read, by what they are: every host must have them."""
         return {}

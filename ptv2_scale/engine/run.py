@@ -378,7 +378,9 @@ class Run:
     def _result(self, state: TrainerState, best: Best, head_only: float | None) -> Result:
         task = self._setup.task
         parameters = list(self._engine.module.parameters())
+        adapter = self._engine.module.adapter
         trained = sum(_size(one) for one in parameters if one.requires_grad)
+        trained -= 0 if adapter is None else adapter.kept_elements
         trivial = on_first_rank(self._ranks, lambda: task.trivial(self._validation.rows))
         return Result(
             task=task.name,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from ptv2_scale.methods.base import Adapter
 from ptv2_scale.model.prompted import PromptedModel
 
 # fp32 master values and AdamW's two moments.
@@ -20,6 +21,7 @@ class PartSize:
         part: "backbone", "head", or the name of the method's own part.
         trained: number of trained parameters.
         frozen: number of frozen parameters.
+        kept: number of those among the frozen that stand in a trained table and in checkpoints.
         nbytes: bytes that its parameters take in their dtype, on all ranks together.
     """
 
@@ -27,6 +29,7 @@ class PartSize:
     trained: int
     frozen: int
     nbytes: int
+    kept: int = 0
 
     @property
     def parameters(self) -> int:
@@ -41,12 +44,13 @@ def part_sizes(model: PromptedModel) -> list[PartSize]:
 
 def _size(name: str, module: nn.Module) -> PartSize:
     parameters = list(module.parameters())
-    trained = sum(one.numel() for one in parameters if one.requires_grad)
+    kept = module.kept_elements if isinstance(module, Adapter) else 0
+    trained = sum(one.numel() for one in parameters if one.requires_grad) - kept
     total = sum(one.numel() for one in parameters)
     nbytes = sum(one.numel() * one.element_size() for one in parameters)
-    return PartSize(name, trained, total - trained, nbytes)
+    return PartSize(name, trained, total - trained, nbytes, kept)
 
 
 def checkpoint_bytes(parts: list[PartSize]) -> int:
     """Bytes of a checkpoint, but for some JSON."""
-    return CHECKPOINT_BYTES * sum(part.trained for part in parts)
+    return CHECKPOINT_BYTES * sum(part.trained + part.kept for part in parts)

@@ -68,7 +68,13 @@ class Entry:
 
 
 class Adapter(nn.Module, ABC):
-    """A method's own parameters on one backbone."""
+    """A method's own parameters on one backbone.
+
+    Attributes:
+        kept_elements: number of elements of its parameters that keep their first values.
+    """
+
+    kept_elements: int = 0
 
     @abstractmethod
     def entry(self) -> Entry:

@@ -73,6 +73,7 @@ def check_recipe(config: RunConfig, ranks: RankCounts) -> None:
         lambda: check_trackers(config.trackers),
         lambda: _check_baseline(config),
         lambda: _data_files(config),
+        lambda: _check_kept(config),
         lambda: _check_names(config),
     )
 
@@ -141,6 +142,15 @@ def _check_baseline(config: RunConfig) -> None:
             f"train.head_only_baseline and prompt.method: {config.prompt.method} contradict each"
             " other: the baseline needs the backbone as it was before training. Run the recipe"
             " once more with 'prompt={method: none}' instead."
+        )
+
+
+def _check_kept(config: RunConfig) -> None:
+    if config.train.weight_decay and config.prompt.keeps_first_values:
+        raise UserError(
+            f"train.weight_decay: found {config.train.weight_decay}, which would shrink what is to"
+            " keep its first values by prompt.frozen_tokens or prompt.parts. Set"
+            " train.weight_decay: 0."
         )
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 import warnings
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel, PrefixTuningConfig, get_peft_model
+from peft import CartridgeConfig, PeftModel, PrefixTuningConfig, get_peft_model
+from peft_folders import check_peft
 from safetensors.torch import load_file
 from tiny import batch_of, write_recipe
 from tokenizers.processors import TemplateProcessing
@@ -111,6 +113,16 @@ def test_the_peft_folder_is_what_older_versions_read(
     }
 
 
+def test_frozen_tokens_make_a_cartridge(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # PEFT warns of keys that it does not know
+        theirs = check_peft(tmp_path, "llama", {"length": LENGTH, "frozen_tokens": 2})
+    assert theirs.active_peft_config.peft_type == "CARTRIDGE"
+    encoder = theirs.prompt_encoder["default"]
+    assert encoder.frozen_embedding.shape[0] == 2
+    assert encoder.trainable_embedding.shape[0] == LENGTH - 2
+
+
 def python_of(readme: Path) -> str:
     (example,) = re.findall(r"^```python\n(.*?)^```", readme.read_text(), re.DOTALL | re.MULTILINE)
     return str(example)
@@ -193,14 +205,20 @@ def test_pefts_folder_says_who_loads_it(recipes: dict[str, Path], tmp_path: Path
         load_prompted(tmp_path / "peft")
 
 
-def train_with_peft(base: Any, projection: bool, batch: dict[str, Tensor]) -> Any:
-    """A few steps of PEFT's own prefix tuning, all tokens of the batch being visible."""
-    config = PrefixTuningConfig(
+CARTRIDGE = CartridgeConfig(task_type="SEQ_CLS", num_virtual_tokens=LENGTH, num_frozen_tokens=2)
+
+
+def prefix_tuning(projection: bool) -> PrefixTuningConfig:
+    return PrefixTuningConfig(
         task_type="SEQ_CLS",
         num_virtual_tokens=LENGTH,
         prefix_projection=projection,
         encoder_hidden_size=16,
     )
+
+
+def train_with_peft(base: Any, config: Any, batch: dict[str, Tensor]) -> Any:
+    """A few steps of PEFT's own prefix tuning, all tokens of the batch being visible."""
     model = get_peft_model(base, config).train()
     optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=0.05)
     for _ in range(3):
@@ -228,15 +246,19 @@ def head_values(kind: str, adapter: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "projection"), [("llama", True), *((kind, False) for kind in PEFT_KINDS)]
+    ("kind", "config"),
+    [
+        *(("llama", config) for config in (prefix_tuning(True), CARTRIDGE)),
+        *((kind, prefix_tuning(False)) for kind in PEFT_KINDS),
+    ],
 )
 def test_a_prefix_that_peft_trained_is_read_back(
-    kind: str, projection: bool, recipes: dict[str, Path], tmp_path: Path
+    kind: str, config: Any, recipes: dict[str, Path], tmp_path: Path
 ) -> None:
     setup = setup_of(recipes[kind])
     batch = batch_of("right")
     batch["input_ids"][batch["attention_mask"] == 0] = setup.padding.token
-    theirs = train_with_peft(classifier(setup.files.folder), projection, batch)
+    theirs = train_with_peft(classifier(setup.files.folder), deepcopy(config), batch)
     theirs.save_pretrained(tmp_path / "adapter")
     assert isinstance(setup.method, PrefixMethod)
     flat = read_flat_prefix(tmp_path / "adapter", setup.method.shape)

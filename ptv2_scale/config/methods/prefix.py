@@ -70,6 +70,13 @@ class Prefix(MethodSection):
     init_from: PathText | None = Field(
         default=None, description="File or folder of a saved prefix; init: saved only."
     )
+    frozen_tokens: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="First tokens of the prefix, which keep their first values."
+    )
+    parts: Literal["both", "values"] = Field(
+        default="both",
+        description="What is trained: keys and values, or values alone, beside their first keys.",
+    )
     positions: Literal["shift", "keep"] = Field(
         default="shift", description="Whether the text's positions start after the prefix."
     )
@@ -100,6 +107,11 @@ class Prefix(MethodSection):
         """See `MethodSection`."""
         return {} if self.init_from is None else {"saved prefix": Path(self.init_from)}
 
+    @property
+    def keeps_first_values(self) -> bool:
+        """See `MethodSection`."""
+        return bool(self.frozen_tokens) or self.parts == "values"
+
     def as_exported(self) -> Prefix:
         """An export holds the table that an MLP made."""
         return self if self.encoder == "table" else self.model_copy(update={"encoder": "table"})
@@ -108,10 +120,30 @@ class Prefix(MethodSection):
     def conflicts(cls, given: Mapping[str, Any]) -> Iterator[Conflict]:
         """See `Section`."""
         yield from super().conflicts(given)
+        yield from cls._kept_conflicts(given)
         init = given.get("init")
         if given.get("encoder") == "mlp" and init in ("text", "saved"):
             yield Conflict(
                 ("encoder", "init"),
                 f"prompt.encoder and prompt.init contradict each other: init: {init} gives keys"
                 " and values, which only a table can hold. Set encoder: table, or init: random.",
+            )
+
+    @classmethod
+    def _kept_conflicts(cls, given: Mapping[str, Any]) -> Iterator[Conflict]:
+        frozen, length = given.get("frozen_tokens"), given.get("length", cls.defaults()["length"])
+        if isinstance(frozen, int) and isinstance(length, int) and frozen >= length:
+            yield Conflict(
+                ("length", "frozen_tokens"),
+                f"prompt.frozen_tokens: found {frozen}, and prompt.length is {length}: no token"
+                f" would be trained. Set prompt.frozen_tokens to {length - 1} at most.",
+            )
+        kept = [key for key, idle in (("frozen_tokens", 0), ("parts", "both"))
+                if given.get(key, idle) != idle]  # fmt: skip
+        if kept and given.get("encoder") == "mlp":
+            yield Conflict(
+                ("encoder", *kept),
+                f"prompt.encoder and prompt.{kept[0]} contradict each other: an MLP that learns"
+                " changes all that it makes, so nothing keeps its first values. Set encoder:"
+                f" table, or remove {kept[0]}.",
             )

@@ -19,6 +19,7 @@ from ptv2_scale.backbones.binding import bind
 from ptv2_scale.backbones.family import Config, Family, attention_modules
 from ptv2_scale.config import Prefix
 from ptv2_scale.methods.base import Adapter, Entry
+from ptv2_scale.methods.prefix.kept import KeptValues
 from ptv2_scale.runtime.errors import UserError
 
 
@@ -73,6 +74,7 @@ class PrefixEncoder(Adapter):
         slots: attention module -> row of the prefix's first axis.
         dropout: probability on keys and values while training.
         shift_positions: whether the prefix's tokens count as positions in front of the text.
+        kept: what of a table keeps its first values.
     """
 
     def __init__(
@@ -81,10 +83,12 @@ class PrefixEncoder(Adapter):
         slots: Mapping[nn.Module, int] | None = None,
         dropout: float = 0.0,
         shift_positions: bool = True,
+        kept: KeptValues | None = None,
     ) -> None:
         super().__init__()
         self.slots, self.dropout, self.shift_positions = slots or {}, dropout, shift_positions
-        self.shape = shape
+        self.shape, self._kept = shape, kept or KeptValues()
+        self.kept_elements = self._kept.elements(shape.length, shape.row)
         if shape.hidden is None:
             self.embedding = nn.Embedding(shape.length, shape.row)
             self.trans: nn.Module = nn.Identity()
@@ -104,7 +108,7 @@ class PrefixEncoder(Adapter):
 
     def forward(self) -> Tensor:
         """Keys and values, [slots, 2, kv_heads, length, head_dim]."""
-        return unflatten(self.flat(), self.shape)
+        return self._kept.detached(unflatten(self.flat(), self.shape))
 
     def entry(self, key_lengths: dict[nn.Module, list[int]] | None = None) -> PrefixEntry:
         """The prefix for one forward pass; `key_lengths` collects what each slot then saw."""

@@ -104,19 +104,26 @@ def read_flat_prefix(path: Path, shape: PrefixShape) -> Tensor:
     return flat
 
 
-def peft_config(shape: PrefixShape) -> dict[str, object]:
+def peft_config(shape: PrefixShape, frozen_tokens: int = 0) -> dict[str, object]:
     """Keys of PEFT's adapter_config.json for a prefix in every layer.
 
     `init_weights` and `peft_version` are left out, so that older versions of PEFT read it too;
     the MLP is folded in, as PEFT itself does when it saves.
+
+    Args:
+        shape: of the prefix.
+        frozen_tokens: first tokens that are not trained, which PEFT's CARTRIDGE alone knows of; its
+            folder holds the same tensor.
     """
-    return {
-        "peft_type": "PREFIX_TUNING",
+    width = shape.kv_heads * shape.head_dim
+    sizes = {
         "num_virtual_tokens": shape.length,
-        "token_dim": shape.kv_heads * shape.head_dim,
+        "token_dim": width,
         "num_transformer_submodules": 1,
         "num_attention_heads": shape.kv_heads,
         "num_layers": len(shape.slots),
-        "encoder_hidden_size": shape.kv_heads * shape.head_dim,
-        "prefix_projection": False,
     }
+    if frozen_tokens:
+        return {"peft_type": "CARTRIDGE", **sizes, "num_frozen_tokens": frozen_tokens}
+    own = {"encoder_hidden_size": width, "prefix_projection": False}
+    return {"peft_type": "PREFIX_TUNING", **sizes, **own}

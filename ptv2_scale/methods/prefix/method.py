@@ -31,6 +31,7 @@ from ptv2_scale.methods.prefix.files import (
     read_flat_prefix,
 )
 from ptv2_scale.methods.prefix.guard import check_prefix
+from ptv2_scale.methods.prefix.kept import KeptValues
 from ptv2_scale.methods.prefix.warm_start import check_recordable, record_text
 from ptv2_scale.methods.room import FrontTokens, check_room
 
@@ -73,6 +74,7 @@ class PrefixMethod(Method):
     def __init__(self, section: Prefix, family: Family, config: Config) -> None:
         super().__init__(section, family, config)
         self.shape = prefix_shape(section, family, config)
+        self._kept = KeptValues.of(section)
 
     @property
     def _shifts(self) -> bool:
@@ -93,7 +95,7 @@ class PrefixMethod(Method):
         """See `Method`."""
         slots = slot_modules(self.shape, self.family, backbone, self.config)
         shift = self.section.positions == "shift"
-        return PrefixEncoder(self.shape, slots, self.section.dropout, shift)
+        return PrefixEncoder(self.shape, slots, self.section.dropout, shift, self._kept)
 
     def first_values(self, seed: int) -> dict[str, Tensor]:
         """See `Method`; "text" and "saved" start as "zero" does."""
@@ -140,7 +142,8 @@ class PrefixMethod(Method):
         counts = ", ".join(f"{count} {slot}" for slot, count in slots.items())
         return [
             f"prefix: {shape.length} tokens x {len(shape.slots)} slots ({counts})"
-            f" x 2 x {shape.kv_heads} key/value heads x {shape.head_dim}"
+            f" x 2 x {shape.kv_heads} key/value heads x {shape.head_dim}",
+            *self._kept.describe(),
         ]
 
     def facts(self) -> dict[str, Any]:
@@ -173,7 +176,7 @@ class PrefixMethod(Method):
 
     @classmethod
     def to_peft(cls, section: Prefix, facts: Mapping[str, Any], file: Path) -> PeftFiles | str:
-        """See `Method`: PEFT's PREFIX_TUNING."""
+        """See `Method`: PEFT's PREFIX_TUNING, or CARTRIDGE where the first tokens are frozen."""
         known = read_facts(_FACTS, facts)
         if not known.every_slot:
             return f"it prompts every layer, and this prefix is in layers {section.layers} only"
@@ -183,4 +186,5 @@ class PrefixMethod(Method):
         # PEFT counts the prefix among the text, so that a window hides it.
         room = None if known.window is None else known.window - known.length
         tensors = {"prompt_embeddings": flat.contiguous()}
-        return PeftFiles(peft_config(known.shape), tensors, max_length=room)
+        config = peft_config(known.shape, section.frozen_tokens)
+        return PeftFiles(config, tensors, max_length=room)
