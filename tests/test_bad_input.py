@@ -214,7 +214,7 @@ def test_two_ranks_refuse_a_batch_they_do_not_divide(job: Path) -> None:
     [
         (None, "in.jsonl", ("{job}/in.jsonl", "no such file")),
         ("", "in.jsonl", ("{job}/in.jsonl", "no rows")),
-        ("text\nw1\n", "in.csv", ("{job}/in.csv", "predict reads .jsonl files")),
+        ("text\nw1\n", "in.csv", ("{job}/in.csv", "this command reads .jsonl files")),
         ('{"text": "w1"}\n{"txt": "w1"}\n', "in.jsonl", ("{job}/in.jsonl:2", "no column 'text'")),
         ('{"text": 3}\n', "in.jsonl", ("{job}/in.jsonl:1", "found 3, expected text")),
         (

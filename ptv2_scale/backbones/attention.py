@@ -23,6 +23,7 @@ from transformers.models.gemma2.modeling_gemma2 import (
 )
 
 from ptv2_scale.backbones.binding import bound_value, checkpoint_contexts
+from ptv2_scale.backbones.mixed_prefix import MixedPrefix
 
 # With "sdpa" in the name, transformers would refuse Gemma 2 and DeBERTa, which its own sdpa cannot
 # attend for; with "flash" in it, it would fetch a kernel.
@@ -144,7 +145,9 @@ def prefix_attention(
         [batch, n, heads, d] and None (attention weights are never given).
     """
     bound = bound_value()
-    slot = bound.slots.get(module) if isinstance(bound, (BoundPrefix, Recorder)) else None
+    slot = None
+    if isinstance(bound, (BoundPrefix, MixedPrefix, Recorder)):
+        slot = bound.slots.get(module)
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     if position_bias is not None:
         if not getattr(module, _TRAINED_BIAS, False):
@@ -155,6 +158,14 @@ def prefix_attention(
         kwargs["position_bias"] = position_bias
     if slot is not None and isinstance(bound, Recorder):
         bound.keys_values[slot] = (key, value)
+    elif slot is not None and isinstance(bound, MixedPrefix):
+        attention_mask = _written_mask(attention_mask, causal, query, key)
+        attention_mask = bound.masked(slot, attention_mask, query, key)
+        if position_bias is not None:
+            kwargs["position_bias"] = _pad_left(position_bias, bound.visible.shape[2], 0.0)
+        key = torch.cat((bound.rows_of(slot, 0, key), key), dim=2)
+        value = torch.cat((bound.rows_of(slot, 1, value), value), dim=2)
+        causal = False
     elif slot is not None and isinstance(bound, BoundPrefix):
         length = bound.keys_values.shape[3]
         # No mask means "causal" to stock sdpa, which would cut the keys to the query length.

@@ -208,8 +208,12 @@ class Family:
         found: int | None = getattr(config, "sliding_window", None)
         return found
 
-    def position_ids(self, attention_mask: Tensor, shift: int, config: Config) -> Tensor | None:
+    def position_ids(
+        self, attention_mask: Tensor, shift: int | Tensor, config: Config
+    ) -> Tensor | None:
         """Position ids of a text behind `shift` prefix tokens, whatever its padding.
+
+        `shift` is one number, or [batch, 1] of them.
 
         Counted from the mask [batch, n], so that padding on the left moves nothing.
 

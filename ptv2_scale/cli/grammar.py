@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ptv2_scale import __version__
+from ptv2_scale.cli.answers import generate, predict
 from ptv2_scale.cli.files import convert, export, inspect, schema
 from ptv2_scale.cli.hosts import doctor, fetch, launch
-from ptv2_scale.cli.launch_options import add_hosts, add_options
-from ptv2_scale.cli.ranks import evaluate, predict, train
+from ptv2_scale.cli.launch_options import add_hosts, add_options, count, number
+from ptv2_scale.cli.ranks import evaluate, train
 
 Action = Callable[[argparse.Namespace], int]
 AddArguments = Callable[[argparse.ArgumentParser], None]
@@ -23,6 +24,8 @@ _EXAMPLES = """examples:
   ptv2-scale fetch recipes/rte.yaml --hostfile hosts
   deepspeed --num_gpus 8 --module ptv2_scale train recipes/rte.yaml --resume auto
   ptv2-scale predict runs/rte --input new.jsonl --output labelled.jsonl
+  ptv2-scale generate runs/chat --input new.jsonl --output answered.jsonl --num-beams 4
+  ptv2-scale generate runs/one runs/two --input new.jsonl --output drawn.jsonl --top-p 0.9 --seed 1
   ptv2-scale export runs/rte ./rte-peft --format peft
   ptv2-scale convert ./glm-10b ./glm-10b-safetensors
 """
@@ -78,6 +81,43 @@ def _predict(command: argparse.ArgumentParser) -> None:
     _task(command)
 
 
+def _generate(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "sources", nargs="+", metavar="EXPORT",
+        help="exports on one backbone; of several each row names its own in its column export",
+    )  # fmt: skip
+    command.add_argument("--input", required=True, help="JSONL with the task's columns")
+    command.add_argument(
+        "--output", required=True, help="JSONL to be written, which must not exist"
+    )
+    command.add_argument(
+        "--key", default="prediction", metavar="NAME", help="where a row's answer stands"
+    )
+    command.add_argument(
+        "--max-new-tokens", type=count, metavar="N",
+        help="most tokens of an answer; default: the recipe's task.max_new_tokens",
+    )  # fmt: skip
+    command.add_argument("--backbone", help="name or folder, where it is not the exports' own")
+    _task(command)
+    beams = command.add_argument_group("beams, instead of the likeliest token each time")
+    beams.add_argument("--num-beams", type=count, metavar="N", help="beams of a text")
+    beams.add_argument(
+        "--length-penalty", type=float, metavar="X",
+        help="power of the length that a beam's log-likelihood is divided by; default: 1",
+    )  # fmt: skip
+    drawn = command.add_argument_group("sampling, if any of these is given")
+    drawn.add_argument("--temperature", type=float, metavar="T", help="above 0; default: 1")
+    drawn.add_argument("--top-k", type=count, metavar="K", help="the K likeliest tokens only")
+    drawn.add_argument(
+        "--top-p", type=float, metavar="P",
+        help="the likeliest tokens only that together have this probability",
+    )  # fmt: skip
+    drawn.add_argument(
+        "--seed", type=number, metavar="S",
+        help="of the draws, which follow from it and a row's number alone; default: 0",
+    )  # fmt: skip
+
+
 def _export(command: argparse.ArgumentParser) -> None:
     command.add_argument("source", metavar="RUN", help="run directory or export")
     command.add_argument("target", metavar="OUT", help="folder to be made")
@@ -108,6 +148,7 @@ _COMMANDS: Mapping[Action, tuple[AddArguments, ...]] = {
     fetch: (_recipe, add_hosts),
     evaluate: (_evaluate,),
     predict: (_predict,),
+    generate: (_generate,),
     export: (_export,),
     convert: (_convert,),
     schema: (),

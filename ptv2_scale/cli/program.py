@@ -10,10 +10,11 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
+from ptv2_scale.cli.answers import generate, predict
 from ptv2_scale.cli.files import schema
 from ptv2_scale.cli.grammar import parse
 from ptv2_scale.cli.hosts import doctor, fetch, launch
-from ptv2_scale.cli.ranks import evaluate, predict, train
+from ptv2_scale.cli.ranks import evaluate, train
 from ptv2_scale.runtime import rank_output as output
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.exit_codes import FAILED, INTERRUPTED, INVALID_INPUT, SAVED
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     arguments = parse(argv)
     try:
-        if arguments.action in (train, evaluate, predict):
+        if arguments.action in (train, evaluate, predict, generate):
             export_torch_env(os.environ)
         else:
             load_extensions()

@@ -16,8 +16,9 @@ from ptv2_scale.engine.agreement import serving_facts
 from ptv2_scale.engine.build import deepspeed_config
 from ptv2_scale.engine.sharding import shards_for
 from ptv2_scale.inference.exported import Export
-from ptv2_scale.inference.predictor import Predictor, SharedBackbone
-from ptv2_scale.model.prompted import PromptedModel, PromptedOutput
+from ptv2_scale.inference.predictor import Predictor
+from ptv2_scale.inference.shared import SharedBackbone
+from ptv2_scale.model.prompted import PromptedModel
 
 
 def sharded_predictor(exports: Sequence[Export], ranks: RankContext) -> Predictor:
@@ -30,13 +31,13 @@ def sharded_predictor(exports: Sequence[Export], ranks: RankContext) -> Predicto
     first = exports[0].setup
     check_agreement(serving_facts(exports), ranks)
 
-    def load(shared: SharedBackbone, fill: Fill) -> Callable[..., PromptedOutput]:
+    def load(shared: SharedBackbone, fill: Fill) -> Callable[..., Any]:
         setup = replace(first, config=_for_ranks(first.config, ranks))
         model = shared.models[0]
         assert isinstance(model, PromptedModel)
         settings = deepspeed_config(setup, model, ranks)
         materialise(shared, fill, shards_for(settings, ranks))
-        run: Callable[..., PromptedOutput] = _start(shared, settings, ranks)
+        run: Callable[..., Any] = _start(shared, settings, ranks)
         return run
 
     return Predictor(exports, ranks, load)

@@ -1,4 +1,4 @@
-"""The files of `predict`: rows in, rows with answers out, or what a leaderboard takes."""
+"""The files of `predict` and `generate`: rows in, rows with answers or a leaderboard's file out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import BinaryIO
 
 from ptv2_scale.data.rows import Row, place_of
 from ptv2_scale.data.sources import read_rows
+from ptv2_scale.inference.exported import Export
+from ptv2_scale.inference.writing import owner_of, writer_of
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Leaderboard, Record, Task
 
@@ -36,6 +38,24 @@ def predictions(source: Path, output: Path, tasks: Sequence[Task], key: str) -> 
         UserError: see `read_input`.
     """
     rows = read_input(source, tasks, key)
+    return Predictions(rows, output, lambda found: prediction_lines(rows, key, found))
+
+
+def generations(source: Path, output: Path, exports: Sequence[Export], key: str) -> Predictions:
+    """Rows of `source`, each to be written as it was with a text under `key`.
+
+    Raises:
+        UserError: see `read_input`; or an export's task writes no texts, or of several exports a
+            row names none.
+    """
+    for export in exports:
+        writer_of(export)
+    tasks = [export.setup.task for export in exports]
+    rows = read_input(source, tasks if len(tasks) == 1 else [], key)
+    if len(exports) > 1:
+        names = [export.name for export in exports]
+        for number, row in enumerate(rows, start=1):
+            tasks[owner_of(row, number, names)].check_row(row, number)
     return Predictions(rows, output, lambda found: prediction_lines(rows, key, found))
 
 
@@ -69,7 +89,7 @@ def read_input(path: Path, tasks: Sequence[Task], key: str) -> list[Row]:
             name; names the line.
     """
     if path.suffix != ".jsonl":
-        raise UserError(f"--input {path}: predict reads .jsonl files, one object a line.")
+        raise UserError(f"--input {path}: this command reads .jsonl files, one object a line.")
     rows = read_rows(path)
     for number, row in enumerate(rows, start=1):
         for task in tasks:

@@ -14,13 +14,16 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from ptv2_scale.data.collate import Example, by_part
+from ptv2_scale.data.collate import Batch, Example, by_part
 from ptv2_scale.data.order import deal_whole, evaluation_batches
+from ptv2_scale.distributed.agreement import Fact, check_agreement
 from ptv2_scale.distributed.ranks import RankContext, gather
 from ptv2_scale.methods.base import Entry, RunModel
+from ptv2_scale.model.identity import example_digests
 from ptv2_scale.model.prompted import PromptedOutput
 from ptv2_scale.model.setup import Setup
 from ptv2_scale.runtime.heartbeat import report_progress
+from ptv2_scale.runtime.run_identity import RowsDigest
 from ptv2_scale.tasks.base import Record, Task
 
 T = TypeVar("T")
@@ -31,6 +34,10 @@ Take = Callable[[PromptedOutput, dict[str, Tensor], list[Example]], list[T]]
 
 def _go_on() -> None:
     """Nothing ends the passes early."""
+
+
+def no_report(done: int, total: int) -> None:
+    """Nobody waits for news."""
 
 
 def forward_all(
@@ -60,18 +67,60 @@ def forward_all(
     module: Any = getattr(run, "module", None)
     if module is not None:
         module.eval()
+
+    def make(batch: Batch, rows: list[Example]) -> list[T]:
+        return take(run(entry=entry, **batch.arguments), batch.inputs, rows)
+
+    return over_batches(setup, examples, ranks, make, check=check)
+
+
+def over_batches(
+    setup: Setup,
+    examples: Sequence[Example],
+    ranks: RankContext,
+    make: Callable[[Batch, list[Example]], list[T]],
+    *,
+    check: Callable[[], None] = _go_on,
+    on_progress: Callable[[int, int], None] = no_report,
+) -> list[T]:
+    """Make one value an example, batch by batch, without gradients; every rank calls it.
+
+    Args:
+        setup: its task, padding and micro-batch.
+        examples: in the order of the result; each rank has all of them.
+        ranks: where this process stands.
+        make: the values of a batch's examples; every rank calls it as many times.
+        check: see `forward_all`.
+        on_progress: called with the number of this rank's batches that are done, from 0 on, and
+            with that of all of them.
+
+    Returns:
+        One value an example, on every rank.
+    """
     own: list[tuple[int, T]] = []
+    batches = list(_own_batches(setup, examples, ranks))
+    on_progress(0, len(batches))
     with torch.no_grad():
-        for batch in _own_batches(setup, examples, ranks):
+        for number, batch in enumerate(batches, start=1):
             check()
             report_progress("an evaluation")
             rows = [examples[index] for index in batch.indices]
-            made = setup.task.collate(rows, setup.padding).to(ranks.device)
-            output = run(entry=entry, **made.arguments)
+            made = make(setup.task.collate(rows, setup.padding).to(ranks.device), rows)
             if batch.counts:
-                own += zip(batch.indices, take(output, made.inputs, rows), strict=True)
+                own += zip(batch.indices, made, strict=True)
+            on_progress(number, len(batches))
     found = dict(pair for pairs in gather(own, ranks) for pair in pairs)
     return [found[index] for index in range(len(examples))]
+
+
+def check_same_examples(examples: Sequence[Example], ranks: RankContext) -> None:
+    """Refuse examples that are other ones on another rank.
+
+    Raises:
+        UserError: they are; names the ranks.
+    """
+    rows = RowsDigest.of(example_digests(examples))
+    check_agreement({"the rows": Fact(f"{rows.examples} examples {rows.sha256}")}, ranks)
 
 
 class _OwnBatch(NamedTuple):

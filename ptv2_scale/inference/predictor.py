@@ -2,46 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
 
 import torch
-from torch import Tensor, nn
 
 from ptv2_scale.backbones.load import Fill, Unsharded, materialise, usable_device
 from ptv2_scale.data.rows import given_rows
 from ptv2_scale.data.splits import Split
-from ptv2_scale.distributed.agreement import Fact, check_agreement
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.export.card import source_folder
 from ptv2_scale.inference.exported import Export, open_export
-from ptv2_scale.inference.forward import answer_all
-from ptv2_scale.model.identity import example_digests
-from ptv2_scale.model.prompted import PromptedModel, PromptedOutput
-from ptv2_scale.model.setup import build_model, model_filler
+from ptv2_scale.inference.forward import answer_all, check_same_examples, no_report
+from ptv2_scale.inference.shared import SharedBackbone, filler_of, models_of
+from ptv2_scale.inference.writing import EXPORT, Asked, Rows, owner_of, write_all
+from ptv2_scale.model.decoding import chosen_strategy
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.runtime.run_identity import RowsDigest
-from ptv2_scale.tasks.base import Record, Trivial
+from ptv2_scale.tasks.base import Record, TextWriter, Trivial
 
 Row = Mapping[str, object]
 # Loads what is on the meta device, and gives what runs it: (export's number, **inputs) -> output.
-Load = Callable[["SharedBackbone", Fill], Callable[..., PromptedOutput]]
-
-
-class SharedBackbone(nn.Module):
-    """Prompted models, called by number; they share a backbone that none of them has trained."""
-
-    def __init__(self, models: Sequence[PromptedModel]) -> None:
-        super().__init__()
-        # By number: a folder's name may be none that PyTorch allows for a module.
-        self.models = nn.ModuleList(models)
-
-    def forward(self, export: int, **inputs: Any) -> PromptedOutput:
-        """Run a batch through one of the models; see `PromptedModel.forward`."""
-        output: PromptedOutput = self.models[export](**inputs)
-        return output
+Load = Callable[[SharedBackbone, Fill], Callable[..., Any]]
 
 
 class Predictor:
@@ -70,9 +53,9 @@ class Predictor:
         self._exports = {export.name: export for export in exports}
         self._numbers = {export.name: number for number, export in enumerate(exports)}
         self._ranks = ranks
-        models = list(_models(exports))
+        models = list(models_of(exports))
         shared = SharedBackbone(models).requires_grad_(False).eval()
-        self._run = load(shared, _filler(models, exports))
+        self._run = load(shared, filler_of(models, exports))
 
     @classmethod
     def load(
@@ -99,7 +82,7 @@ class Predictor:
         place = usable_device(device)
         exports = [open_export(source_folder(source), name, task=task) for source in sources]
 
-        def load(shared: SharedBackbone, fill: Fill) -> Callable[..., PromptedOutput]:
+        def load(shared: SharedBackbone, fill: Fill) -> Callable[..., Any]:
             materialise(shared, fill, Unsharded(place))
             return shared.to(place)
 
@@ -119,16 +102,83 @@ class Predictor:
 
         Returns:
             One record a row, whose keys are the task's: `label` and `probabilities` for
-            classification.
+            classification; for texts see `generate`, which writes the likeliest tokens here.
 
         Raises:
             UserError: a column is missing, a text cannot be read, or ranks have other rows.
         """
         export = self._named(name or self.names[0])
         check_one_task(export)
+        if isinstance(export.setup.task, TextWriter):
+            return self.generate(rows, export.name)
         rows = given_rows(rows, export.setup.task.columns)
         examples = export.setup.encode(rows, with_targets=False)
         return self._answer(export, examples)
+
+    def generate(
+        self,
+        rows: Sequence[Row],
+        name: str | None = None,
+        *,
+        max_new_tokens: int | None = None,
+        num_beams: int | None = None,
+        length_penalty: float | None = None,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        on_progress: Callable[[int, int], None] = no_report,
+    ) -> list[Record]:
+        """Texts that answer rows, in their order; every rank calls it.
+
+        Without settings of beams or of sampling the likeliest token is written each time. A row's
+        draws follow from the seed and its number alone.
+
+        Args:
+            rows: with the columns of the task.
+            name: of the export that answers all of them; None: the only one there is, or of several
+                the one that a row names in its column `export`. Rows of several prefixes share
+                forward passes.
+            max_new_tokens: of an answer; None: what each export's recipe says.
+            num_beams: of a beam search.
+            length_penalty: of a beam search, 1 by default; see `Beams`.
+            temperature: of sampling, 1 by default; see `Sampling`.
+            top_k: of sampling.
+            top_p: of sampling.
+            seed: of sampling, 0 by default.
+            on_progress: called with the batches of this rank that are done, and with all of them.
+
+        Returns:
+            One record a row: its `text`, and whether it is `finished`, and not cut at
+            `max_new_tokens`.
+
+        Raises:
+            UserError: an export's task is of another kind, a setting is not allowed, or a row
+                cannot be read, or names none of the exports.
+        """
+        strategy = chosen_strategy(
+            num_beams=num_beams,
+            length_penalty=length_penalty,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+        )
+        asked = Asked(max_new_tokens, strategy)
+        exports = list(self._exports.values())
+        if name is None and len(exports) == 1:
+            name = exports[0].name
+        answering = exports if name is None else [self._named(name)]
+        for export in answering:
+            check_one_task(export)
+        columns = [EXPORT] if name is None else answering[0].setup.task.columns
+        found = given_rows(rows, columns)
+        owners = [
+            owner_of(row, number, self.names) if name is None else self._numbers[name]
+            for number, row in enumerate(found, start=1)
+        ]
+        wanted = Rows(exports, found, owners)
+        return write_all(self._run, wanted, asked, self._ranks, on_progress)
 
     def evaluate(self, name: str, split: Split) -> tuple[dict[str, float], Trivial]:
         """Metrics of one export on a split of its task, and what learning nothing scores.
@@ -155,10 +205,9 @@ class Predictor:
 
     def _answer(self, export: Export, examples: Sequence[Any]) -> list[Record]:
         number = self._numbers[export.name]
-        rows = RowsDigest.of(example_digests(examples))
-        check_agreement({"the rows": Fact(f"{rows.examples} examples {rows.sha256}")}, self._ranks)
+        check_same_examples(examples, self._ranks)
 
-        def run(**inputs: Any) -> PromptedOutput:
+        def run(**inputs: Any) -> Any:
             output = self._run(export=number, **inputs)
             if output.outputs.isnan().any():
                 raise UserError(
@@ -169,18 +218,6 @@ class Predictor:
             return output
 
         return answer_all(run, export.setup, examples, self._ranks)
-
-
-def _models(exports: Sequence[Export]) -> Iterator[PromptedModel]:
-    """One model an export; they share one backbone, but for those that have trained it."""
-    shared = None
-    for export in exports:
-        if export.setup.config.prompt.TRAINS_BACKBONE:
-            yield build_model(export.setup)
-        else:
-            model = build_model(export.setup, shared)
-            shared = model.backbone
-            yield model
 
 
 def check_one_task(export: Export) -> None:
@@ -207,16 +244,3 @@ def _check_same_backbone(exports: Sequence[Export]) -> None:
     names = [export.name for export in exports]
     if len(set(names)) != len(names):
         raise UserError(f"two exports are called alike ({', '.join(names)}); rename a folder.")
-
-
-def _filler(models: Sequence[PromptedModel], exports: Sequence[Export]) -> Fill:
-    fillers = [
-        model_filler(export.setup, model, export.trained)
-        for model, export in zip(models, exports, strict=True)
-    ]
-
-    def fill(names: Sequence[str], start: int, target: Tensor) -> None:
-        _, number, own = names[0].split(".", 2)
-        fillers[int(number)]([own], start, target)
-
-    return fill

@@ -9,7 +9,7 @@ the registry; another package registers its own with `ptv2_scale.methods.registr
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,11 +46,12 @@ class Entry:
     """What a method puts into one forward pass; as it is here, nothing.
 
     Attributes:
-        shift: positions that stand in front of the text without being columns of the batch.
+        shift: positions that stand in front of the text without being columns of the batch, or
+            [rows, 1] of them.
         headless: the pass is for what the backbone computes, and its head is left out.
     """
 
-    shift: int = 0
+    shift: int | Tensor = 0
     headless: bool = False
 
     def wrap(self, inputs: Inputs, backbone: nn.Module) -> Wrapped:
@@ -111,6 +112,7 @@ class Method:
     Attributes:
         ADAPTER: name of the method's own parameters in `PromptedModel`.
         TAGS: of a model card, as model hubs know the method.
+        MIXES: whether rows of several models may share a forward pass; see `mixed`.
         trains_through_backbone: whether gradients pass through the backbone, so that its
             activations are kept or computed anew.
         trains_nothing: whether a run makes no step, and scores the backbone as it is.
@@ -121,6 +123,7 @@ class Method:
 
     ADAPTER: ClassVar[str] = "adapter"
     TAGS: ClassVar[tuple[str, ...]] = ()
+    MIXES: ClassVar[bool] = False
     trains_through_backbone: bool = True
     trains_nothing: bool = False
 
@@ -191,6 +194,16 @@ class Method:
     def slots(self) -> frozenset[str]:
         """Kinds of attention that the method enters, which a forward pass must then run."""
         return frozenset()
+
+    @classmethod
+    def mixed(cls, entries: Sequence[Any], owners: Tensor) -> Entry:
+        """One entry for a batch whose rows are of several models on one backbone.
+
+        Args:
+            entries: of the models.
+            owners: [rows], a place in `entries` for each row.
+        """
+        raise NotImplementedError(f"{cls.__name__} has MIXES = {cls.MIXES}")
 
     def describe(self) -> list[str]:
         """Lines about the method for people: "prefix: 20 tokens in 12 attention modules"."""

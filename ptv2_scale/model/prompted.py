@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from ptv2_scale.backbones.attention import train_position_bias
 from ptv2_scale.backbones.family import Family
 from ptv2_scale.backbones.glm_classic.masks import piece_inputs
+from ptv2_scale.backbones.sampling import Sampling
 from ptv2_scale.methods.base import Adapter, Entry, Method, Wrapped
-from ptv2_scale.model.greedy import greedy
+from ptv2_scale.model.decoding import Beams, Decoding, Request, Written
+from ptv2_scale.model.generation import write
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.heads import AnyHead
 from ptv2_scale.tasks.language_head import LanguageHead
@@ -104,23 +106,52 @@ class PromptedModel(nn.Module):
             return PromptedOutput(outputs.last_hidden_state, outputs.last_hidden_state)
         return self.read(outputs, inputs, wrapped.front, part)
 
-    def generate(self, end: int, max_new_tokens: int = 64, **inputs: Tensor) -> list[list[int]]:
-        """The likeliest tokens behind a batch of texts, one after the other, with a cache.
+    def generate(
+        self,
+        end: int | None,
+        max_new_tokens: int = 64,
+        strategy: Sampling | Beams | None = None,
+        **inputs: Tensor,
+    ) -> list[list[int]]:
+        """The tokens of answers to a batch of texts, written one after the other, with a cache.
 
         Args:
-            end: the token that ends an answer, which is left out.
+            end: the token that ends an answer, which is left out; None: there is none.
             max_new_tokens: of an answer.
+            strategy: None: the likeliest token each time.
             **inputs: as of `forward`; the padding may be on either side.
 
         Raises:
-            UserError: the head answers instead of a vocabulary: `task.kind` is not text.
+            UserError: see `write`.
+        """
+        request = Request(end, Decoding(max_new_tokens, strategy))
+        return [answer.tokens for answer in self.write(request, inputs)]
+
+    def write(
+        self, request: Request, inputs: Mapping[str, Tensor], entry: Entry | None = None
+    ) -> list[Written]:
+        """Answers to a batch of texts.
+
+        Args:
+            request: what is asked for.
+            inputs: as of `forward`; the padding may be on either side.
+            entry: this model's own where there is none, or another one for the same backbone.
+
+        Raises:
+            UserError: the head answers instead of a vocabulary: `task.kind` is not text; or the
+                family writes in another way.
         """
         if not isinstance(self.head, LanguageHead):
             raise UserError(
                 "generate: this model answers by its task head, from one forward pass: call it, or"
                 " use Predictor. Text is generated where task.kind is text."
             )
-        return greedy(self, self.head, inputs, end, max_new_tokens)
+        if self.family.positions == "blocks":
+            raise UserError(
+                f"generate: {self.family.name} fills blanks, as"
+                " ptv2_scale.backbones.glm_classic.generation.fill_blank does."
+            )
+        return write(self, entry or self.entry(), inputs, request)
 
     def _decodes(self, entry: Entry, part: str | None) -> bool:
         """Whether the whole backbone runs, and not its encoder alone."""

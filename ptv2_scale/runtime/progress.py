@@ -1,9 +1,10 @@
-"""Progress of a long command by bytes: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a long command: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
+from typing import Literal
 
 from tqdm import tqdm
 
@@ -11,15 +12,20 @@ _EVERY = 10.0  # seconds between two lines
 
 
 class Progress:
-    """Tells how far a command is and how long it will still take, on standard error."""
+    """Tells how far a command is and how long it will still take, on standard error.
 
-    def __init__(self) -> None:
+    Args:
+        unit: what is counted.
+    """
+
+    def __init__(self, unit: Literal["bytes", "batches"] = "bytes") -> None:
+        self._unit = unit
         self._bar: tqdm[None] | None = None
         self._began = self._reported = time.monotonic()
         self._first = -1
 
     def __call__(self, done: int, total: int) -> None:
-        """Note that `done` of `total` bytes are finished."""
+        """Note that `done` of `total` are finished."""
         if self._first < 0:
             self._first = done
         if sys.stderr.isatty():
@@ -30,7 +36,9 @@ class Progress:
 
     def _draw(self, done: int, total: int) -> None:
         if self._bar is None:
-            self._bar = tqdm(total=total, initial=done, unit="B", unit_scale=True)
+            unit = {"bytes": "B", "batches": "batch"}[self._unit]
+            scaled = self._unit == "bytes"
+            self._bar = tqdm(total=total, initial=done, unit=unit, unit_scale=scaled)
         self._bar.update(done - self._bar.n)
         if done == total:
             self.end()
@@ -42,6 +50,8 @@ class Progress:
 
     def _line(self, done: int, total: int) -> str:
         reported = f"{done / 1e9:.2f} of {total / 1e9:.2f} GB"
+        if self._unit == "batches":
+            reported = f"{done} of {total} batches"
         made = done - self._first
         if not made or done == total:
             return reported

@@ -207,6 +207,25 @@ class BackboneReader(Protocol):
         """
 
 
+@runtime_checkable
+class TextWriter(Protocol):
+    """A task whose answers are texts that the backbone writes, token by token."""
+
+    @property
+    def max_new_tokens(self) -> int:
+        """Most tokens of an answer, where nothing else is asked for."""
+
+    def answer_end(self, tokenizer: Tokenizer) -> int:
+        """The token that ends an answer.
+
+        Raises:
+            UserError: the tokenizer has none.
+        """
+
+    def written(self, tokens: Sequence[int], tokenizer: Tokenizer) -> Record:
+        """The record of an answer, from its tokens without the one that ends it."""
+
+
 class RowTask(ABC):
     """What most kinds of tasks do alike, beside what each of them has to say; see `Task`.
 

@@ -17,8 +17,9 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from ptv2_scale.backbones.glm_classic.inputs import mask_places, text_inputs
-from ptv2_scale.backbones.glm_classic.sampling import Choice, Sampling
+from ptv2_scale.backbones.glm_classic.sampling import Choice
 from ptv2_scale.backbones.glm_classic.vocabularies import PieceTokens
+from ptv2_scale.backbones.sampling import Sampling
 from ptv2_scale.backbones.vocabulary import check_ids
 from ptv2_scale.runtime.errors import UserError
 

@@ -26,6 +26,11 @@ class TextToText(TaskSection):
         description="Tokens of text and answer together, of a T5 those of each; longer ones are"
         " cut, the answer to a half at most.",
     )
+    max_new_tokens: Count = Field(
+        default=64,
+        description="Most tokens of an answer that predict and generate write; learning and scoring"
+        " read answers whole.",
+    )
     chunk: Count = Field(
         default=1024, description="Tokens whose logits over the vocabulary are in memory at once."
     )

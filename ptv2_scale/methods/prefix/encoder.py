@@ -7,7 +7,7 @@ key, ..., each kv_heads x head_dim.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ptv2_scale.backbones.attention import BoundPrefix, Recorder
 from ptv2_scale.backbones.binding import bind
 from ptv2_scale.backbones.family import Config, Family, attention_modules
+from ptv2_scale.backbones.mixed_prefix import MixedPrefix, mix_prefixes
 from ptv2_scale.config import Prefix
 from ptv2_scale.methods.base import Adapter, Entry
 from ptv2_scale.methods.prefix.kept import KeptValues
@@ -57,13 +58,23 @@ class PrefixEntry(Entry):
         shift: positions that the text is moved by.
     """
 
-    def __init__(self, bound: BoundPrefix | Recorder, shift: int = 0) -> None:
+    def __init__(
+        self, bound: BoundPrefix | MixedPrefix | Recorder, shift: int | Tensor = 0
+    ) -> None:
         self.bound, self.shift = bound, shift
         self.headless = isinstance(bound, Recorder)
 
     def bind(self) -> AbstractContextManager[None]:
         """See `Entry`."""
         return bind(self.bound)
+
+
+def mixed_entry(entries: Sequence[PrefixEntry], owners: Tensor) -> PrefixEntry:
+    """One entry for rows that each have the prefix of one of the entries; see `Method.mixed`."""
+    bound = [entry.bound for entry in entries]
+    prefixes = [(one.keys_values, one.slots) for one in bound if isinstance(one, BoundPrefix)]
+    shifts = owners.new_tensor([entry.shift for entry in entries])
+    return PrefixEntry(mix_prefixes(prefixes, owners), shifts[owners][:, None])
 
 
 class PrefixEncoder(Adapter):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,8 +20,10 @@ from ptv2_scale.methods.facts import Size, read_facts
 from ptv2_scale.methods.init_text import init_tokens
 from ptv2_scale.methods.prefix.encoder import (
     PrefixEncoder,
+    PrefixEntry,
     PrefixShape,
     initial_values,
+    mixed_entry,
     prefix_shape,
     slot_modules,
 )
@@ -70,6 +72,7 @@ class PrefixMethod(Method):
 
     ADAPTER: ClassVar[str] = "prefix_encoder"
     TAGS: ClassVar[tuple[str, ...]] = ("p-tuning-v2", "prefix-tuning")
+    MIXES: ClassVar[bool] = True
 
     def __init__(self, section: Prefix, family: Family, config: Config) -> None:
         super().__init__(section, family, config)
@@ -135,6 +138,11 @@ class PrefixMethod(Method):
     def guard(self, run: RunModel, model: Any, inputs: Inputs) -> None:
         """See `Method`."""
         check_prefix(run, model, inputs)
+
+    @classmethod
+    def mixed(cls, entries: Sequence[PrefixEntry], owners: Tensor) -> PrefixEntry:
+        """See `Method`: shorter prefixes are filled up, and what fills them is hidden."""
+        return mixed_entry(entries, owners)
 
     def describe(self) -> list[str]:
         """See `Method`."""

@@ -116,9 +116,7 @@ class TextTask(RowTask):
         Raises:
             UserError: see `Task`; or the tokenizer has no end of a text.
         """
-        end = tokenizer.eos_token_id
-        if end is None:
-            raise UserError("task.kind: text: the tokenizer has no token that ends a text.")
+        end = self.answer_end(tokenizer)
         prompts = [(text_of(row, self.section.input, n),) for n, row in enumerate(rows, start=1)]
         found = [one["input_ids"] for one in encode_texts(tokenizer, prompts)]
         if not with_targets:
@@ -126,7 +124,7 @@ class TextTask(RowTask):
                 Example(n, self._prompt(ids, tokenizer, max_length)) for n, ids in enumerate(found)
             ]
         answers = [
-            [*tokens_behind(text_of(row, self.section.target, n), True, tokenizer), int(end)]
+            [*tokens_behind(text_of(row, self.section.target, n), True, tokenizer), end]
             for n, row in enumerate(rows, start=1)
         ]
         examples = []
@@ -137,6 +135,23 @@ class TextTask(RowTask):
             examples.append(Example(number, inputs, target))
         self._warn_of_cuts(found, answers, max_length)
         return examples
+
+    @property
+    def max_new_tokens(self) -> int:
+        """See `TextWriter`."""
+        return self.section.max_new_tokens
+
+    def answer_end(self, tokenizer: Tokenizer) -> int:
+        """See `TextWriter`."""
+        end = tokenizer.eos_token_id
+        if end is None:
+            raise UserError("task.kind: text: the tokenizer has no token that ends a text.")
+        return int(end)
+
+    def written(self, tokens: Sequence[int], tokenizer: Tokenizer) -> Record:
+        """See `TextWriter`: `text`, without the space that parts it from what was given."""
+        text: str = tokenizer.decode(tokens, skip_special_tokens=True)
+        return {"text": text.removeprefix(" ")}
 
     def _prompt(
         self, prompt: list[int], tokenizer: Tokenizer, max_length: int
@@ -215,7 +230,7 @@ class TextTask(RowTask):
         if any(example.target is None for example in examples):
             raise UserError(
                 "task.kind: text: without a target there is nothing to score. Text is written by"
-                " PromptedModel.generate (load_prompted, load_row_encoder)."
+                " Predictor.predict, Predictor.generate and PromptedModel.generate."
             )
         sums = outputs.float().sum(dim=1).cpu().tolist()
         return [

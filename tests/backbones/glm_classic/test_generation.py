@@ -22,8 +22,8 @@ from ptv2_scale.backbones.glm_classic.inputs import (
     text_inputs,
 )
 from ptv2_scale.backbones.glm_classic.model import ClassicGlm
-from ptv2_scale.backbones.glm_classic.sampling import Sampling
 from ptv2_scale.backbones.glm_classic.vocabularies import PieceTokens
+from ptv2_scale.backbones.sampling import Sampling
 from ptv2_scale.config import Prefix
 from ptv2_scale.methods.prefix.encoder import PrefixEntry
 from ptv2_scale.methods.prefix.method import PrefixMethod
