@@ -38,20 +38,20 @@ def named(runs: list[Path]) -> list[dict[str, object]]:
 
 
 def test_beside_other_exports_a_row_has_the_text_of_its_own(runs: list[Path]) -> None:
-    rows, together, asked = named(runs), Predictor.load(*runs), []
+    rows, several, asked = named(runs), Predictor.load(*runs), []
     alone = {run.name: Predictor.load(run) for run in runs}
-    run = together._run
+    run = several._run
 
     def recording(writing: Writing, **inputs: Any) -> Any:
         asked.append((writing.models, set(writing.owners)))
         return run(writing=writing, **inputs)
 
-    together._run = recording
+    several._run = recording
     for settings in SETTINGS:
         answers = {
             name: one.generate(rows, max_new_tokens=5, **settings) for name, one in alone.items()
         }
-        found = together.generate(rows, max_new_tokens=5, **settings)
+        found = several.generate(rows, max_new_tokens=5, **settings)
         assert found == [answers[str(row["export"])][n] for n, row in enumerate(rows)]
         assert len({str(answer) for answer in answers.values()}) == len(runs)
     # Both prefixes in the same batch; the prompt in one of its own.
