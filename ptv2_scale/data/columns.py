@@ -67,7 +67,7 @@ class ColumnReader:
                     f"{path}:{number}: lines end with a carriage return alone. Save the file with"
                     " the line ends of Unix or Windows"
                 )
-            fields = _fields(line)
+            fields = fields_of(line)
             if not fields or fields[0].startswith(DOCUMENT):
                 if sentence:
                     yield first, self._row(sentence)
@@ -101,7 +101,7 @@ class ColumnReader:
         return row
 
 
-def _fields(line: str) -> list[str]:
+def fields_of(line: str) -> list[str]:
     """Fields between tabs where a line has any, else between spaces."""
     text = line.strip(_BLANK)
     if not text:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ptv2_scale.config import Tagging
+from ptv2_scale.data.brackets import Conll2012Reader, PropsReader
 from ptv2_scale.data.columns import ColumnReader, PredicateReader, TaggedNames
 from ptv2_scale.data.formats import READERS, Reader
 from ptv2_scale.data.json_documents import read_json_rows
@@ -138,7 +139,12 @@ def tagged_splits(section: Tagging, spec: TaggingSpec | None) -> Splits:
 
 def _text_reader(section: Tagging, spec: TaggingSpec | None) -> Reader:
     names = _names(section, spec)
-    if (section.layout or (spec and spec.layout)) == "predicates":
+    layout = section.layout or (spec and spec.layout)
+    if layout == "conll2012":
+        return Conll2012Reader(names, roles=_predicate(section, spec) is not None)
+    if layout == "props":
+        return PropsReader(names)
+    if layout == "predicates":
         return PredicateReader(names)
     word = section.word_column or (spec.word_column if spec else 1)
     tag = section.tag_column or (spec.tag_column if spec else -1)
@@ -151,5 +157,5 @@ def _names(section: Tagging, spec: TaggingSpec | None) -> TaggedNames:
 
 
 def _predicate(section: Tagging, spec: TaggingSpec | None) -> str | None:
-    of_layout = _PREDICATE if section.layout == "predicates" else None
+    of_layout = _PREDICATE if section.layout in ("predicates", "props") else None
     return section.predicate or (spec.predicate if spec else of_layout)

@@ -42,11 +42,12 @@ class Tagging(TaskSection):
         description="Column of the number, from 0, of the word that the tags are about, which the"
         " input then names; null: the benchmark's own, or none.",
     )
-    layout: Literal["columns", "predicates"] | None = Field(
+    layout: Literal["columns", "predicates", "props", "conll2012"] | None = Field(
         default=None,
-        description="Text files: columns (CoNLL's, a word a line) or predicates (P-Tuning v2's for"
-        " semantic roles, a sentence a line: 'INDEX words ||| tags'); null: the benchmark's own, or"
-        " columns.",
+        description="Text files: columns (a word and its tag a line), predicates (P-Tuning v2's for"
+        " semantic roles, a sentence a line: 'INDEX words ||| tags'), props (CoNLL-2005's brackets)"
+        " or conll2012 (_conll files: roles where the task has a predicate, else entities); null:"
+        " the benchmark's own, or columns.",
     )
     word_column: Column | None = Field(
         default=None,

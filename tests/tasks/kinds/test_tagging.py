@@ -239,3 +239,34 @@ def test_what_programs_write_for_a_missing_tag_is_none(missing: str, tmp_path: P
     ):
         task_of(**keys, labels=None)
     assert task_of(**keys, labels=[*LABELS, missing]).rows("train")
+
+
+_LINE = "nw/x 0 0 {} NN * {} - - - {} {} -\n"
+BRACKETS = {
+    "dev.words": "It\nrained\n",
+    "dev.props": "- (AM-TMP*)\nrain (V*)\n",
+    "dev.v4_gold_conll": _LINE.format("It", "-", "(GPE)", "(ARG0*)")
+    + _LINE.format("rained", "rain", "*", "(V*)"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "layout", "file", "row"),
+    [
+        ("srl/conll2005", "props", "dev.props", {"index": 1, "tags": ["B-AM-TMP", "B-V"]}),
+        ("tagging", "props", "dev.props", {"index": 1, "tags": ["B-AM-TMP", "B-V"]}),
+        (
+            *("srl/conll2012", "conll2012", "dev.v4_gold_conll"),
+            {"index": 1, "tags": ["B-ARG0", "B-V"]},
+        ),
+        ("ner/ontonotes5", "conll2012", "dev.v4_gold_conll", {"ner_tags": ["B-GPE", "O"]}),
+        ("tagging", "conll2012", "dev.v4_gold_conll", {"tags": ["B-GPE", "O"]}),
+    ],
+)
+def test_files_of_brackets_as_published(
+    name: str, layout: str, file: str, row: dict[str, Any], tmp_path: Path
+) -> None:
+    for written, content in BRACKETS.items():
+        (tmp_path / written).write_text(content)
+    task = task_of(name=name, layout=layout, path=str(tmp_path), validation=file)
+    assert task.rows("validation") == [{"tokens": ["It", "rained"], **row}]
