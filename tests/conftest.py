@@ -87,8 +87,7 @@ def _share(path: str) -> str:
 
     Those of `hub` go with the launchers, which look for programs that both start.
     """
-    shared = ("tests/launchers/", "tests/hub/", "tests/runtime/test_interfaces")
-    if path.startswith((*shared, "tests/sweep/runners/test_slurm")):
+    if path.startswith(("tests/launchers/", "tests/hub/", "tests/runtime/test_interfaces")):
         return "launchers"
     return "reliability" if path.startswith("tests/reliability/") else path
 

@@ -96,8 +96,7 @@ def launch_options(arguments: argparse.Namespace) -> LaunchOptions:
     """
     given = {**vars(arguments), "overrides": tuple(arguments.overrides)}
     given["doctor"] = not arguments.no_doctor
-    own = (one.name for one in fields(LaunchOptions) if one.name in given)
-    return LaunchOptions(**{name: given[name] for name in own})
+    return LaunchOptions(**{one.name: given[one.name] for one in fields(LaunchOptions)})
 
 
 def _any_of(names: Iterable[str]) -> str:

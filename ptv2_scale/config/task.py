@@ -48,6 +48,11 @@ class AnyTask(Section):
         """Tokens of the longest example of any of its tasks."""
         return max(task.max_length for task in self.single.values())
 
+    @property
+    def room(self) -> int:
+        """Tokens that a backbone must have positions for."""
+        return self.longest
+
 
 class TaskSection(AnyTask):
     """What the section of a task with rows of its own has."""

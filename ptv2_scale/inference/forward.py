@@ -19,12 +19,13 @@ from ptv2_scale.data.order import deal_whole, evaluation_batches
 from ptv2_scale.distributed.agreement import Fact, check_agreement
 from ptv2_scale.distributed.ranks import RankContext, gather
 from ptv2_scale.methods.base import Entry, RunModel
+from ptv2_scale.model.decoding import Decoding, Request
 from ptv2_scale.model.identity import example_digests
 from ptv2_scale.model.prompted import PromptedOutput
 from ptv2_scale.model.setup import Setup
 from ptv2_scale.runtime.heartbeat import report_progress
 from ptv2_scale.runtime.run_identity import RowsDigest
-from ptv2_scale.tasks.base import Record, Task
+from ptv2_scale.tasks.base import Record, Task, TextWriter
 
 T = TypeVar("T")
 
@@ -151,13 +152,40 @@ def answer_all(
     *,
     entry: Entry | str | None = "own",
 ) -> list[Record]:
-    """The task's answers, one record a row, in the order of rows; see `forward_all`."""
+    """The task's answers, one record a row, in the order of rows; see `forward_all`.
+
+    Where the task scores texts, each record has one that was written, too.
+    """
 
     def decode(output: PromptedOutput, _: dict[str, Tensor], rows: list[Example]) -> list[Record]:
         return setup.task.decode(output.outputs, rows)
 
     records = forward_all(run, setup, examples, ranks, decode, entry=entry, check=check)
+    if isinstance(setup.task, TextWriter) and setup.task.scores_written:
+        texts = _written(run, setup, setup.task, examples, ranks, entry, check)
+        records = [{**record, **text} for record, text in zip(records, texts, strict=True)]
     return by_rows(setup.task, examples, records)
+
+
+def _written(
+    run: RunModel,
+    setup: Setup,
+    task: TextWriter,
+    examples: Sequence[Example],
+    ranks: RankContext,
+    entry: Entry | str | None,
+    check: Callable[[], None],
+) -> list[Record]:
+    """One record an example of the likeliest tokens behind it."""
+    decoding = Decoding(task.max_new_tokens)
+    request = Request(task.answer_end(setup.tokenizer), decoding, synced=ranks.world > 1)
+
+    def make(batch: Batch, _: list[Example]) -> list[Record]:
+        written = run(entry=entry, writing=request, **batch.inputs)
+        return [task.written(answer.tokens, setup.tokenizer) for answer in written]
+
+    bare = [task.unanswered(example) for example in examples]
+    return over_batches(setup, bare, ranks, make, check=check)
 
 
 def by_rows(task: Task, examples: Sequence[Example], records: Sequence[Record]) -> list[Record]:

@@ -16,9 +16,9 @@ from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.export.card import source_folder
 from ptv2_scale.inference.exported import Export, open_export
 from ptv2_scale.inference.forward import answer_all, check_same_examples, no_report
-from ptv2_scale.inference.shared import SharedBackbone, filler_of, models_of
+from ptv2_scale.inference.shared import SharedBackbone, Writing, filler_of, models_of
 from ptv2_scale.inference.writing import EXPORT, Asked, Rows, owner_of, write_all
-from ptv2_scale.model.decoding import chosen_strategy
+from ptv2_scale.model.decoding import Request, chosen_strategy
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Record, TextWriter, Trivial
 
@@ -207,7 +207,10 @@ class Predictor:
         number = self._numbers[export.name]
         check_same_examples(examples, self._ranks)
 
-        def run(**inputs: Any) -> Any:
+        def run(writing: Request | None = None, **inputs: Any) -> Any:
+            if writing is not None:
+                own = Writing((number,), (0,) * len(inputs["input_ids"]), writing)
+                return self._run(writing=own, **inputs)
             output = self._run(export=number, **inputs)
             if output.outputs.isnan().any():
                 raise UserError(

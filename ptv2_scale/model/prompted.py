@@ -80,14 +80,16 @@ class PromptedModel(nn.Module):
         self,
         entry: Entry | Literal["own"] | None = "own",
         part: str | None = None,
+        writing: Request | None = None,
         **inputs: Tensor,
-    ) -> PromptedOutput:
+    ) -> PromptedOutput | list[Written]:
         """Run a batch.
 
         Args:
             entry: this model's own, another one for the same backbone, or None for the backbone
                 without the method.
             part: the task whose head answers, where the model has several.
+            writing: to answer the batch by texts instead; see `write`.
             **inputs: input_ids and attention_mask [batch, n] (none: no padding), and what else the
                 family takes; the rest of what a tokenizer gives is dropped.
 
@@ -98,6 +100,8 @@ class PromptedModel(nn.Module):
             entry = Entry()
         elif isinstance(entry, str):
             entry = self.entry()
+        if writing is not None:
+            return self.write(writing, inputs, entry)
         wrapped = self.backbone_inputs(entry, inputs, part)
         reader = self.backbone if self._decodes(entry, part) else self.backbone.get_encoder()
         with entry.bind():

@@ -166,12 +166,24 @@ def open_shapes(config: RunConfig) -> Setup:
 
 def _checked(config: RunConfig, files: BackboneFiles) -> Setup:
     method = build_method(config.prompt, files.family, files.config)
-    method.check_length(config.task.longest)
+    _check_positions(method, config)
     task = build_task(config.task)
     if isinstance(task, BackboneReader):
         task = task.on(files)
     resolved = config.model_copy(update={"task": task.resolved()})
     return Setup(resolved, files, None, task, method)
+
+
+def _check_positions(method: Method, config: RunConfig) -> None:
+    """Refuse texts, or answers behind them, for which the backbone has no positions."""
+    method.check_length(config.task.longest)
+    try:
+        method.check_length(config.task.room)
+    except UserError as error:
+        raise UserError(
+            "task.max_new_tokens: answers that are written to be scored stand behind the texts, and"
+            f" both together are too long. {error}"
+        ) from None
 
 
 def build_head(setup: Setup) -> AnyHead:

@@ -225,6 +225,13 @@ class TextWriter(Protocol):
     def written(self, tokens: Sequence[int], tokenizer: Tokenizer) -> Record:
         """The record of an answer, from its tokens without the one that ends it."""
 
+    @property
+    def scores_written(self) -> bool:
+        """Whether `score` reads of each record what `written` has put there."""
+
+    def unanswered(self, example: Example) -> Example:
+        """An example with its answer taken out, to be written behind it."""
+
 
 class RowTask(ABC):
     """What most kinds of tasks do alike, beside what each of them has to say; see `Task`.

@@ -29,6 +29,7 @@ from ptv2_scale.tasks.base import (
     Style,
     Submission,
     Task,
+    TextWriter,
     Tokenizer,
     Trivial,
 )
@@ -49,6 +50,17 @@ class MultiTask:
 
     section: Multi
     parts: Mapping[str, Task]
+
+    def __post_init__(self) -> None:
+        """Refuse what is scored on written texts, for one of several heads cannot write: a
+        `UserError`."""
+        for name, task in self.parts.items():
+            if isinstance(task, TextWriter) and task.scores_written:
+                raise UserError(
+                    f"task.tasks.{name}.metric: {task.metric} is scored on texts that the model"
+                    " writes, which it does where it has one task. Choose log_likelihood or"
+                    " exact_match."
+                )
 
     def on(self, files: BackboneFiles) -> MultiTask:
         """See `BackboneReader`: each task that is one is put on the backbone."""

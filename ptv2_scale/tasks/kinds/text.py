@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.backbones.load import BackboneFiles
 from ptv2_scale.config import TextToText
 from ptv2_scale.data.collate import IGNORED, Batch, Example, Padding, pad_inputs, pad_rows
-from ptv2_scale.data.rows import Row, place_of, text_of
+from ptv2_scale.data.rows import Row, place_of
 from ptv2_scale.data.splits import Split, Splits
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import (
@@ -27,14 +28,14 @@ from ptv2_scale.tasks.base import (
     Trivial,
 )
 from ptv2_scale.tasks.catalogue import splits_of
-from ptv2_scale.tasks.cloze import tokens_behind, without_ends
+from ptv2_scale.tasks.chat import Chats
 from ptv2_scale.tasks.heads import Head
 from ptv2_scale.tasks.language_head import LABELS, LanguageHead
-from ptv2_scale.tasks.text import encode_texts
+from ptv2_scale.tasks.text_layouts import DECODER, TextLayout, layout_of
+from ptv2_scale.tasks.text_pairs import Pairs, Passage, TextSource
+from ptv2_scale.tasks.text_scores import WRITTEN, check_packages
 
 logger = logging.getLogger(__name__)
-
-_DECODER = "decoder_input_ids"
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,11 @@ class TextTask(RowTask):
                 f"task.kind: text is for T5 and causal models, which write token by token;"
                 f" {files.family.name} does not here."
             )
+        if self.section.messages is not None and files.family.encoder_decoder:
+            raise UserError(
+                f"task.messages: conversations are for causal models; {files.family.name} reads a"
+                " text and writes another: give them by task.input and task.target."
+            )
         return replace(self, files=files)
 
     @property
@@ -68,9 +74,20 @@ class TextTask(RowTask):
         return self.files
 
     @property
+    def _source(self) -> TextSource:
+        section = self.section
+        if section.messages is not None:
+            return Chats(section.messages, section.turns or "all")
+        return Pairs(section.input or "input", section.target or "target")
+
+    @property
+    def _layout(self) -> TextLayout:
+        return layout_of(self._files, self._source.shortened)
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """See `Task`."""
-        return (self.section.input,)
+        return self._source.columns
 
     @property
     def metric(self) -> str:
@@ -83,7 +100,7 @@ class TextTask(RowTask):
 
     def describe(self) -> list[str]:
         """See `Task`."""
-        return [f"text: {self.section.target}, behind {self.section.input}"]
+        return [self._source.describe()]
 
     def describe_rows(self, rows: Sequence[Mapping[str, object]]) -> list[str]:
         """See `Task`."""
@@ -91,11 +108,11 @@ class TextTask(RowTask):
 
     def rows(self, split: Split) -> list[Row]:
         """See `Task`."""
-        return self.splits.rows(split, (self.section.input, self.section.target))
+        return self.splits.rows(split, self._source.answered)
 
     def check_row(self, row: Mapping[str, object], number: int) -> None:
         """See `Task`."""
-        text_of(row, self.section.input, number)
+        self._source.check_row(row, number)
 
     def submission(self, board: Leaderboard, source: Path) -> Submission:
         """See `Task`: there is none."""
@@ -117,24 +134,34 @@ class TextTask(RowTask):
             UserError: see `Task`; or the tokenizer has no end of a text.
         """
         end = self.answer_end(tokenizer)
-        prompts = [(text_of(row, self.section.input, n),) for n, row in enumerate(rows, start=1)]
-        found = [one["input_ids"] for one in encode_texts(tokenizer, prompts)]
         if not with_targets:
-            return [
-                Example(n, self._prompt(ids, tokenizer, max_length)) for n, ids in enumerate(found)
-            ]
-        answers = [
-            [*tokens_behind(text_of(row, self.section.target, n), True, tokenizer), end]
-            for n, row in enumerate(rows, start=1)
+            prompts = self._source.prompts(rows, tokenizer)
+            found = [self._going_on(prompt, tokenizer) for prompt in prompts]
+            inputs = [self._layout.prompt(prompt, max_length) for prompt in found]
+            return [Example(number, one) for number, one in enumerate(inputs)]
+        passages = [
+            replace(one, prompt=self._going_on(one.prompt, tokenizer))
+            for one in self._source.passages(rows, tokenizer, end)
         ]
-        examples = []
-        for number, (prompt, answer) in enumerate(zip(found, answers, strict=True)):
-            inputs, target = self._lined_up(prompt, answer, tokenizer, max_length)
-            if not inputs["input_ids"]:
-                raise UserError(f"{place_of(rows[number], number + 1)}: the text has no tokens.")
-            examples.append(Example(number, inputs, target))
-        self._warn_of_cuts(found, answers, max_length)
-        return examples
+        for number, passage in enumerate(passages, start=1):
+            if not passage.prompt:
+                raise UserError(f"{place_of(rows[number - 1], number)}: the text has no tokens.")
+        self._warn_of_cuts(passages, max_length)
+        pairs = (self._layout.answered(passage, max_length) for passage in passages)
+        return [Example(number, *pair) for number, pair in enumerate(pairs)]
+
+    def _going_on(self, prompt: list[int], tokenizer: Tokenizer) -> list[int]:
+        if self._files.family.encoder_decoder:
+            return prompt
+        return self._source.goes_on(prompt, tokenizer)
+
+    def _warn_of_cuts(self, passages: Sequence[Passage], max_length: int) -> None:
+        cut = sum(not self._layout.fits(passage, max_length) for passage in passages)
+        if cut:
+            logger.warning(
+                f"{self.name}: {cut} of {len(passages)} texts are longer than {max_length} tokens "
+                "and were cut (task.max_length)"
+            )
 
     @property
     def max_new_tokens(self) -> int:
@@ -153,44 +180,14 @@ class TextTask(RowTask):
         text: str = tokenizer.decode(tokens, skip_special_tokens=True)
         return {"text": text.removeprefix(" ")}
 
-    def _prompt(
-        self, prompt: list[int], tokenizer: Tokenizer, max_length: int
-    ) -> dict[str, list[int]]:
-        """Inputs of a row without an answer."""
-        if self._files.family.encoder_decoder:
-            return {"input_ids": _cut(prompt, max_length, 1)}
-        return {"input_ids": _without_end(prompt, tokenizer)[:max_length]}
+    @property
+    def scores_written(self) -> bool:
+        """See `TextWriter`."""
+        return self.metric in WRITTEN
 
-    def _lined_up(
-        self, prompt: list[int], answer: list[int], tokenizer: Tokenizer, max_length: int
-    ) -> tuple[dict[str, list[int]], list[int]]:
-        """Inputs of a row, and what each place is to say."""
-        if self._files.family.encoder_decoder:
-            answer = answer[:max_length]
-            start = self._files.family.decoder_start(self._files.config)
-            read = self._prompt(prompt, tokenizer, max_length)
-            return {**read, _DECODER: [int(start or 0), *answer[:-1]]}, answer
-        answer = answer[: max_length // 2]
-        prompt = _without_end(prompt, tokenizer)[: max_length - len(answer) + 1]
-        return (
-            {"input_ids": [*prompt, *answer[:-1]]},
-            [*[IGNORED] * (len(prompt) - 1), *answer],
-        )
-
-    def _warn_of_cuts(
-        self, prompts: Sequence[list[int]], answers: Sequence[list[int]], max_length: int
-    ) -> None:
-        apart = self._files.family.encoder_decoder
-        pairs = zip(prompts, answers, strict=True)
-        cut = sum(
-            max(len(one), len(two)) > max_length if apart else len(one) + len(two) > max_length
-            for one, two in pairs
-        )
-        if cut:
-            logger.warning(
-                f"{self.name}: {cut} of {len(prompts)} texts are longer than {max_length} tokens "
-                "and were cut (task.max_length)"
-            )
+    def unanswered(self, example: Example) -> Example:
+        """See `TextWriter`."""
+        return self._layout.unanswered(example)
 
     def head(self, family: Family, config: Config) -> Head:
         """See `Task`."""
@@ -204,9 +201,9 @@ class TextTask(RowTask):
             return Batch(inputs)
         longest = max(len(one.target) for one in examples)
         inputs[LABELS] = pad_rows([one.target for one in examples], longest, IGNORED)
-        if _DECODER in examples[0].inputs:
-            rows = [one.inputs[_DECODER] for one in examples]
-            inputs[_DECODER] = pad_rows(rows, longest, pad.token)
+        if DECODER in examples[0].inputs:
+            rows = [one.inputs[DECODER] for one in examples]
+            inputs[DECODER] = pad_rows(rows, longest, pad.token)
         return Batch(inputs, self.targets(examples))
 
     def targets(self, examples: Sequence[Example]) -> dict[str, Tensor]:
@@ -245,7 +242,10 @@ class TextTask(RowTask):
     def score(
         self, records: Sequence[Record], rows: Sequence[Mapping[str, object]]
     ) -> dict[str, float]:
-        """See `Task`: mean log-likelihood of a token, its perplexity, and exact answers' share."""
+        """See `Task`: mean log-likelihood of a token, its perplexity, and exact answers' share.
+
+        Of answers that were written ROUGE-L and BLEU, too.
+        """
         tokens = sum(record["tokens"] for record in records)
         mean = sum(record["log_likelihood"] for record in records) / tokens
         found = {
@@ -253,34 +253,37 @@ class TextTask(RowTask):
             "perplexity": math.exp(min(-mean, 700.0)),
             "exact_match": sum(record["exact"] for record in records) / len(records),
         }
+        if self.scores_written:
+            texts = [record["text"] for record in records]
+            found |= {name: score(texts, self._answers(rows)) for name, score in WRITTEN.items()}
         return {self.metric: found[self.metric], **found}
+
+    def _answers(self, rows: Sequence[Mapping[str, object]]) -> list[str]:
+        return [self._source.answer(row, number) for number, row in enumerate(rows, start=1)]
 
     def trivial(self, rows: Sequence[Mapping[str, object]]) -> Trivial:
         """See `Task`."""
-        if self.metric == "exact_match":
-            return Trivial(0.0, "an empty answer")
-        return Trivial(-math.log(int(self._files.config.vocab_size)), "a guess among all tokens")
+        if self.metric == "log_likelihood":
+            value = -math.log(int(self._files.config.vocab_size))
+            return Trivial(value, "a guess among all tokens")
+        answers = self._answers(rows)
+        ((frequent, count),) = Counter(answers).most_common(1)
+        value = count / len(answers)
+        if self.scores_written:
+            value = WRITTEN[self.metric]([frequent] * len(answers), answers)
+        return Trivial(value, "the most frequent answer")
 
 
 def _answered(example: Example) -> int:
     return sum(label != IGNORED for label in example.target)
 
 
-def _without_end(ids: list[int], tokenizer: Tokenizer) -> list[int]:
-    """A text that goes on: without the tokens that end one."""
-    ends = {tokenizer.eos_token_id, tokenizer.sep_token_id} - {None}
-    return without_ends({"input_ids": ids}, ends)["input_ids"]
-
-
-def _cut(ids: list[int], most: int, kept: int) -> list[int]:
-    """Ids without what is too long, their last `kept` ones in place."""
-    return ids if len(ids) <= most else [*ids[: most - kept], *ids[-kept:]]
-
-
 def build(section: TextToText) -> TextTask:
     """The task of a recipe's section.
 
     Raises:
-        UserError: its files have no folder.
+        UserError: its files have no folder, or a package that scores its answers is not installed.
     """
+    if section.metric in WRITTEN:
+        check_packages()
     return TextTask(section, splits_of(section))

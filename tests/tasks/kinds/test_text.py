@@ -16,8 +16,12 @@ from ptv2_scale import Predictor, UserError, train
 from ptv2_scale.backbones.load import Unsharded, materialise
 from ptv2_scale.backbones.tensor_files import NamedTensors
 from ptv2_scale.config import load_recipe
+from ptv2_scale.distributed.ranks import RankContext
+from ptv2_scale.inference.forward import answer_all
 from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.model.setup import Setup, build_model, first_values, model_filler, open_setup
+from ptv2_scale.tasks.base import Trivial
+from ptv2_scale.tasks.text_pairs import Passage
 
 KINDS = ["t5", "mt5", *(kind for kind in CAUSAL if kind != "qwen2")]
 
@@ -87,8 +91,76 @@ def test_exact_answers_are_those_of_greedy_decoding(kind: str, tmp_path: Path) -
 
 
 def _with_answer(setup: Setup, example: Any, prompt: list[int], answer: list[int]) -> Any:
-    inputs, target = setup.task._lined_up(prompt, answer, setup.tokenizer, 24)  # type: ignore[attr-defined]
-    return type(example)(0, inputs, target)
+    passage = Passage(prompt, answer, answer)
+    return type(example)(0, *setup.task._layout.answered(passage, 24))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", ["t5", "gpt2"])
+def test_what_is_written_is_scored(kind: str, tmp_path: Path) -> None:
+    """Of four answers two are the model's own, as it writes them from the same inputs."""
+    recipe = write_text_recipe(tmp_path, kind, evaluate={"micro_batch": 3})
+    overrides = ("prompt={method: discrete}", "task.metric=rouge_l", "task.max_new_tokens=6")
+    setup, model = opened(recipe, *overrides)
+    rows = [{"input": f"w{n} w2 w3", "target": "w1"} for n in (4, 5, 6, 7)]
+    end = setup.tokenizer.eos_token_id
+    made = model.generate(end, 6, **setup.inputs(rows))
+    texts = [setup.tokenizer.decode(tokens, skip_special_tokens=True) for tokens in made]
+    rows = [{**row, "target": text} for row, text in zip(rows, texts, strict=True)]
+    rows[1]["target"] = rows[2]["target"] = "w90 w91 w92 w93 w94 w95"
+    assert not any(word in texts[n] for n in (1, 2) for word in rows[n]["target"].split())
+    records = answer_all(model, setup, setup.encode(rows), RankContext.alone())
+    assert [record["text"] for record in records] == texts
+    scores = setup.task.score(records, rows)
+    assert list(scores)[0] == "rouge_l"
+    assert scores["rouge_l"] == pytest.approx(0.5)
+    assert 0.3 < scores["bleu"] < 0.6
+    assert scores["perplexity"] > 1.0
+    setup, _ = opened(recipe, "prompt={method: discrete}")
+    assert "text" not in answer_all(model, setup, setup.encode(rows), RankContext.alone())[0]
+
+
+def test_what_the_most_frequent_answer_scores(tmp_path: Path) -> None:
+    recipe = write_text_recipe(tmp_path, "gpt2")
+    rows = [{"input": "w1", "target": target} for target in ("w1 w2", "w1 w2", "w1 w3", "w4")]
+    expected = {"exact_match": 0.5, "rouge_l": (1 + 1 + 0.5) / 4}
+    for metric, value in expected.items():
+        setup, _ = opened(recipe, f"task.metric={metric}")
+        found = setup.task.trivial(rows)
+        assert found == Trivial(pytest.approx(value), "the most frequent answer")
+
+
+TEMPLATE = (
+    "{% for m in messages %}{{ m.role }} : {{ m.content }}"
+    "{{ ' </s> ' if m.role == 'assistant' else ' ' }}{% endfor %}"
+    "{{ 'assistant : ' if add_generation_prompt }}"
+)
+
+
+def test_conversations_are_learned_by_the_tokenizers_template(tmp_path: Path) -> None:
+    recipe = write_text_recipe(tmp_path, "llama")
+    overrides = ("prompt={method: discrete}", "task.messages=talk")
+    turns = [("user", "w1 w2"), ("assistant", "w3"), ("user", "w4"), ("assistant", "w5 w6")]
+    row = {"talk": [{"role": role, "content": content} for role, content in turns]}
+    with pytest.raises(UserError, match="no chat template"):
+        opened(recipe, *overrides)[0].encode([row])
+    (tmp_path / "backbone" / "chat_template.jinja").write_text(TEMPLATE)
+    for override, learned in (("task.turns=all", 5), ("task.turns=last", 3)):
+        setup, model = opened(recipe, *overrides, override)
+        examples = setup.encode([row])
+        with torch.no_grad():
+            output = model(**setup.task.collate(examples, setup.padding).inputs)
+        ids = setup.tokenizer.apply_chat_template(row["talk"], return_tensors="pt")["input_ids"]
+        labels = ids.clone()
+        answers = [ids[0, 6:8], ids[0, 13:16]]
+        assert [setup.tokenizer.decode(one) for one in answers] == ["w3 </s>", "w5 w6 </s>"]
+        labels[0, :6], labels[0, 8:13] = -100, -100
+        if learned == 3:
+            labels[0, :13] = -100
+        with torch.no_grad():
+            expected = load_language_model(tmp_path / "backbone")(input_ids=ids, labels=labels).loss
+        assert setup.task.loss_count(examples) == learned
+        found = float(setup.task.loss_sum(output.outputs, {})) / learned
+        assert found == pytest.approx(float(expected), rel=1e-4)
 
 
 @pytest.mark.parametrize(("kind", "steps"), [("mt5", 15), ("llama", 30)])
@@ -109,6 +181,28 @@ def test_a_prefix_learns_which_words_answers_have(kind: str, steps: int, tmp_pat
     metrics, trivial = Predictor.load(tmp_path / "run").evaluate("run", "validation")
     assert metrics["log_likelihood"] == pytest.approx(result.value, rel=1e-5)
     assert trivial.value == pytest.approx(-math.log(120))
+
+
+def test_what_does_not_go_together(tmp_path: Path) -> None:
+    recipe = write_text_recipe(tmp_path, "t5")
+    with pytest.raises(UserError, match="conversations are for causal models"):
+        opened(recipe, "task.messages=talk")
+    with pytest.raises(UserError, match="task.turns: is of conversations"):
+        load_recipe(recipe, ["task.turns=last"])
+    with pytest.raises(UserError, match="task.messages and task.input contradict each other"):
+        load_recipe(recipe, ["task={name: text, messages: a, input: b}"])
+    tasks = "{a: {name: text, path: a, metric: bleu}, b: {name: text, path: b}}"
+    with pytest.raises(UserError, match=r"task.tasks.a.metric: bleu is scored on texts"):
+        opened(recipe, f"task={{name: multi, tasks: {tasks}}}")
+
+
+def test_answers_that_are_written_need_positions(tmp_path: Path) -> None:
+    recipe = write_text_recipe(tmp_path, "gpt2", prompt={"length": 5})
+    # The table has 160 positions: 5 + 24 + 131; the last token of an answer is not read.
+    opened(recipe, "task.max_new_tokens=132", "task.metric=bleu")
+    opened(recipe, "task.max_new_tokens=133", "task.metric=exact_match")
+    with pytest.raises(UserError, match=r"task.max_new_tokens: .*156 text tokens"):
+        opened(recipe, "task.max_new_tokens=133", "task.metric=bleu")
 
 
 def test_a_family_that_does_not_write(tmp_path: Path) -> None:

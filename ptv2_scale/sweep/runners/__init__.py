@@ -1,1 +1,0 @@
-"""Ways to run trials: on this host or a hostfile's hosts, and as jobs of Slurm."""

@@ -1,0 +1,102 @@
+"""Where prompt and answer of a text task stand in what an architecture reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from ptv2_scale.backbones.load import BackboneFiles
+from ptv2_scale.data.collate import IGNORED, Example
+from ptv2_scale.tasks.text import Inputs
+from ptv2_scale.tasks.text_pairs import Passage
+
+DECODER = "decoder_input_ids"
+Shorten = Callable[[list[int], int], list[int]]  # (a prompt, tokens) -> so many of it
+
+
+class TextLayout(Protocol):
+    """One architecture's way."""
+
+    def prompt(self, ids: list[int], max_length: int) -> Inputs:
+        """Inputs of a row that is to be answered."""
+
+    def answered(self, passage: Passage, max_length: int) -> tuple[Inputs, list[int]]:
+        """Inputs of a row, and what each place is to say."""
+
+    def unanswered(self, example: Example) -> Example:
+        """A row's example without its last answer, to be written anew."""
+
+    def fits(self, passage: Passage, max_length: int) -> bool:
+        """Whether nothing of a row is cut."""
+
+
+@dataclass(frozen=True)
+class OneAfterTheOther:
+    """A causal model's: the answer stands behind the prompt, and each place says the next token.
+
+    Attributes:
+        shorten: a prompt that has too little room.
+    """
+
+    shorten: Shorten
+
+    def prompt(self, ids: list[int], max_length: int) -> Inputs:
+        """See `TextLayout`."""
+        return {"input_ids": self.shorten(ids, max_length)}
+
+    def answered(self, passage: Passage, max_length: int) -> tuple[Inputs, list[int]]:
+        """See `TextLayout`: an answer that is too long loses its end, but for a half."""
+        room = max(max_length // 2, max_length - len(passage.prompt) + 1)
+        answer, labels = passage.answer[:room], passage.labels[:room]
+        prompt = self.shorten(passage.prompt, max_length - len(answer) + 1)
+        target = [*[IGNORED] * (len(prompt) - 1), *labels]
+        return {"input_ids": [*prompt, *answer[:-1]]}, target
+
+    def unanswered(self, example: Example) -> Example:
+        """See `TextLayout`."""
+        learned = [label != IGNORED for label in example.target]
+        last = len(learned) - 1 - learned[::-1].index(True)
+        start = next(place for place in range(last, -1, -1) if not place or not learned[place - 1])
+        return Example(example.row, {"input_ids": example.inputs["input_ids"][: start + 1]})
+
+    def fits(self, passage: Passage, max_length: int) -> bool:
+        """See `TextLayout`."""
+        return len(passage.prompt) + len(passage.answer) - 1 <= max_length
+
+
+@dataclass(frozen=True)
+class EncoderAndDecoder:
+    """T5's: the encoder reads the prompt, the decoder writes the answer behind its start.
+
+    Attributes:
+        start: the token that a decoder starts with.
+    """
+
+    start: int
+
+    def prompt(self, ids: list[int], max_length: int) -> Inputs:
+        """See `TextLayout`: the token that ends a text stays."""
+        cut = ids if len(ids) <= max_length else [*ids[: max_length - 1], ids[-1]]
+        return {"input_ids": cut}
+
+    def answered(self, passage: Passage, max_length: int) -> tuple[Inputs, list[int]]:
+        """See `TextLayout`."""
+        answer, labels = passage.answer[:max_length], passage.labels[:max_length]
+        read = self.prompt(passage.prompt, max_length)
+        return {**read, DECODER: [self.start, *answer[:-1]]}, labels
+
+    def unanswered(self, example: Example) -> Example:
+        """See `TextLayout`."""
+        return Example(example.row, {"input_ids": example.inputs["input_ids"]})
+
+    def fits(self, passage: Passage, max_length: int) -> bool:
+        """See `TextLayout`."""
+        return max(len(passage.prompt), len(passage.answer)) <= max_length
+
+
+def layout_of(files: BackboneFiles, shorten: Shorten) -> TextLayout:
+    """The layout of a backbone."""
+    if files.family.encoder_decoder:
+        return EncoderAndDecoder(int(files.family.decoder_start(files.config) or 0))
+    return OneAfterTheOther(shorten)
