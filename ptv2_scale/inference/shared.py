@@ -14,6 +14,7 @@ from ptv2_scale.inference.exported import Export
 from ptv2_scale.model.decoding import Request, Written
 from ptv2_scale.model.prompted import PromptedModel, PromptedOutput
 from ptv2_scale.model.setup import build_model, model_filler
+from ptv2_scale.tasks.language_head import LanguageHead
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,22 @@ class SharedBackbone(nn.Module):
 
 def models_of(exports: Sequence[Export]) -> Iterator[PromptedModel]:
     """One model an export; they share one backbone, but for those that have trained it."""
-    shared = None
+    first = None
     for export in exports:
         if export.setup.config.prompt.TRAINS_BACKBONE:
             yield build_model(export.setup)
+        elif first is None:
+            first = build_model(export.setup)
+            yield first
         else:
-            model = build_model(export.setup, shared)
-            shared = model.backbone
-            yield model
+            yield _beside(first, build_model(export.setup, first.backbone))
+
+
+def _beside(first: PromptedModel, model: PromptedModel) -> PromptedModel:
+    """A model that shares what is frozen with the first: the head over the vocabulary, too."""
+    if isinstance(first.head, LanguageHead) and isinstance(model.head, LanguageHead):
+        model.head.share(first.head)
+    return model
 
 
 def filler_of(models: Sequence[PromptedModel], exports: Sequence[Export]) -> Fill:

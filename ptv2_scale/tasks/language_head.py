@@ -48,6 +48,11 @@ class LanguageHead(Head):
         if own_projection(self._files) is None:
             self._tied = (projecting_embedding(backbone),)
 
+    def share(self, other: LanguageHead) -> None:
+        """Use another's projection, which is the same: frozen, and of the same backbone."""
+        if not self._tied:
+            self.projection = other.projection
+
     def features(self, hidden: Tensor, pooled: Tensor | None, attention_mask: Tensor) -> Tensor:
         """All hidden states."""
         return hidden

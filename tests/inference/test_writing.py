@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file
 from tiny import write_recipe, write_text_recipe
 from untrained import export_untrained
 
@@ -56,6 +57,14 @@ def test_beside_other_exports_a_row_has_the_text_of_its_own(runs: list[Path]) ->
         assert len({str(answer) for answer in answers.values()}) == len(runs)
     # Both prefixes in the same batch; the prompt in one of its own.
     assert asked == [((0, 1), {0, 1}), ((2,), {0})] * len(SETTINGS)
+
+
+def test_what_is_frozen_is_there_once(runs: list[Path]) -> None:
+    """Another export adds the tensors of its file, and no more."""
+    one, two = (Predictor.load(*runs[:count])._run for count in (1, 2))
+    added = sum(p.numel() for p in two.parameters()) - sum(p.numel() for p in one.parameters())
+    tensors = load_file(runs[1] / "prompt.safetensors")
+    assert added == sum(tensor.numel() for tensor in tensors.values())
 
 
 def test_predict_writes_what_generate_of_the_plain_module_does(runs: list[Path]) -> None:
