@@ -87,7 +87,8 @@ def _share(path: str) -> str:
 
     Those of `hub` go with the launchers, which look for programs that both start.
     """
-    if path.startswith(("tests/launchers/", "tests/hub/", "tests/runtime/test_interfaces")):
+    shared = ("tests/launchers/", "tests/hub/", "tests/runtime/test_interfaces")
+    if path.startswith((*shared, "tests/sweep/runners/test_slurm")):
         return "launchers"
     return "reliability" if path.startswith("tests/reliability/") else path
 

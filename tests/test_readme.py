@@ -137,4 +137,5 @@ def test_a_launch_script_without_arguments_says_how(script: Path) -> None:
     done = subprocess.run([script], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert f"launch/{script.name} " in done.stderr
-    assert " RECIPE [key=value ...]" in done.stderr
+    takes = " SWEEP.yaml" if script.name.startswith("sweep-") else " RECIPE [key=value ...]"
+    assert takes in done.stderr

@@ -6,14 +6,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from ptv2_scale.checkpoint.store import TrainerState
 from ptv2_scale.config import RunConfig
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.run_identity import TOKENIZER, RowsDigest, RunIdentity
+
+if TYPE_CHECKING:
+    from ptv2_scale.checkpoint.store import TrainerState
 
 # What a resumed run may change. Everything else would make it another run.
 MAY_DIFFER = frozenset(

@@ -12,6 +12,7 @@ from ptv2_scale.cli.files import convert, export, inspect, schema
 from ptv2_scale.cli.hosts import doctor, fetch, launch
 from ptv2_scale.cli.launch_options import add_hosts, add_options, count, number
 from ptv2_scale.cli.ranks import evaluate, train
+from ptv2_scale.cli.sweeps import add_sweep, sweep
 
 Action = Callable[[argparse.Namespace], int]
 AddArguments = Callable[[argparse.ArgumentParser], None]
@@ -20,6 +21,7 @@ _EXAMPLES = """examples:
   ptv2-scale train demo
   ptv2-scale train recipes/rte.yaml backbone.name=./t5-large train.lr=5e-3
   ptv2-scale launch recipes/rte.yaml --nproc 8 --max-restarts 3 --resume auto
+  ptv2-scale sweep recipes/sweeps/small.yaml
   ptv2-scale doctor recipes/rte.yaml --hostfile hosts
   ptv2-scale fetch recipes/rte.yaml --hostfile hosts
   deepspeed --num_gpus 8 --module ptv2_scale train recipes/rte.yaml --resume auto
@@ -143,6 +145,7 @@ def _convert(command: argparse.ArgumentParser) -> None:
 _COMMANDS: Mapping[Action, tuple[AddArguments, ...]] = {
     train: (_recipe, _resume),
     launch: (_recipe, _resume, add_options),
+    sweep: (add_sweep,),
     inspect: (_recipe,),
     doctor: (_doctor,),
     fetch: (_recipe, add_hosts),

@@ -96,7 +96,8 @@ def launch_options(arguments: argparse.Namespace) -> LaunchOptions:
     """
     given = {**vars(arguments), "overrides": tuple(arguments.overrides)}
     given["doctor"] = not arguments.no_doctor
-    return LaunchOptions(**{one.name: given[one.name] for one in fields(LaunchOptions)})
+    own = (one.name for one in fields(LaunchOptions) if one.name in given)
+    return LaunchOptions(**{name: given[name] for name in own})
 
 
 def _any_of(names: Iterable[str]) -> str:

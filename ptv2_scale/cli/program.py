@@ -15,6 +15,7 @@ from ptv2_scale.cli.files import schema
 from ptv2_scale.cli.grammar import parse
 from ptv2_scale.cli.hosts import doctor, fetch, launch
 from ptv2_scale.cli.ranks import evaluate, train
+from ptv2_scale.cli.sweeps import sweep
 from ptv2_scale.runtime import rank_output as output
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.exit_codes import FAILED, INTERRUPTED, INVALID_INPUT, SAVED
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(str(error))
         return INVALID_INPUT
     _quieten()
-    if arguments.action not in (schema, launch, doctor, fetch):
+    if arguments.action not in (schema, launch, sweep, doctor, fetch):
         from ptv2_scale.distributed.accelerator import choose_accelerator
 
         choose_accelerator()

@@ -30,15 +30,20 @@ def _schema_of(kinds: tuple[str, ...], methods: tuple[str, ...]) -> Schema:
     return RunConfig.model_json_schema()
 
 
-def allowed_at(path: Sequence[str | int], models: Mapping[int, str] | None = None) -> list[Schema]:
+def allowed_at(
+    path: Sequence[str | int],
+    models: Mapping[int, str] | None = None,
+    root: Schema | None = None,
+) -> list[Schema]:
     """Schemas of what may stand at a path, one for each alternative; none for an unknown key.
 
     Args:
         path: keys and places in lists.
         models: name of the model of a section on the way that comes in variants, by the place of
             its step; where it is not named, any of them counts.
+        root: schema of the whole file, `without_references`; None: that of a recipe.
     """
-    found = list(_alternatives(_recipe_schema()))
+    found = list(_alternatives(_recipe_schema() if root is None else root))
     for depth, step in enumerate(path):
         found = [inner for schema in found for inner in _inside(schema, step)]
         if models and depth in models:
@@ -46,9 +51,29 @@ def allowed_at(path: Sequence[str | int], models: Mapping[int, str] | None = Non
     return found
 
 
-def keys_at(path: Sequence[str | int], models: Mapping[int, str] | None = None) -> list[str]:
+def without_references(schema: Schema) -> Schema:
+    """A schema whose definitions stand where they are used; none may contain itself."""
+    definitions = schema.get("$defs", {})
+
+    def written_out(value: Any) -> Any:
+        if isinstance(value, list):
+            return [written_out(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        if "$ref" in value:
+            return written_out(definitions[value["$ref"].rpartition("/")[2]])
+        return {key: written_out(inner) for key, inner in value.items() if key != "$defs"}
+
+    return dict(written_out(schema))
+
+
+def keys_at(
+    path: Sequence[str | int],
+    models: Mapping[int, str] | None = None,
+    root: Schema | None = None,
+) -> list[str]:
     """Keys that a section has; none for what is not a section. Arguments as in `allowed_at`."""
-    found = allowed_at(path, models)
+    found = allowed_at(path, models, root)
     return list(dict.fromkeys(key for one in found for key in one.get("properties", ())))
 
 
@@ -114,6 +139,8 @@ def _of_any_name(schema: Schema) -> Schema | None:
 def _describe(schema: Schema) -> str:
     if "properties" in schema:
         return "a section of keys"
+    if "type" not in schema:
+        return "any value"
     if schema["type"] == "object":
         fewest = schema.get("minProperties")
         return f"a section with {f'{fewest} or more ' if fewest else ''}keys of your own"
@@ -127,7 +154,8 @@ def _describe(schema: Schema) -> str:
 def _describe_list(schema: Schema) -> str:
     items, fewest = list(_inside(schema, 0)), schema.get("minItems")
     more = "" if fewest == schema.get("maxItems") else " or more"
-    return f"a list{f' of {fewest}{more}' if fewest else ''} ({describe(items)})"
+    of_what = f" ({describe(items)})" if items else ""
+    return f"a list{f' of {fewest}{more}' if fewest else ''}{of_what}"
 
 
 def _describe_text(schema: Schema) -> str:

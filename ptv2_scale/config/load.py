@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from ptv2_scale.config.problems import (
 )
 from ptv2_scale.config.recipe import Backbone, RunConfig
 from ptv2_scale.config.source import Place, Source, order
-from ptv2_scale.config.yaml_text import KeyPath, UnreadableError
+from ptv2_scale.config.yaml_text import Document, KeyPath, UnreadableError
 from ptv2_scale.runtime.errors import UserError, did_you_mean, printable
 from ptv2_scale.runtime.files import read_text
 
@@ -29,18 +31,39 @@ _LARGEST = 64 << 10  # bytes; a recipe with every key and a comment to each has 
 _SHOWN = 20
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+@dataclass(frozen=True)
+class Setting:
+    """A key of a recipe that another file sets.
+
+    Attributes:
+        key: its full name, such as "train.lr"; a section's name replaces the section.
+        value: plain data.
+        place: where that file sets it, as messages name it: "sweep.yaml:12".
+    """
+
+    key: str
+    value: Any
+    place: str
+
+    @property
+    def override(self) -> str:
+        """The same on the command line: JSON is YAML."""
+        return f"{self.key}={json.dumps(self.value, ensure_ascii=False)}"
+
+
+def load_recipe(path: Path, overrides: Sequence[str | Setting] = ()) -> RunConfig:
     """Read a recipe.
 
     Args:
         path: the YAML file.
-        overrides: "section.key=value", the value being YAML; the last one for a key counts.
+        overrides: "section.key=value", the value being YAML, or what another file sets; the last
+            one for a key counts.
 
     Raises:
         UserError: names all that is wrong with file, overrides and values, one problem a line.
     """
     name = printable(str(path))
-    return _load(_read_text(path, name), name, overrides)
+    return load_document(_parse(_read_text(path, name), name), name, overrides)
 
 
 def dump_recipe(config: RunConfig) -> str:
@@ -59,7 +82,9 @@ def override(config: RunConfig, overrides: Sequence[str], source: str = "the rec
     Raises:
         UserError: an override is wrong, or contradicts the recipe.
     """
-    return _load(dump_recipe(config), source, overrides, lines=False) if overrides else config
+    if not overrides:
+        return config
+    return load_document(Document(config.model_dump(mode="json")), source, overrides)
 
 
 def backbone_override(name: str | None) -> list[str]:
@@ -102,13 +127,28 @@ class _Draft:
         return UserError("\n".join([*lines, *more]))
 
 
-def _load(text: str, name: str, overrides: Sequence[str], *, lines: bool = True) -> RunConfig:
+def load_document(
+    document: Document, name: str, overrides: Sequence[str | Setting] = ()
+) -> RunConfig:
+    """A recipe that stands in a document.
+
+    Args:
+        document: what was read; where it has no lines, messages name the document alone.
+        name: of the document, for messages.
+        overrides: as of `load_recipe`.
+
+    Raises:
+        UserError: see `load_recipe`.
+    """
     if isinstance(overrides, str):
         text = printable(overrides)
         raise UserError(f"overrides: found one text, '{text}', expected a list: ['{text}'].")
     draft = _Draft(name)
-    _read_file(draft, text, lines=lines)
+    _take(draft, document)
     for one in overrides:
+        if isinstance(one, Setting):
+            _set_as_written(draft, one)
+            continue
         if not isinstance(one, str):
             raise UserError(f"overrides: found {one!r:.60}, expected texts: ['train.steps=3'].")
         _override(draft, one)
@@ -138,22 +178,31 @@ def _sections() -> list[str]:
     return [key for key in keys if any("properties" in one for one in allowed_at((key,)))]
 
 
-def _read_file(draft: _Draft, text: str, *, lines: bool) -> None:
+def _parse(text: str, name: str) -> Document:
     try:
-        document = yaml_text.parse(text)
+        return yaml_text.parse(text)
     except UnreadableError as error:
-        place = f"{draft.source.name}:{error.line}"
-        raise UserError(f"{place}: cannot be read as YAML: {error.reason}.") from None
+        raise UserError(f"{name}:{error.line}: cannot be read as YAML: {error.reason}.") from None
+
+
+def _take(draft: _Draft, document: Document) -> None:
     if not isinstance(document.value, dict | None):
         raise UserError(
             f"{draft.source.name}: found {show_value(document.value)}, expected the sections"
             f" {', '.join(keys_at(()))}."
         )
-    draft.values = document.value or {}
-    if lines:
-        draft.source.places.update(document.lines)
+    draft.values = deepcopy(document.value or {})
+    draft.source.places.update(document.lines)
     for path, first, second in document.repeated:
         draft.add([first, second], repeated(path))
+
+
+def _set_as_written(draft: _Draft, setting: Setting) -> None:
+    path: KeyPath = tuple(setting.key.split("."))
+    if not all(path):
+        draft.add([setting.place], f"{setting.key}: expected section.key, such as train.lr.")
+        return
+    _set(draft, path, deepcopy(setting.value), setting.place)
 
 
 def _override(draft: _Draft, text: str) -> None:

@@ -43,6 +43,8 @@ class LaunchOptions:
         backoff: seconds before the first restart; each further one waits twice as long.
         doctor: whether several hosts are checked before their ranks start.
         dry_run: only tell what would run.
+        devices: accelerators of this host that its ranks may use, as CUDA_VISIBLE_DEVICES has them,
+            for programs that launch several runs at a time; None: that variable says.
 
     Raises:
         UserError: a number is out of its range, or options do not go together.
@@ -71,6 +73,7 @@ class LaunchOptions:
     backoff: float = 10.0
     doctor: bool = True
     dry_run: bool = False
+    devices: str | None = None
 
     def __post_init__(self) -> None:
         for least, names in ((1, _FROM_ONE), (0, _FROM_ZERO)):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ptv2_scale.launchers.backends.base import LaunchRequest, NodeStart, RankBackend, Rendezvous
@@ -42,7 +42,9 @@ class LocalHosts(SupervisedBackend):
         hosts = tuple(Host(f"node{one}", slots) for one in range(nodes))
         group = RankGroup(hosts, master, port, options.train)
         restarts = options.max_restarts - self.restarts(request)
-        return LocalNode(group, number, request.run, request.ranks, restarts).spec()
+        return LocalNode(
+            group, number, request.run, request.ranks, restarts, _environment(options)
+        ).spec()
 
     def slots(self, request: LaunchRequest) -> tuple[int, ...]:
         """See `HostBackend`."""
@@ -64,6 +66,7 @@ class LocalNode:
         run: the run directory.
         ranks: launcher of this host's ranks.
         restarts: restarts by that launcher.
+        environment: of the launch.
     """
 
     group: RankGroup
@@ -71,6 +74,7 @@ class LocalNode:
     run: Path
     ranks: RankBackend
     restarts: int = 0
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     @property
     def slots(self) -> int:
@@ -111,7 +115,8 @@ class LocalNode:
         return Variables({key: os.environ.get(key, value) for key, value in OFFLINE.items()})
 
     def _start(self) -> NodeStart:
-        chosen = shown_devices(os.environ, self.slots) if self.ranks.picks_devices else None
+        picks, environment = self.ranks.picks_devices, self.environment
+        chosen = shown_devices(environment, self.slots) if picks else None
         return NodeStart(
             group=self.group,
             node=self.number,
@@ -125,6 +130,12 @@ class LocalNode:
 def _rendezvous(master: str) -> Rendezvous:
     way = between_hosts(master)
     return Rendezvous(is_own(master), None if way is None else way.address)
+
+
+def _environment(options: LaunchOptions) -> Mapping[str, str]:
+    if options.devices is None:
+        return os.environ
+    return {**os.environ, "CUDA_VISIBLE_DEVICES": options.devices}
 
 
 def _check(options: LaunchOptions, nodes: int) -> None:

@@ -1,0 +1,73 @@
+"""A sweep as a function: what `ptv2-scale sweep` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ptv2_scale.config import yaml_text
+from ptv2_scale.runtime.atomic import write_atomically
+from ptv2_scale.sweep.cells import INLINE, Cell, cells_of
+from ptv2_scale.sweep.load import SweepFile, load_sweep
+from ptv2_scale.sweep.runners.base import Runner
+from ptv2_scale.sweep.schedule import Heard, Scheduler
+from ptv2_scale.sweep.state import SweepState
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep file with its cells.
+
+    Attributes:
+        file: the sweep file.
+        cells: every recipe checked.
+    """
+
+    file: SweepFile
+    cells: Sequence[Cell]
+
+    @classmethod
+    def read(cls, path: Path) -> Sweep:
+        """Read a sweep file and all its recipes; nothing is written.
+
+        Raises:
+            UserError: names all that is wrong.
+        """
+        file = load_sweep(path)
+        return cls(file, cells_of(file))
+
+    def state(self) -> SweepState:
+        """The state of a sweep that has been started.
+
+        Raises:
+            UserError: it has not, or the state cannot be opened.
+        """
+        return SweepState.of(self.file)
+
+    def scheduler(self, heard: Callable[[SweepState], Heard]) -> Scheduler:
+        """What runs the rest of the sweep, beside other processes that do; see `Scheduler`.
+
+        Args:
+            heard: makes what is called with each trial that starts or ends.
+
+        Raises:
+            UserError: a recipe has changed since the sweep was begun, or nothing can be run so.
+        """
+        self.file.folder.mkdir(parents=True, exist_ok=True)
+        if not isinstance(self.file.config.recipe, str):
+            write_atomically(self.file.folder / INLINE, yaml_text.write(self.file.config.recipe))
+        state = SweepState.of(self.file, make=True)
+        state.prepare(self.cells)
+        return Scheduler(self.cells, state, self._runner(state), heard(state))
+
+    def _runner(self, state: SweepState) -> Runner:
+        from ptv2_scale.sweep.runners.launched import on_hostfile, on_this_host
+        from ptv2_scale.sweep.runners.slurm import SlurmArrays
+
+        settings = self.file.config.launch
+        if settings.slurm:
+            return SlurmArrays(self.file.folder, settings, state.note_job)
+        if settings.hostfile is not None:
+            return on_hostfile(settings, self.file.folder)
+        return on_this_host(settings)

@@ -1,0 +1,146 @@
+"""A sweep in words: its cells before the first trial, how far it is, and what went wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from statistics import mean
+
+from ptv2_scale.runtime.errors import UserError, printable
+from ptv2_scale.sweep.cells import Cell
+from ptv2_scale.sweep.flags import flags_of
+from ptv2_scale.sweep.records import TrialRecord, best_params, by_cell, show
+
+Sizes = tuple[int, int]  # trained parameters, all parameters
+_SHOWN = 20
+
+
+def cell_sizes(cell: Cell) -> Sizes:
+    """Trained and all parameters of a cell's model, from shapes alone.
+
+    Raises:
+        UserError: the backbone is not here, or does not go together with the recipe.
+    """
+    from ptv2_scale.distributed.accelerator import choose_accelerator
+    from ptv2_scale.estimate.parameters import part_sizes
+    from ptv2_scale.model.setup import build_model, open_shapes
+
+    choose_accelerator()
+    parts = part_sizes(build_model(open_shapes(cell.config)))
+    return sum(part.trained for part in parts), sum(part.parameters for part in parts)
+
+
+def plan_table(cells: Sequence[Cell], sizes: Callable[[Cell], Sizes] = cell_sizes) -> str:
+    """The cells of a sweep: trials, parameters, and of what is not known, why.
+
+    Args:
+        cells: of the sweep.
+        sizes: of a cell's model.
+    """
+    known: dict[str, tuple[str, str]] = {}
+    rows = [("cell", "trials", "parameters", "trained")]
+    for cell in cells:
+        alike = repr((cell.config.backbone, cell.config.prompt, cell.config.task))
+        if alike not in known:
+            known[alike] = _sizes(cell, sizes)
+        trials = len(cell.planned)
+        more = f"+{len(cell.seeds) - 1}" if cell.search and len(cell.seeds) > 1 else ""
+        rows.append((cell.label, f"{trials}{more}", *known[alike]))
+    return columns(rows)
+
+
+def _sizes(cell: Cell, sizes: Callable[[Cell], Sizes]) -> tuple[str, str]:
+    try:
+        trained, every = sizes(cell)
+    except UserError as error:
+        return "not known", str(error).splitlines()[0]
+    return f"{every:,}", f"{trained:,} ({trained / every:.2%})"
+
+
+def status_table(records: Sequence[TrialRecord]) -> str:
+    """How far each cell is, and its best score over the seeds that it has."""
+    states = ("done", "running", "waiting", "failed")
+    rows: list[Sequence[str]] = [("cell", *states, "best", "with")]
+    for cell, own in by_cell(records).items():
+        counts = count_states(own)
+        rows.append((cell, *(str(counts[state]) for state in states), *best_words(own)))
+    return columns(rows)
+
+
+def count_states(records: Iterable[TrialRecord]) -> Counter[str]:
+    """Number of trials by state: an interrupted one waits, one that was pruned is done."""
+    merged = {"interrupted": "waiting", "pruned": "done"}
+    return Counter(merged.get(one.state, one.state) for one in records)
+
+
+def best_words(records: Sequence[TrialRecord]) -> tuple[str, str]:
+    """Best score of a cell, and the values that have it."""
+    best = best_params(records)
+    if not best:
+        return "-", ""
+    score = mean(one.score for one in best if one.score is not None)
+    seeds = f" (mean of {len(best)} seeds)" if len(best) > 1 else ""
+    values = " ".join(f"{key}={show(value)}" for key, value in best[0].params.items())
+    return f"{score:.4f}", f"{values}{seeds}".strip()
+
+
+def problems_of(records: Sequence[TrialRecord]) -> list[str]:
+    """Failed trials with their reasons, and what else a reader should know."""
+    failed = [one for one in records if one.state == "failed"]
+    lines = [f"failed: {one.cell} | {one.name}: {printable(one.reason)}" for one in failed]
+    flags = [flag for flag in flags_of(records) if flag.kind != "unfinished" or not failed]
+    lines += [
+        f"{flag.kind}: {' | '.join(filter(None, (flag.cell, flag.trial)))}: {flag.text}"
+        for flag in flags
+    ]
+    more = [f"... and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    return [*lines[:_SHOWN], *more]
+
+
+def seconds_left(records: Sequence[TrialRecord], at_once: int) -> float | None:
+    """Seconds that a sweep still takes, by the mean time of a cell's runs; None: not known."""
+    times = {
+        cell: [one.outcome.seconds for one in own if one.outcome.seconds is not None]
+        for cell, own in by_cell(records).items()
+    }
+    every = [value for values in times.values() for value in values]
+    if not every:
+        return None
+    left = [one for one in records if one.state in ("waiting", "running", "interrupted")]
+    return sum(mean(times[one.cell] or every) for one in left) / max(1, at_once)
+
+
+def progress_line(records: Sequence[TrialRecord], at_once: int) -> str:
+    """How far the sweep is, in one line."""
+    counts = count_states(records)
+    parts = [f"{counts['done']} of {len(records)} done", f"{counts['running']} running"]
+    if counts["failed"]:
+        parts.append(f"{counts['failed']} failed")
+    best = max((one for one in records if one.score is not None), key=_score, default=None)
+    if best is not None:
+        parts.append(f"best {best.outcome.metric} {best.score:.4f} ({best.cell})")
+    left = seconds_left(records, at_once)
+    if left:
+        parts.append(f"about {duration(left)} left")
+    return ", ".join(parts)
+
+
+def _score(record: TrialRecord) -> float:
+    return record.score if record.score is not None else float("-inf")
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: 45 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of words, one below the other."""
+    widths = [max(len(row[number]) for row in rows) for number in range(len(rows[0]))]
+    lines = (
+        "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True))
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,127 @@
+"""A sweep of real ranks: killed in the middle and begun again, against the same runs by `train`."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import ranks
+from hosted import Run
+from points import EVERYTHING
+from tiny import write_recipe
+
+from ptv2_scale.launchers.api import open_request
+from ptv2_scale.launchers.backends.local import LocalHosts
+from ptv2_scale.launchers.options import LaunchOptions
+from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.sweep.api import Sweep
+from ptv2_scale.sweep.config import Launch
+from ptv2_scale.sweep.runners.launched import on_hostfile, on_this_host
+
+STEPS = 16
+SWEEP = f"""
+recipe: recipe.yaml
+folder: runs
+set: {{train.steps: {STEPS}, evaluate.every: 4, run: null}}
+axes:
+  method:
+    prefix: {{prompt.length: 4}}
+launch: {{at_once: 2, nproc: 1}}
+"""
+MORE = """    head only: {prompt: {method: none}}
+grid: {train.lr: [0.01, 0.001]}
+launch:"""
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    argv = [sys.executable, "-m", "ptv2_scale", "sweep", "sweep.yaml"]
+    return subprocess.Popen(
+        argv, cwd=folder, env=ranks.no_place(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("kills", [10 if EVERYTHING else 1])
+def test_a_sweep_that_is_killed_ends_with_the_same_bytes(
+    kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_recipe(tmp_path, "bert", prompt={"dropout": 0.2})
+    text = SWEEP.replace("launch:", MORE) if EVERYTHING else SWEEP
+    (tmp_path / "sweep.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    asked = Sweep.read(Path("sweep.yaml"))
+    planned = [(cell, one) for cell in asked.cells for one in cell.planned]
+    runs = [Run(asked.file.folder / cell.folder / one.folder, ()) for cell, one in planned]
+    for number in range(1, kills + 1):
+        process = start(tmp_path)
+        runs[number % len(runs)].wait_for(min(5 + number, STEPS), timeout=300)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    text, _ = start(tmp_path).communicate(timeout=400)
+    records = asked.state().load()
+    assert [(one.state, one.outcome.steps) for one in records] == [("done", STEPS)] * len(runs), (
+        text
+    )
+    for (cell, one), run in zip(planned, runs, strict=True):
+        words = cell.overrides(one.params or {}, 11, run.path)[:-1]
+        whole = Run(tmp_path / f"{run.path.name}-{cell.folder}", ("recipe.yaml", *words))
+        whole.here(1)
+        assert run.result() == whole.result()
+        assert run.path.with_name(f"{run.path.name}.log").read_text().count("resumed") <= kills
+
+
+def options(settings: Launch, folder: Path) -> list[LaunchOptions]:
+    runner = on_hostfile(settings, folder) if settings.hostfile else on_this_host(settings)
+    assert runner.at_once == len(runner.places)
+    return [place(runner.options) for place in runner.places]
+
+
+@pytest.mark.parametrize(
+    ("shown", "settings", "dealt"),
+    [
+        ("0,1,2,3", {"at_once": 2}, [(2, "0,1"), (2, "2,3")]),
+        ("4,5,6,7", {"at_once": 3, "nproc": 1}, [(1, "4"), (1, "5"), (1, "6")]),
+        ("0,1", {"at_once": 3, "nproc": 1}, [(1, "0"), (1, "1"), (1, "0")]),
+        ("0,1", {}, [(2, "0,1")]),
+        ("", {"at_once": 2}, [(1, None), (1, None)]),
+    ],
+)
+def test_devices_are_dealt_out_among_trials(
+    shown: str,
+    settings: dict[str, int],
+    dealt: list[tuple[int, str | None]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", shown)
+    monkeypatch.delenv("DS_ACCELERATOR", raising=False)
+    found = options(Launch.model_validate(settings), tmp_path)
+    assert [(one.nproc, one.devices) for one in found] == dealt
+
+
+def test_hosts_are_dealt_out_among_trials(tmp_path: Path) -> None:
+    path = tmp_path / "hosts"
+    path.write_text("".join(f"n{number} slots={number + 1}\n" for number in range(5)))
+    settings = Launch(hostfile=str(path), hosts=2)
+    found = [one.hostfile.read_text() for one in options(settings, tmp_path) if one.hostfile]
+    assert found == ["n0 slots=1\nn1 slots=2\n", "n2 slots=3\nn3 slots=4\n"]
+    with pytest.raises(UserError, match="hosts: 5 hosts, and launch.hosts is 6"):
+        on_hostfile(Launch(hostfile=str(path), hosts=6), tmp_path)
+
+
+def test_ranks_see_the_devices_of_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    monkeypatch.delenv("DS_ACCELERATOR", raising=False)
+    request = open_request(LaunchOptions("demo", nproc=2, devices="2,3"))
+    argv = " ".join(LocalHosts().spec(request).channels("name")[0].argv)
+    found = re.search(r"--world_info=(\S+)", argv)
+    assert found is not None
+    (devices,) = json.loads(base64.urlsafe_b64decode(found[1])).values()
+    assert list(map(str, devices)) == ["2", "3"]
