@@ -51,8 +51,11 @@ def convert(arguments: argparse.Namespace) -> int:
 
 
 def schema(arguments: argparse.Namespace) -> int:
-    """Print the JSON schema of recipes, for editors."""
-    from ptv2_scale.config.schema import json_schema
+    """Print the JSON schema of recipes, or of sweep files, for editors."""
+    if arguments.what == "sweep":
+        from ptv2_scale.sweep.config import json_schema as made
+    else:
+        from ptv2_scale.config.schema import json_schema as made
 
-    print(json.dumps(json_schema(), indent=1))
+    print(json.dumps(made(), indent=1))
     return 0

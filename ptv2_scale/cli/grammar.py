@@ -141,6 +141,10 @@ def _convert(command: argparse.ArgumentParser) -> None:
     command.add_argument("--dtype", default="bf16", choices=("bf16", "fp32"))
 
 
+def _schema(command: argparse.ArgumentParser) -> None:
+    command.add_argument("what", nargs="?", default="recipe", choices=("recipe", "sweep"))
+
+
 # Each command, and what adds its arguments.
 _COMMANDS: Mapping[Action, tuple[AddArguments, ...]] = {
     train: (_recipe, _resume),
@@ -154,7 +158,7 @@ _COMMANDS: Mapping[Action, tuple[AddArguments, ...]] = {
     generate: (_generate,),
     export: (_export,),
     convert: (_convert,),
-    schema: (),
+    schema: (_schema,),
 }
 
 

@@ -47,7 +47,7 @@ def _run(asked: Sweep, arguments: argparse.Namespace) -> int:
     scheduler = asked.scheduler(lambda state: _Progress(state, asked))
     _stop_on_signals(scheduler)
     whole = scheduler.run()
-    code = _report(scheduler.state)
+    code = _report(asked, scheduler.state)
     if whole:
         return code
     print("ptv2-scale: stopped, with everything saved. Run it again to go on.", file=sys.stderr)
@@ -55,7 +55,7 @@ def _run(asked: Sweep, arguments: argparse.Namespace) -> int:
 
 
 def _status(asked: Sweep, arguments: argparse.Namespace) -> int:
-    _report(asked.state())
+    _report(asked, asked.state())
     return DONE
 
 
@@ -64,13 +64,14 @@ def _retry(asked: Sweep, arguments: argparse.Namespace) -> int:
     return _run(asked, arguments)
 
 
-def _report(state: SweepState) -> int:
+def _report(asked: Sweep, state: SweepState) -> int:
     """Print how far each cell is, and what went wrong."""
     from ptv2_scale.sweep.overview import problems_of, progress_line, status_table
 
     records = state.load()
     print(status_table(records))
-    print(*problems_of(records), progress_line(records, 1), sep="\n", flush=True)
+    at_once = asked.file.config.launch.at_once or 1
+    print(*problems_of(records), progress_line(records, at_once), sep="\n", flush=True)
     return FAILED if any(one.state == "failed" for one in records) else DONE
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ptv2_scale.config import yaml_text
 from ptv2_scale.runtime.atomic import write_atomically
+from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.sweep.cells import INLINE, Cell, cells_of
 from ptv2_scale.sweep.load import SweepFile, load_sweep
 from ptv2_scale.sweep.runners.base import Runner
@@ -54,12 +55,21 @@ class Sweep:
         Raises:
             UserError: a recipe has changed since the sweep was begun, or nothing can be run so.
         """
+        self._check_pruning()
         self.file.folder.mkdir(parents=True, exist_ok=True)
         if not isinstance(self.file.config.recipe, str):
             write_atomically(self.file.folder / INLINE, yaml_text.write(self.file.config.recipe))
         state = SweepState.of(self.file, make=True)
         state.prepare(self.cells)
         return Scheduler(self.cells, state, self._runner(state), heard(state))
+
+    def _check_pruning(self) -> None:
+        pruned = [cell for cell in self.cells if cell.search and cell.search.prune != "none"]
+        if self.file.config.launch.slurm and pruned:
+            raise UserError(
+                f"{self.file.place('launch', 'slurm')}: launch.slurm: runs there are not stopped"
+                " early. Set search.prune: none."
+            )
 
     def _runner(self, state: SweepState) -> Runner:
         from ptv2_scale.sweep.runners.launched import on_hostfile, on_this_host

@@ -13,6 +13,7 @@ from ptv2_scale.sweep.state import Claimed, Ending, SweepState
 
 _POLL_S = 0.2
 _RENEW_S = 15.0
+_LOOK_S = 2.0  # at the scores of trials that may be pruned
 # A process without a trial to be had asks again: others may be killed, and leave theirs.
 _ASK_S = 3.0
 
@@ -38,6 +39,7 @@ class Scheduler:
     _stopping: threading.Event = field(default_factory=threading.Event)
     _renewed: float = float("-inf")
     _ask_at: float = float("-inf")
+    _looked: float = float("-inf")
 
     def stop(self) -> None:
         """Have all trials save and end; from a signal handler or another thread."""
@@ -52,6 +54,7 @@ class Scheduler:
         try:
             while not self._stopping.is_set():
                 self._take_ended()
+                self._prune()
                 if self._begin() and self._is_over():
                     return True
                 self._wait()
@@ -83,6 +86,16 @@ class Scheduler:
             del self._own[trial.trial]
             self.heard(trial, self.state.finish(trial, ending))
             self._ask_at = float("-inf")
+
+    def _prune(self) -> None:
+        """Stop trials early that score less than others of their cell, where a search asks so."""
+        if time.monotonic() - self._looked < _LOOK_S:
+            return
+        self._looked = time.monotonic()
+        for trial in self._own.values():
+            search = trial.cell.search
+            if search is not None and search.prune != "none" and self.state.should_prune(trial):
+                self.runner.prune(trial)
 
     def _is_over(self) -> bool:
         """Whether nothing is left to run, here or elsewhere; a search may go on with more seeds."""

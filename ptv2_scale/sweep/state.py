@@ -207,6 +207,17 @@ class SweepState:
         # On several hosts without a common folder, Optuna alone says whose it is.
         return begun or storage.get_trial(trial).state == State.RUNNING
 
+    def should_prune(self, claimed: Claimed) -> bool:
+        """Whether a trial of a search scores so little that it is to be stopped early."""
+        from optuna.trial import Trial
+
+        study = self._studies.of(claimed.cell)
+        assert study is not None
+        for step, score in read_outcome(claimed.run).curve:
+            if math.isfinite(score):
+                self._studies.storage.set_trial_intermediate_value(claimed.trial, step, score)
+        return Trial(study, claimed.trial).should_prune()
+
     def note_job(self, claimed: Claimed, job: str) -> None:
         """Keep what a launcher has to know of a trial that another process takes over."""
         self._note(claimed.trial, JOB, job)

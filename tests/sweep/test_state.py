@@ -141,6 +141,29 @@ def test_a_search_chooses_and_makes_its_best_again_with_other_seeds(write: Write
     assert [(one.params, one.seed) for one in more] == [(best, 2), (best, 3)]
 
 
+def test_a_run_that_scores_below_the_median_of_its_cell_is_pruned(write: Write) -> None:
+    keys = "{train.lr: {low: 1.0e-4, high: 0.1}}"
+    search = f"search: {{trials: 6, prune: median, keys: {keys}}}"
+    only = {"    head only: {prompt: {method: none}}\n": ""}
+    asked = Sweep.read(write(**only, **{"grid: {train.lr: [0.01, 0.001]}": search}))
+    state = state_of(asked)
+    trials = claim_all(state, asked)
+
+    def evaluate(trial: Claimed, score: float) -> None:
+        trial.run.mkdir(parents=True)
+        event = {"event": "evaluation", "step": 5, "accuracy": score}
+        (trial.run / "metrics.jsonl").write_text(json.dumps(event) + "\n")
+
+    for number in range(4):
+        evaluate(trials[number], 0.5 + number / 10)
+        end(state, trials[number], 0.9)
+    for trial, score in ((trials[4], 0.64), (trials[5], 0.66)):  # the median is 0.65
+        evaluate(trial, score)
+    assert [state.should_prune(trial) for trial in trials[4:]] == [True, False]
+    state.finish(trials[4], Ending("pruned", 75))
+    assert states(state) == ["done"] * 4 + ["pruned", "running"]
+
+
 def test_a_state_that_is_not_there_is_named(small: Sweep, write: Write) -> None:
     with pytest.raises(UserError, match="sweep.db: no such file: the sweep has not been started"):
         SweepState.of(small.file)

@@ -35,6 +35,10 @@ class Runner(ABC):
         """Trials that have ended since this was asked last, and how."""
 
     @abstractmethod
+    def prune(self, trial: Claimed) -> None:
+        """Ask a trial that runs to save and end: it is among the `ended`, as pruned."""
+
+    @abstractmethod
     def stop(self) -> None:
         """Ask what runs to save and end; soon, all are among the `ended`."""
 

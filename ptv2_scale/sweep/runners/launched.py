@@ -28,7 +28,7 @@ from ptv2_scale.launchers.hostfile import Host, read_hostfile
 from ptv2_scale.launchers.options import LaunchOptions
 from ptv2_scale.launchers.result import LaunchResult
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.runtime.exit_codes import DONE, FAILED, INVALID_INPUT
+from ptv2_scale.runtime.exit_codes import DONE, FAILED, INVALID_INPUT, SAVED
 from ptv2_scale.sweep.config import Launch
 from ptv2_scale.sweep.runners.base import Ended, Runner, is_done, log_of, reason_of
 from ptv2_scale.sweep.state import Claimed, Ending
@@ -54,7 +54,7 @@ class Launched(Runner):
     places: list[Place]
     options: LaunchOptions
     at_once: int = 0
-    _running: dict[int, StopRequest] = field(default_factory=dict)
+    _running: dict[int, _Job] = field(default_factory=dict)
     _over: queue.SimpleQueue[tuple[Place, Claimed, Ending]] = field(
         default_factory=queue.SimpleQueue
     )
@@ -66,9 +66,9 @@ class Launched(Runner):
     def start(self, trials: Sequence[Claimed]) -> None:
         """See `Runner`."""
         for trial in trials:
-            place, stop = self.places.pop(0), StopRequest()
-            self._running[trial.trial] = stop
-            job = _Job(trial, place(self.options), stop, self._stopping)
+            place = self.places.pop(0)
+            job = _Job(trial, place(self.options), self._stopping)
+            self._running[trial.trial] = job
             threading.Thread(target=self._run, args=(place, job), daemon=True).start()
 
     def _run(self, place: Place, job: _Job) -> None:
@@ -93,8 +93,15 @@ class Launched(Runner):
     def stop(self) -> None:
         """See `Runner`."""
         self._stopping.set()
-        for stop in self._running.values():
-            stop()
+        for job in self._running.values():
+            job.stop()
+
+    def prune(self, trial: Claimed) -> None:
+        """See `Runner`."""
+        job = self._running[trial.trial]
+        if not job.pruned.is_set():
+            job.pruned.set()
+            job.stop()
 
 
 @dataclass
@@ -103,8 +110,9 @@ class _Job:
 
     trial: Claimed
     options: LaunchOptions
-    stop: StopRequest
     stopping: threading.Event
+    pruned: threading.Event = field(default_factory=threading.Event)
+    stop: StopRequest = field(default_factory=StopRequest)
 
     def run(self) -> Ending:
         """Launch it, also where it was stopped before.
@@ -120,19 +128,22 @@ class _Job:
             self.options, recipe=str(self.trial.cell.recipe), overrides=self.trial.overrides
         )
         with log_of(run).open("a", encoding="utf-8", errors="replace") as log:
-            while not self.stopping.is_set():
+            while not self._is_stopped():
                 self._await_orphans()
                 said = _Said(log)
                 result = self._launch(options, said)
                 if self._is_final(result, said):
                     return _ending(result, said.last)
-        return Ending("interrupted")
+        return Ending("pruned", SAVED) if self.pruned.is_set() else Ending("interrupted")
+
+    def _is_stopped(self) -> bool:
+        return self.stopping.is_set() or self.pruned.is_set()
 
     def _is_final(self, result: LaunchResult, said: _Said) -> bool:
         """Whether a launch has ended the trial; else it was stopped, or came too early."""
         if result.state == "done":
             return True
-        stopped = result.state == "stopped" or self.stopping.is_set()
+        stopped = result.state == "stopped" or self._is_stopped()
         return not stopped and _LOCKED not in said.last
 
     def _launch(self, options: LaunchOptions, said: _Said) -> LaunchResult:
@@ -145,7 +156,7 @@ class _Job:
     def _await_orphans(self) -> None:
         """Wait for ranks of a sweep process that was killed."""
         until = time.monotonic() + _ORPHANS_S
-        while _is_locked(self.trial.run / LOCK) and not self.stopping.is_set():
+        while _is_locked(self.trial.run / LOCK) and not self._is_stopped():
             if time.monotonic() > until:
                 raise UserError(
                     f"{self.trial.run}: another process still runs there. Stop it, and try again."

@@ -140,6 +140,10 @@ class SlurmArrays(Runner):
         found, self._over = self._over, []
         return found
 
+    def prune(self, trial: Claimed) -> None:
+        """See `Runner`."""
+        raise NotImplementedError("a sweep with pruning is refused before its first trial")
+
     def stop(self) -> None:
         """See `Runner`; what is in Slurm stays there, and is followed by the next process."""
         self._over += [(trial, Ending("interrupted")) for trial, _ in self._jobs.values()]

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,13 @@ from tiny import write_recipe
 
 from ptv2_scale.launchers.api import open_request
 from ptv2_scale.launchers.backends.local import LocalHosts
+from ptv2_scale.launchers.events import OnEvent, StopRequest
 from ptv2_scale.launchers.options import LaunchOptions
+from ptv2_scale.launchers.result import LaunchResult
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.sweep.api import Sweep
 from ptv2_scale.sweep.config import Launch
+from ptv2_scale.sweep.runners import launched
 from ptv2_scale.sweep.runners.launched import on_hostfile, on_this_host
 
 STEPS = 16
@@ -114,6 +118,38 @@ def test_hosts_are_dealt_out_among_trials(tmp_path: Path) -> None:
     assert found == ["n0 slots=1\nn1 slots=2\n", "n2 slots=3\nn3 slots=4\n"]
     with pytest.raises(UserError, match="hosts: 5 hosts, and launch.hosts is 6"):
         on_hostfile(Launch(hostfile=str(path), hosts=6), tmp_path)
+
+
+def test_a_run_that_is_pruned_or_stopped_saves_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sweep.yaml").write_text(
+        f"recipe: demo\nfolder: {tmp_path}/runs\nseeds: [1, 2]\nlaunch: {{at_once: 2, nproc: 1}}\n"
+    )
+    asked = Sweep.read(tmp_path / "sweep.yaml")
+    scheduler = asked.scheduler(lambda state: lambda trial, ending: None)
+    saved = []
+
+    def until_stopped(options: LaunchOptions, heard: OnEvent, stop: StopRequest) -> LaunchResult:
+        while not stop.signals:
+            time.sleep(0.01)
+        saved.append(options.overrides[-1])
+        return LaunchResult(75, "stopped", Path())
+
+    monkeypatch.setattr(launched, "launch", until_stopped)
+    trials = [scheduler.state.claim(asked.cells) for _ in range(2)]
+    found = [one for one in trials if one is not None]
+    runner = scheduler.runner
+    runner.start(found)
+    runner.prune(found[0])
+    ended: dict[int, str] = {}
+    while len(ended) < 2:
+        ended |= {trial.trial: ending.state for trial, ending in runner.ended()}
+        if ended:
+            runner.stop()
+    assert ended == {found[0].trial: "pruned", found[1].trial: "interrupted"}
+    assert len(saved) == 2
+    assert runner.at_once == 2
 
 
 def test_ranks_see_the_devices_of_their_place(monkeypatch: pytest.MonkeyPatch) -> None:
