@@ -1,4 +1,4 @@
-"""The command `sweep`: many runs, how far they are, and those that failed once more."""
+"""The command `sweep`: many runs, how far they are, their report, and failed ones once more."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def add_sweep(command: argparse.ArgumentParser) -> None:
     """Give the command its arguments."""
     command.add_argument(
         "what", nargs="?", default="run", choices=tuple(_ACTIONS),
-        help="run (default): what is left of it; status: how far it is; retry: failed trials again",
+        help="run (default): what is left of it; status: how far it is; report: its tables and"
+        " figures; retry: failed trials again",
     )  # fmt: skip
     command.add_argument("file", type=Path, metavar="SWEEP.yaml", help="the sweep's file")
     command.add_argument(
@@ -56,6 +57,16 @@ def _run(asked: Sweep, arguments: argparse.Namespace) -> int:
 
 def _status(asked: Sweep, arguments: argparse.Namespace) -> int:
     _report(asked, asked.state())
+    return DONE
+
+
+def _write_report(asked: Sweep, arguments: argparse.Namespace) -> int:
+    from ptv2_scale.sweep.report import write_report
+    from ptv2_scale.sweep.state import load_trials
+
+    folder = asked.file.folder / "report"
+    write_report(load_trials(asked.state()), folder, asked.file.name)
+    print(f"{folder}: tables.md, scores.csv, best.csv, trials.csv")
     return DONE
 
 
@@ -109,5 +120,6 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _ACTIONS: Mapping[str, Callable[[Sweep, argparse.Namespace], int]] = {
     "run": _run,
     "status": _status,
+    "report": _write_report,
     "retry": _retry,
 }
