@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import ranks
+from points import sample
 from tiny import write_text_recipe
 from untrained import export_untrained
 
@@ -17,10 +18,10 @@ from ptv2_scale.cli.program import main
 TEXTS = ["w1 w2 w3", "w9", "w20 w21"]
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    folder = tmp_path_factory.mktemp("job")
-    recipe = write_text_recipe(folder, "llama", evaluate={"micro_batch": 1})
+@pytest.fixture(scope="module", params=sample(["llama", "t5", "gemma3_text"], 1))
+def runs(request: Any, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp(request.param)
+    recipe = write_text_recipe(folder, request.param, evaluate={"micro_batch": 1})
     for length, name in ((2, "one"), (3, "two")):
         export_untrained(recipe, folder / name, f"prompt.length={length}", "prompt.init_scale=1.0")
     rows = [{"input": text, "export": ("one", "two")[n % 2]} for n, text in enumerate(TEXTS)]

@@ -18,6 +18,7 @@ EXPORTS = {
     "long": ["prompt.length=9", "prompt.layers=1-2", "prompt.init_scale=1.0"],
     "rows": ["prompt={method: prompt, length: 4}"],
 }
+MOST = 7  # tokens of an answer
 TEXTS = ["w1 w2 w3 w4 w5", "w9", "w20 w21", "w7 w8 w9", "w30", "w31 w32"]
 SETTINGS: list[dict[str, Any]] = [{}, {"num_beams": 3}, {"temperature": 2.0, "seed": 1}]
 
@@ -27,8 +28,9 @@ def runs(request: Any, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two prefixes that differ in all that they may, and a prompt, on one backbone."""
     folder = tmp_path_factory.mktemp(request.param)
     recipe = write_text_recipe(folder, request.param, evaluate={"micro_batch": 4})
+    most = f"task.max_new_tokens={MOST}"
     return [
-        export_untrained(recipe, folder / name, f"train.seed={seed}", *overrides)
+        export_untrained(recipe, folder / name, most, f"train.seed={seed}", *overrides)
         for seed, (name, overrides) in enumerate(EXPORTS.items())
     ]
 
@@ -74,10 +76,10 @@ def test_predict_writes_what_generate_of_the_plain_module_does(runs: list[Path])
     model, encode = load_prompted(runs[0]), load_row_encoder(runs[0])
     tokenizer = predictor._exports["short"].setup.tokenizer
     for row, record in zip(rows, found, strict=True):
-        (tokens,) = model.generate(tokenizer.eos_token_id, 64, **encode([row]))
+        (tokens,) = model.generate(tokenizer.eos_token_id, MOST, **encode([row]))
         words = tokenizer.convert_ids_to_tokens(tokens)  # None for the backbone's spare rows
         expected = [word for word in words if word and word not in tokenizer.all_special_tokens]
-        assert record == {"text": " ".join(expected), "finished": len(tokens) < 64}
+        assert record == {"text": " ".join(expected), "finished": len(tokens) < MOST}
 
 
 def message_of(predictor: Predictor, rows: Any, name: str | None = None, **settings: Any) -> str:

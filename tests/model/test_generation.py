@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PrefixTuningConfig, get_peft_model
+from points import sample
 from tiny import CAUSAL, load_language_model, write_text_recipe
 from torch import Tensor
 
@@ -54,6 +55,7 @@ def without_cache(
     return found
 
 
+BEAMS = [(kind, penalty) for kind in ("t5", "llama", "gpt2", "gemma2") for penalty in (1.0, -1.5)]
 METHODS = ["{method: prefix, length: 5, init_scale: 0.5}", "{method: prompt, length: 5}"]
 
 
@@ -120,8 +122,7 @@ def test_draws_with_a_cache_are_those_without(kind: str, tmp_path: Path) -> None
     assert found != model.generate(None, STEPS, **setup.inputs(rows))
 
 
-@pytest.mark.parametrize("penalty", [1.0, -1.5])
-@pytest.mark.parametrize("kind", ["t5", "llama", "gpt2", "gemma2"])
+@pytest.mark.parametrize(("kind", "penalty"), sample(BEAMS, 5))
 def test_beams_are_transformers_own(kind: str, penalty: float, tmp_path: Path) -> None:
     """Without a method, each text alone; with an end that some beams come to."""
     setup, model = opened(write_text_recipe(tmp_path, kind), "prompt={method: discrete}")
