@@ -23,6 +23,7 @@ SEVERAL_MODULES = {
     "engine/test_verbalizer_run.py": "a verbalizer on two ranks, killed and resumed",
     "engine/test_several_tasks.py": "runs of several tasks",
     "engine/test_time_limit.py": "a limit on time that leaves none for a step",
+    "methods/prefix/test_gate.py": "gates of a prefix, in the encoder and in attention",
     "launchers/test_bytes_between_hosts.py": "what goes over the network",
     "launchers/test_many_hosts.py": "a run on four hosts",
     "launchers/test_node_launchers.py": "torchrun, accelerate and deepspeed, each on its own",

@@ -40,12 +40,20 @@ class BoundPrefix:
         slots: attention module -> its row in `keys_values`.
         dropout: probability applied to keys and values, one mask an example; 0 when evaluating.
         key_lengths: attention module -> key lengths it saw; filled only where a dict is given.
+        gates: [slots, heads]; the prefix is attended to on its own, and what that gives is added
+            to attention over the text as many times. None: one attention over both.
     """
 
     keys_values: Tensor
     slots: Mapping[nn.Module, int]
     dropout: float = 0.0
     key_lengths: dict[nn.Module, list[int]] | None = None
+    gates: Tensor | None = None
+
+    def saw(self, module: nn.Module, keys: int) -> None:
+        """Collect how many keys a module saw."""
+        if self.key_lengths is not None:
+            self.key_lengths.setdefault(module, []).append(keys)
 
 
 @dataclass(frozen=True)
@@ -94,12 +102,15 @@ def _written_mask(
     return _bottom_right_causal(query.shape[2], key.shape[2], query.device)
 
 
+def _of_batch(prefix: Tensor, states: Tensor, dropout: float) -> Tensor:
+    """[kv_heads, length, d] for each example of states [batch, kv_heads, n, d]."""
+    expanded = prefix.to(states.dtype).expand(states.shape[0], *prefix.shape)
+    return functional.dropout(expanded, dropout) if dropout else expanded
+
+
 def _with_prefix(prefix: Tensor, states: Tensor, dropout: float) -> Tensor:
     """Put [kv_heads, length, d] in front of [batch, kv_heads, n, d]."""
-    expanded = prefix.to(states.dtype).expand(states.shape[0], *prefix.shape)
-    if dropout:
-        expanded = functional.dropout(expanded, dropout)
-    return torch.cat((expanded, states), dim=2)
+    return torch.cat((_of_batch(prefix, states, dropout), states), dim=2)
 
 
 def _attend(
@@ -114,6 +125,25 @@ def _attend(
         mask = torch.where(mask, 0.0, torch.finfo(query.dtype).min).to(query.dtype)
     output, _ = softcapped_attention_forward(module, query, key, value, mask, **kwargs)
     return output, None
+
+
+def _gated(
+    bound: BoundPrefix, slot: int, module: nn.Module, query: Tensor, key: Tensor, value: Tensor,
+    **kwargs: Any,
+) -> Tensor:  # fmt: skip
+    """Attention over the prefix alone, times the gates; [batch, n, heads, d].
+
+    The scores of a text and of a prefix each have a softmax of their own, so that a gate of zero
+    leaves the text's attention as it is (Zhang et al., LLaMA-Adapter, ICLR 2024).
+    """
+    assert bound.gates is not None
+    keys, values = bound.keys_values[slot]
+    keys = _of_batch(keys, key, bound.dropout)
+    values = _of_batch(values, value, bound.dropout)
+    bound.saw(module, keys.shape[2] + key.shape[2])
+    given = {name: one for name, one in kwargs.items() if name != "position_bias"}
+    output, _ = _attend(module, query, keys, values, None, is_causal=False, **given)
+    return output * bound.gates[slot].to(output.dtype)[:, None]
 
 
 def prefix_attention(
@@ -168,6 +198,9 @@ def prefix_attention(
         causal = False
     elif slot is not None and isinstance(bound, BoundPrefix):
         length = bound.keys_values.shape[3]
+        if bound.gates is not None:
+            own, _ = _attend(module, query, key, value, attention_mask, is_causal=causal, **kwargs)
+            return own + _gated(bound, slot, module, query, key, value, **kwargs), None
         # No mask means "causal" to stock sdpa, which would cut the keys to the query length.
         attention_mask = _written_mask(attention_mask, causal, query, key)
         if attention_mask is not None:
@@ -178,8 +211,7 @@ def prefix_attention(
         key = _with_prefix(bound.keys_values[slot, 0], key, bound.dropout)
         value = _with_prefix(bound.keys_values[slot, 1], value, bound.dropout)
         causal = False
-        if bound.key_lengths is not None:
-            bound.key_lengths.setdefault(module, []).append(key.shape[2])
+        bound.saw(module, key.shape[2])
     return _attend(module, query, key, value, attention_mask, is_causal=causal, **kwargs)
 
 

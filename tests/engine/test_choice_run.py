@@ -62,7 +62,8 @@ def choice_recipe(
     folder: Path, model_type: str, task: dict[str, Any], row: Callable[[int], dict[str, Any]]
 ) -> Path:
     path = write_recipe(
-        folder, model_type, train={"steps": 12, "micro_batch": 3},
+        folder, model_type, prompt={"length": 6, "gate": True},
+        train={"steps": 12, "micro_batch": 3},
         backbone={"dropout": 0.1}, checkpoint={"every": 4, "keep": 2},
     )  # fmt: skip
     recipe = yaml.safe_load(path.read_text())

@@ -77,6 +77,10 @@ class Prefix(MethodSection):
         default="both",
         description="What is trained: keys and values, or values alone, beside their first keys.",
     )
+    gate: bool = Field(
+        default=False,
+        description="Attend to the prefix apart, times a trained gate that is zero at first.",
+    )
     positions: Literal["shift", "keep"] = Field(
         default="shift", description="Whether the text's positions start after the prefix."
     )
@@ -127,6 +131,13 @@ class Prefix(MethodSection):
                 ("encoder", "init"),
                 f"prompt.encoder and prompt.init contradict each other: init: {init} gives keys"
                 " and values, which only a table can hold. Set encoder: table, or init: random.",
+            )
+
+        if given.get("gate") and init == "zero":
+            yield Conflict(
+                ("gate", "init"),
+                "prompt.gate and prompt.init contradict each other: behind a gate of zero a prefix"
+                " of zeros gets no gradient, and neither does its gate. Set another init.",
             )
 
     @classmethod

@@ -35,6 +35,7 @@ class PrefixShape:
         head_dim: width of a head.
         hidden: width of the MLP; None: a plain table.
         width: width of the MLP's input, the backbone's own; unused for a table.
+        gates: trained gates of a slot, one a query head; 0: none.
     """
 
     length: int
@@ -43,6 +44,7 @@ class PrefixShape:
     head_dim: int
     hidden: int | None = None
     width: int = 0
+    gates: int = 0
 
     @property
     def row(self) -> int:
@@ -109,6 +111,9 @@ class PrefixEncoder(Adapter):
                 nn.Linear(shape.width, shape.hidden), nn.Tanh(), nn.Linear(shape.hidden, shape.row)
             )
 
+        if shape.gates:
+            self.gate = nn.Embedding(len(shape.slots), shape.gates)
+
     def flat(self) -> Tensor:
         """The prefix in the flat layout, [length, slots * 2 * kv_heads * head_dim]."""
         weight = self.embedding.weight
@@ -121,10 +126,24 @@ class PrefixEncoder(Adapter):
         """Keys and values, [slots, 2, kv_heads, length, head_dim]."""
         return self._kept.detached(unflatten(self.flat(), self.shape))
 
-    def entry(self, key_lengths: dict[nn.Module, list[int]] | None = None) -> PrefixEntry:
-        """The prefix for one forward pass; `key_lengths` collects what each slot then saw."""
+    def _gates(self, opened: float) -> Tensor | None:
+        """[slots, heads], each between -1 and 1; see `entry`."""
+        if not self.shape.gates:
+            return None
+        slots = torch.arange(len(self.shape.slots), device=self.gate.weight.device)
+        return torch.tanh(self.gate(slots)) + opened
+
+    def entry(
+        self, key_lengths: dict[nn.Module, list[int]] | None = None, opened: float = 0.0
+    ) -> PrefixEntry:
+        """The prefix for one forward pass.
+
+        Args:
+            key_lengths: collects what each slot then saw.
+            opened: added to gates, which let nothing through at first.
+        """
         dropout = self.dropout if self.training else 0.0
-        bound = BoundPrefix(self(), self.slots, dropout, key_lengths)
+        bound = BoundPrefix(self(), self.slots, dropout, key_lengths, self._gates(opened))
         return PrefixEntry(bound, self.shape.length if self.shift_positions else 0)
 
 
@@ -171,6 +190,7 @@ def prefix_shape(prompt: Prefix, family: Family, config: Config) -> PrefixShape:
         head_dim=family.head_dim(config),
         hidden=hidden,
         width=int(config.hidden_size),
+        gates=int(config.num_attention_heads) if prompt.gate else 0,
     )
 
 
@@ -197,7 +217,7 @@ def initial_values(prompt: Prefix, shape: PrefixShape, seed: int) -> dict[str, T
         for name, parameter in sorted(encoder.named_parameters()):
             if name == "embedding.weight":
                 parameter.normal_(0.0, prompt.init_scale, generator=generator)
-            elif parameter.dim() == 2:
+            elif parameter.dim() == 2 and name != "gate.weight":
                 # nn.Linear's own default, drawn from the seed: uniform within 1 / sqrt(inputs).
                 bound = parameter.shape[1] ** -0.5
                 parameter.uniform_(-bound, bound, generator=generator)

@@ -35,14 +35,14 @@ def check_prefix(run: RunModel, model: Any, inputs: Inputs) -> None:
     training = model.training
     model.train()
     lengths: dict[nn.Module, list[int]] = {}
-    entry = _encoder(model).entry(lengths)
+    entry = _encoder(model).entry(lengths, opened=1.0)
     prefix = entry.bound
     assert isinstance(prefix, BoundPrefix)
     outputs = run(entry=entry, **inputs).outputs
     _check_calls(model, prefix, lengths, inputs)
     _check_gradient(model, prefix, outputs)
     model.eval()
-    check_effect(run, inputs, "prefix")
+    check_effect(run, inputs, "prefix", **_opened(model))
     with torch.no_grad():
         _check_cache_route(run, model, inputs)
     model.train(training)
@@ -52,6 +52,15 @@ def _encoder(model: Any) -> PrefixEncoder:
     encoder = model.adapter
     assert isinstance(encoder, PrefixEncoder)
     return encoder
+
+
+def _opened(model: Any) -> dict[str, Any]:
+    """The entry that lets a gated prefix through, which the model's own does not at first."""
+    encoder = _encoder(model)
+    if not encoder.shape.gates:
+        return {}
+    with torch.no_grad():
+        return {"entry": encoder.entry(opened=1.0)}
 
 
 def _names(model: Any, modules: set[nn.Module]) -> str:
@@ -89,7 +98,10 @@ def _decoder_length(inputs: Inputs) -> int:
 
 def _check_gradient(model: Any, prefix: BoundPrefix, outputs: Tensor) -> None:
     # Through the prefix's values alone: the parameters' own gradients belong to DeepSpeed.
-    (gradient,) = torch.autograd.grad(weighted_sum(outputs), prefix.keys_values)
+    trained = [prefix.keys_values, *(() if prefix.gates is None else (prefix.gates,))]
+    gradient, *of_gates = torch.autograd.grad(weighted_sum(outputs), trained)
+    for one in of_gates:
+        gradient = torch.cat((gradient.flatten(1), one.float()), dim=1)
     strength = gradient.float().flatten(1).norm(dim=1).cpu()
     rows = {row for row, value in enumerate(strength.tolist()) if not value > 0}
     silent = {module for module, row in prefix.slots.items() if row in rows}
@@ -138,6 +150,7 @@ def _has_cache_route(model: Any, columns: int) -> bool:
     window = model.family.window(config)
     return (
         not model.family.encoder_decoder
+        and not shape.gates
         and len(shape.slots) == config.num_hidden_layers
         and "past_key_values" in inspect.signature(model.backbone.forward).parameters
         and (window is None or shape.length + columns <= window)

@@ -38,7 +38,9 @@ from ptv2_scale.methods.prefix.warm_start import check_recordable, record_text
 from ptv2_scale.methods.room import FrontTokens, check_room
 
 _TABLE = "embedding.weight"
+_GATE = "gate.weight"
 _EXPORTED = "prefix"  # name of the flat prefix in an export
+_EXPORTED_GATE = "gate"
 
 
 @dataclass(frozen=True)
@@ -169,18 +171,21 @@ class PrefixMethod(Method):
     @classmethod
     def to_export(cls, trained: Tensors) -> Tensors:
         """See `Method`: the flat prefix [length, row of `PrefixShape`], an MLP folded in."""
-        table = f"{cls.ADAPTER}.{_TABLE}"
-        if trained.names() == [table]:
-            return trained.renamed({table: _EXPORTED})
+        table, gate = f"{cls.ADAPTER}.{_TABLE}", f"{cls.ADAPTER}.{_GATE}"
+        gates = Tensors.of(trained, {gate} & set(trained.names()))
+        gates = gates.renamed({gate: _EXPORTED_GATE})
+        if not set(trained.names()) - {table, gate}:
+            return Tensors.of(trained, [table]).renamed({table: _EXPORTED}).beside(gates)
         # An MLP is small beside its table, which is made here as a whole.
         flat = flat_prefix({name: read_whole(trained, name) for name in trained.names()})
         assert flat is not None
-        return Tensors.of(NamedTensors({_EXPORTED: flat}), [_EXPORTED])
+        return Tensors.of(NamedTensors({_EXPORTED: flat}), [_EXPORTED]).beside(gates)
 
     @classmethod
     def from_export(cls, tensors: Tensors) -> Tensors:
         """See `Method`."""
-        return tensors.renamed({_EXPORTED: f"{cls.ADAPTER}.{_TABLE}"})
+        stem = f"{cls.ADAPTER}."
+        return tensors.renamed({_EXPORTED: stem + _TABLE, _EXPORTED_GATE: stem + _GATE})
 
     @classmethod
     def to_peft(cls, section: Prefix, facts: Mapping[str, Any], file: Path) -> PeftFiles | str:
@@ -190,6 +195,8 @@ class PrefixMethod(Method):
             return f"it prompts every layer, and this prefix is in layers {section.layers} only"
         if section.positions != "shift":
             return "it always shifts positions, and this prefix was trained with positions: keep"
+        if section.gate:
+            return "it has one attention over prefix and text, and this prefix has a gate"
         flat = read_flat_prefix(file, known.shape)
         # PEFT counts the prefix among the text, so that a window hides it.
         room = None if known.window is None else known.window - known.length
