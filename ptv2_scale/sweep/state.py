@@ -108,7 +108,10 @@ class SweepState:
             UserError: see `open_storage`.
         """
         url = state_url(file.config.state, file.folder)
-        return cls(Studies(open_storage(url, make=make), file.name, file.folder))
+        if not make:
+            return cls(Studies(open_storage(url, make=False), file.name, file.folder))
+        with exclusive(file.folder):  # of two that make its tables at once, one would fail
+            return cls(Studies(open_storage(url, make=True), file.name, file.folder))
 
     def load(self) -> list[TrialRecord]:
         """All trials of the sweep, cell by cell; of one that was tried again, the last time."""
@@ -120,7 +123,7 @@ class SweepState:
         Raises:
             UserError: a cell's recipe has changed since its first run was put in.
         """
-        with self._exclusive():
+        with exclusive(self._studies.folder):
             for number, cell in enumerate(cells):
                 self._studies.make(cell, number)
                 self._studies.add(cell, cell.planned)
@@ -134,7 +137,7 @@ class SweepState:
             best = best_params(one for one in records if one.cell == label)
             if best and not self.is_open([cell]):
                 more = [cell.run_of(best[0].params, seed) for seed in cell.seeds[1:]]
-                with self._exclusive():
+                with exclusive(self._studies.folder):
                     self._studies.add(cell, more)
 
     def is_open(self, cells: Sequence[Cell]) -> bool:
@@ -147,7 +150,7 @@ class SweepState:
 
     def retry(self, cells: Sequence[Cell]) -> int:
         """Put failed trials in again; returns how many there are."""
-        with self._exclusive():
+        with exclusive(self._studies.folder):
             again = [(cell, trial) for cell in cells for trial in self._failed(cell)]
             for cell, trial in again:
                 own = trial.user_attrs
@@ -252,15 +255,16 @@ class SweepState:
     def _note(self, trial: int, key: str, value: Any) -> None:
         self._studies.storage.set_trial_user_attr(trial, key, value)
 
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        """Let no other process put trials in meanwhile."""
-        while (lease := Lease.take(self._studies.folder / ".sweep.lock")) is None:
-            sleep(_PATIENCE_S)
-        try:
-            yield
-        finally:
-            lease.release()
+
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Let no other process make a sweep's state, or put trials in, meanwhile."""
+    while (lease := Lease.take(folder / ".sweep.lock")) is None:
+        sleep(_PATIENCE_S)
+    try:
+        yield
+    finally:
+        lease.release()
 
 
 def load_trials(state: SweepState) -> list[TrialRecord]:

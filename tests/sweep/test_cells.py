@@ -98,12 +98,9 @@ def test_a_mistake_in_a_recipe_is_named_where_the_sweep_makes_it(tmp_path: Path)
     with pytest.raises(UserError) as error:
         cells(text, tmp_path)
     path = tmp_path / "s.yaml"
-    assert str(error.value).splitlines() == [
-        f"{path}:9: train.lr: found -1 (int), expected a number above 0.",
-        f"{path}:7: prompt.lenght: unknown key. Did you mean 'length'? Allowed: method, length,"
-        " encoder, hidden, layers, slots, dropout, init, init_scale, init_text, init_from,"
-        " positions.",
-    ]
+    rate, length = str(error.value).splitlines()
+    assert rate == f"{path}:9: train.lr: found -1 (int), expected a number above 0."
+    assert length.startswith(f"{path}:7: prompt.lenght: unknown key. Did you mean 'length'?")
     inside = "recipe:\n  backbone: {name: demo}\n  task: {name: demo}\n  train:\n    lr: fast\n"
     with pytest.raises(UserError, match=r"s\.yaml:5: train\.lr: found 'fast'"):
         cells(inside, tmp_path)
