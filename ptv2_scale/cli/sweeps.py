@@ -66,7 +66,7 @@ def _write_report(asked: Sweep, arguments: argparse.Namespace) -> int:
 
     folder = asked.file.folder / "report"
     write_report(load_trials(asked.state()), folder, asked.file.name)
-    print(f"{folder}: tables.md, scores.csv, best.csv, trials.csv")
+    print(folder / "report.html", *sorted(folder.glob("*.[mc]*")), sep="\n")
     return DONE
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from ptv2_scale.cli import main, parse
+from ptv2_scale.sweep.api import Sweep
+from ptv2_scale.sweep.state import SweepState
 
 
 def test_what_is_to_be_done_may_be_left_out() -> None:
@@ -46,3 +48,17 @@ def test_a_dry_run_shows_the_cells_and_begins_nothing(
         ["prompt.length=8", "1"],
     ]
     assert [path.name for path in tmp_path.iterdir()] == ["a.yaml"]
+
+
+def test_a_report_is_written_of_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.yaml").write_text("recipe: demo\naxes: {prompt.length: [4, 8]}\n")
+    asked = Sweep.read(Path("a.yaml"))
+    asked.file.folder.mkdir(parents=True)
+    SweepState.of(asked.file, make=True).prepare(asked.cells)
+    assert main(["sweep", "report", "a.yaml"]) == 0
+    folder = Path("runs/sweeps/a/report")
+    assert str(folder / "report.html") in capsys.readouterr().out.splitlines()
+    assert (folder / "trials.csv").read_text().count(",waiting,") == 2

@@ -8,6 +8,13 @@ from typing import Any
 
 from ptv2_scale.sweep.records import Outcome, TrialRecord
 
+HOSTILE = (
+    "<script>document.title = 'taken'</script>",
+    "=cmd()",
+    "\"'`|$\\frac$",
+    "_" + "x" * 300,
+    "größe\x1b[1m",
+)
 SIZES = {"small": 10**6, "base": 10**7, "large": 10**8}
 
 

@@ -68,7 +68,7 @@ def _scores_row(
     key: Sequence[str], records: Sequence[TrialRecord], methods: Sequence[str]
 ) -> tuple[Entry, ...]:
     own = [[one for one in records if label_of(one, "method") == method] for method in methods]
-    scores = [score_entry(summary_of(one)) for one in own]
+    scores = [score_entry(one) for one in own]
     highest = max((one.value for one in scores if isinstance(one.value, float)), default=None)
     return (
         *map(word, key),
@@ -96,7 +96,7 @@ def _best_row(names: Sequence[str], records: Sequence[TrialRecord]) -> tuple[Ent
     found, states = summary_of(records), Counter(one.state for one in records)
     axes = [word(records[0].axes.get(name, "")) for name in names] or [word("all")]
     return (
-        *(*axes, word(_metric(records)), score_entry(found)),
+        *(*axes, word(_metric(records)), score_entry(records)),
         number(len(found.scores) if found else None),
         number(trivial_score(records), "{:.3f}"),
         *_costs(found),
@@ -121,12 +121,15 @@ def _metric(records: Sequence[TrialRecord]) -> str | None:
     return next((one.outcome.metric for one in records if one.outcome.metric), None)
 
 
-def score_entry(found: Summary | None) -> Entry:
-    """A mean and its deviation over seeds."""
-    if found is None:
+def score_entry(records: Sequence[TrialRecord]) -> Entry:
+    """Mean and deviation over seeds of a cell's best values; without a score, its trials' state."""
+    if not records:
         return Entry(NONE, None)
+    found, cell = summary_of(records), records[0].cell
+    if found is None:
+        return Entry(", ".join(sorted({one.state for one in records})), None, cell=cell)
     spread = "" if found.deviation is None else f" ± {found.deviation:.3f}"
-    return Entry(f"{found.mean:.3f}{spread}", found.mean, found.deviation, found.trials[0].cell)
+    return Entry(f"{found.mean:.3f}{spread}", found.mean, found.deviation, cell)
 
 
 def word(text: str | None) -> Entry:

@@ -29,7 +29,7 @@ def test_axes_by_other_names_and_without_a_part_are_rows() -> None:
     assert table.columns == (
         *("backbone.name", "task.max_length", "metric", "trivial", "prefix", "lora"),
     )
-    assert [one.text for one in table.rows[0]][-2:] == ["0.700", "–"]
+    assert [one.text for one in table.rows[0]][-2:] == ["0.700", "failed"]
 
 
 def test_a_sweep_without_axes_is_one_row() -> None:
@@ -64,7 +64,8 @@ def test_costs_are_those_of_the_best_values() -> None:
 
 def test_a_cell_without_a_result_is_a_row_too() -> None:
     table = best_table([trial({"method": "x"}, None, run=Path("r"))])
-    assert [one.text for one in table.rows[0]][2:5] == ["–", "–", "0.500"]
+    assert [one.text for one in table.rows[0]][2:5] == ["failed", "–", "0.500"]
+    assert table.rows[0][2].cell == "x"
 
 
 @pytest.mark.parametrize(

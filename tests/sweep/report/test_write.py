@@ -6,12 +6,10 @@ import csv
 from pathlib import Path
 
 import pytest
-from sweep_trials import ladder, trial
+from sweep_trials import HOSTILE, ladder, trial
 
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.sweep.report import write_report
-
-HOSTILE = ["<script>alert(1)</script>", "=cmd()", "\"'`|$\\frac", "_" + "x" * 3000, "größe\x1b[1m"]
 
 
 def test_the_tables_are_written_and_replaced(tmp_path: Path) -> None:
@@ -23,6 +21,7 @@ def test_the_tables_are_written_and_replaced(tmp_path: Path) -> None:
     scores = read(tmp_path / "new" / "scores.csv")
     assert float(scores[1]["full"]) == pytest.approx(0.71)
     assert len(read(tmp_path / "new" / "best.csv")) == 6
+    assert len(list((tmp_path / "new" / "figures").iterdir())) == 6
     assert len(read(tmp_path / "new" / "trials.csv")) == 12
 
 
@@ -31,6 +30,14 @@ def test_what_a_reader_should_know_stands_below_the_tables(tmp_path: Path) -> No
     assert "- trivial: a \\| train.lr=0.01 seed=1: accuracy 0.5000 is no" in (
         tmp_path / "tables.md"
     ).read_text().replace("\\_", "_")
+
+
+def test_figures_of_an_earlier_report_are_taken_away(tmp_path: Path) -> None:
+    write_report([], tmp_path, "a sweep")
+    for name in ("mine.svg", "score-by-size.svg"):
+        (tmp_path / "figures" / name).touch()
+    write_report([], tmp_path, "a sweep")
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["mine.svg"]
 
 
 def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:

@@ -1,0 +1,138 @@
+"""Figures as PNG and SVG by matplotlib; a sweep's figures are the same bytes each time."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from ptv2_scale.runtime.errors import UserError, printable
+from ptv2_scale.sweep.report.palette import LIGHT, SHAPES, colour, shape
+from ptv2_scale.sweep.report.plots import Line, Panel, Plot
+from ptv2_scale.sweep.report.scales import limits, number_words, ticks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_ACROSS = 2  # panels in a row
+_LONGEST = 40
+_SETTINGS: dict[Any, Any] = {
+    "svg.hashsalt": "ptv2_scale",
+    "svg.fonttype": "none",  # texts stay texts
+    "text.parse_math": False,  # names are people's, and may have a $
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+}
+_METADATA: Mapping[Literal["png", "svg"], Mapping[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+}
+
+
+def draw(plot: Plot) -> dict[str, bytes]:
+    """A figure's files by their names.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib import rc_context
+    except ImportError:
+        raise UserError(
+            "matplotlib, which draws a report's figures, is not installed:"
+            " pip install 'ptv2_scale[sweep]'"
+        ) from None
+    with rc_context(_SETTINGS), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # an SVG has the text
+        figure = _figure(plot)
+        return {f"{plot.name}.{kind}": _file(figure, kind) for kind in _METADATA}
+
+
+def _file(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
+    written = io.BytesIO()
+    figure.savefig(written, format=kind, dpi=150, metadata=dict(_METADATA[kind]), facecolor=LIGHT)
+    return written.getvalue()
+
+
+def _figure(plot: Plot) -> Figure:
+    from matplotlib.figure import Figure
+
+    across = min(_ACROSS, len(plot.panels))
+    down = -(-len(plot.panels) // across)
+    figure = Figure(figsize=(6.4 * across, 4.4 * down), layout="constrained")
+    figure.suptitle(plot.title)
+    numbers = line_numbers(plot)
+    for axes, panel in zip(
+        figure.subplots(down, across, squeeze=False).flat, plot.panels, strict=False
+    ):
+        _panel(axes, plot, panel, numbers)
+    for axes in figure.axes[len(plot.panels) :]:
+        axes.set_visible(False)
+    return figure
+
+
+def line_numbers(plot: Plot) -> dict[str, int]:
+    """The number of each line by its label: a method looks the same in all panels."""
+    labels = dict.fromkeys(line.label for panel in plot.panels for line in panel.lines)
+    return {label: number for number, label in enumerate(labels)}
+
+
+def _panel(axes: Axes, plot: Plot, panel: Panel, numbers: Mapping[str, int]) -> None:
+    axes.set_title(short(panel.title))
+    axes.set_xlabel(plot.x_label)
+    axes.set_ylabel(short(panel.metric))
+    _places(axes, plot, panel)
+    handles = [_line(axes, line, numbers[line.label], plot.joined) for line in panel.lines]
+    labels = [short(line.label) for line in panel.lines]
+    if panel.trivial is not None:
+        handles.append(axes.axhline(panel.trivial, color="#555555", linestyle=":"))
+        labels.append("one answer for all")
+    if panel.frontier:
+        places = [*(point.x for point in panel.frontier), axes.get_xlim()[1]]
+        means = [point.found.mean for point in (*panel.frontier, panel.frontier[-1])]
+        handles += axes.step(places, means, where="post", color="#555555", linestyle="--")
+        labels.append("frontier")
+    axes.legend(handles, labels, fontsize=8)
+
+
+def _places(axes: Axes, plot: Plot, panel: Panel) -> None:
+    """The axis of places, its numbers in words."""
+    values = [point.x for line in panel.lines for point in line.points]
+    if plot.log:
+        axes.set_xscale("log")
+    axes.set_xlim(*limits(values, log=plot.log))
+    if plot.categories:
+        shown = sorted(set(values))
+        axes.set_xticks(shown, [short(plot.categories[int(one)]) for one in shown])
+    else:
+        shown = ticks(values, log=plot.log)
+        axes.set_xticks(shown, [number_words(one) for one in shown])
+    axes.minorticks_off()
+
+
+def _line(axes: Axes, line: Line, number: int, joined: bool) -> Any:
+    """Draw a line: means over seeds, and from the lowest to the highest seed."""
+    means = [point.found.mean for point in line.points]
+    lows = [mean - min(one.found.scores) for mean, one in zip(means, line.points, strict=True)]
+    highs = [max(one.found.scores) - mean for mean, one in zip(means, line.points, strict=True)]
+    return axes.errorbar(
+        [point.x for point in line.points],
+        means,
+        # A mean may lie outside its own scores by a rounding error.
+        yerr=[[max(0.0, low) for low in lows], [max(0.0, high) for high in highs]],
+        color=colour(number),
+        marker=SHAPES[shape(number)][0],
+        linestyle="-" if joined else "none",
+        capsize=3,
+    )
+
+
+def short(text: str) -> str:
+    """A name that leaves room for others."""
+    # A legend leaves out what begins with _.
+    clean = printable(text if not text.startswith("_") else f" {text}")
+    return clean if len(clean) <= _LONGEST else f"{clean[: _LONGEST - 1]}…"
