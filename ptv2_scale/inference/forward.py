@@ -184,7 +184,7 @@ def _written(
         written = run(entry=entry, writing=request, **batch.inputs)
         return [task.written(answer.tokens, setup.tokenizer) for answer in written]
 
-    bare = [task.unanswered(example) for example in examples]
+    bare = [task.unanswered(example, setup.tokenizer) for example in examples]
     return over_batches(setup, bare, ranks, make, check=check)
 
 

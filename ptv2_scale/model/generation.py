@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import GenerationConfig, GenerationMixin, LogitsProcessorList, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from ptv2_scale.backbones.glm_classic.decoding import piece_columns, read_pieces
 from ptv2_scale.backbones.sampling import RowDraws, Sampling
 from ptv2_scale.methods.base import Entry
 from ptv2_scale.model.decoding import Beams, Request, Written
@@ -41,8 +42,7 @@ def write(
     given, _ = model.backbone_inputs(entry, inputs)
     decoder_start = given.pop("decoder_input_ids", None)
     if decoder_start is None:
-        given = _left_padded(given)
-        given["position_ids"] = _positions(model, entry, given["attention_mask"])
+        given = _going_on(model, entry, given)
     with entry.bind():
         made = _Writer(model).generate(
             **given,
@@ -54,8 +54,18 @@ def write(
     return [_ended(row, request.end) for row in made[:, read:].tolist()]
 
 
+def _going_on(model: Any, entry: Entry, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Inputs of a model without a decoder, with the positions that its tokens go on from."""
+    if model.family.positions == "blocks":
+        pieces = _left_padded(piece_columns(given))
+        blocks = pieces.pop("blocks")
+        return {**pieces, "position_ids": blocks}
+    moved = _left_padded(given)
+    return {**moved, "position_ids": _positions(model, entry, moved["attention_mask"])}
+
+
 def _left_padded(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Inputs of a causal model, each row moved to the right end of the batch.
+    """Inputs, each row moved to the right end of the batch.
 
     Behind its last token a text then goes on at once, so that a sliding window, which counts
     columns, counts the text's own tokens.
@@ -115,6 +125,7 @@ class _Writer(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         # Not what the backbone's folder says of decoding: the request is all there is.
         self.generation_config = GenerationConfig()
         self.backbone, self.head = model.backbone, model.head
+        self._pieces = model.family.positions == "blocks"
 
     def get_encoder(self, modality: str | None = None) -> Any:
         """The encoder of an encoder-decoder, which reads the texts once."""
@@ -128,6 +139,7 @@ class _Writer(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         position_ids: Tensor | None = None,
         decoder_input_ids: Tensor | None = None,
         encoder_outputs: Any = None,
+        places: Tensor | None = None,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         """Logits [batch, 1, vocabulary] behind the last token, and the cache."""
@@ -139,9 +151,10 @@ class _Writer(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
             "position_ids": position_ids,
             "decoder_input_ids": decoder_input_ids,
             "encoder_outputs": encoder_outputs,
+            "places": places,
             **kwargs,
         }
-        outputs = self.backbone(**{name: one for name, one in given.items() if one is not None})
+        outputs = self._read(**{name: one for name, one in given.items() if one is not None})
         logits = self.head.logits(outputs.last_hidden_state[:, -1:])
         if logits.isnan().any():
             raise UserError(
@@ -149,3 +162,6 @@ class _Writer(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
                 " not go with the values of this backbone: export the run again."
             )
         return CausalLMOutputWithPast(logits=logits, past_key_values=outputs.past_key_values)
+
+    def _read(self, **given: Any) -> Any:
+        return read_pieces(self.backbone, **given) if self._pieces else self.backbone(**given)

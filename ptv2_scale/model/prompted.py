@@ -142,18 +142,19 @@ class PromptedModel(nn.Module):
             entry: this model's own where there is none, or another one for the same backbone.
 
         Raises:
-            UserError: the head answers instead of a vocabulary: `task.kind` is not text; or the
-                family writes in another way.
+            UserError: the head answers instead of a vocabulary: `task.kind` is not text; or
+                a classic GLM is given no position_ids.
         """
         if not isinstance(self.head, LanguageHead):
             raise UserError(
                 "generate: this model answers by its task head, from one forward pass: call it, or"
                 " use Predictor. Text is generated where task.kind is text."
             )
-        if self.family.positions == "blocks":
+        if self.family.positions == "blocks" and "position_ids" not in inputs:
             raise UserError(
-                f"generate: {self.family.name} fills blanks, as"
-                " ptv2_scale.backbones.glm_classic.generation.fill_blank does."
+                f"generate: {self.family.name} needs the position_ids of a text with its mask and"
+                " <|startofpiece|>, as load_row_encoder gives them. Text with blanks is filled by"
+                " ptv2_scale.backbones.glm_classic.generation.fill_blank."
             )
         return write(self, entry or self.entry(), inputs, request)
 

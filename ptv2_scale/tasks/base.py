@@ -229,7 +229,7 @@ class TextWriter(Protocol):
     def scores_written(self) -> bool:
         """Whether `score` reads of each record what `written` has put there."""
 
-    def unanswered(self, example: Example) -> Example:
+    def unanswered(self, example: Example, tokenizer: Tokenizer) -> Example:
         """An example with its answer taken out, to be written behind it."""
 
 

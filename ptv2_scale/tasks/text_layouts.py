@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
+from torch import Tensor
+
+from ptv2_scale.backbones.glm_classic.vocabularies import PieceTokens
 from ptv2_scale.backbones.load import BackboneFiles
-from ptv2_scale.data.collate import IGNORED, Example
+from ptv2_scale.data.collate import IGNORED, Example, Padding, pad_inputs, pad_rows
+from ptv2_scale.tasks.base import Tokenizer
+from ptv2_scale.tasks.piece_layout import BLOCKS, POSITIONS, BlankAndPiece
 from ptv2_scale.tasks.text import Inputs
 from ptv2_scale.tasks.text_pairs import Passage
 
@@ -95,8 +101,22 @@ class EncoderAndDecoder:
         return max(len(passage.prompt), len(passage.answer)) <= max_length
 
 
-def layout_of(files: BackboneFiles, shorten: Shorten) -> TextLayout:
+def layout_of(files: BackboneFiles, shorten: Shorten, tokenizer: Tokenizer) -> TextLayout:
     """The layout of a backbone."""
     if files.family.encoder_decoder:
         return EncoderAndDecoder(int(files.family.decoder_start(files.config) or 0))
+    if files.family.vocabulary.blank == "piece":
+        return BlankAndPiece(PieceTokens.of(tokenizer))
     return OneAfterTheOther(shorten)
+
+
+def layout_inputs(examples: Sequence[Example], pad: Padding) -> dict[str, Tensor]:
+    """Examples of any layout as a batch, padded on the right."""
+    given = [{n: v for n, v in one.inputs.items() if n != DECODER} for one in examples]
+    inputs = pad_inputs([Example(0, one) for one in given], pad)
+    if POSITIONS in inputs:
+        inputs["position_ids"] = torch.stack((inputs.pop(POSITIONS), inputs.pop(BLOCKS)), dim=1)
+    if DECODER in examples[0].inputs:
+        rows = [one.inputs[DECODER] for one in examples]
+        inputs[DECODER] = pad_rows(rows, max(map(len, rows)), pad.token)
+    return inputs

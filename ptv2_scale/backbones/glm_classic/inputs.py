@@ -22,8 +22,15 @@ NO_LABEL = -100  # what cross_entropy leaves out
 
 
 @dataclass
-class _Row:
-    """One text of a batch, token by token; the lists grow together."""
+class PieceRow:
+    """One text and its pieces, token by token; the lists grow together.
+
+    Attributes:
+        ids: of the tokens.
+        positions, blocks: their positions and block positions.
+        labels: what each of them is to say, or NO_LABEL.
+        spans: number of the piece that a token belongs to; -1: it is the text's.
+    """
 
     ids: list[int]
     positions: list[int] = field(init=False)
@@ -105,7 +112,7 @@ def blank_inputs(
         UserError: a text has another number of masks than pieces.
     """
     tokens = PieceTokens.of(tokenizer)
-    rows = [_Row(ids) for ids in _token_ids(tokenizer, texts, max_length, special=True)]
+    rows = [PieceRow(ids) for ids in _token_ids(tokenizer, texts, max_length, special=True)]
     separators = [len(row.ids) for row in rows]
     for number, (row, own) in enumerate(zip(rows, pieces, strict=True)):
         masks = _masks(row.ids, tokens, number, len(own))
@@ -143,7 +150,7 @@ def choice_inputs(
         UserError: a text has no mask or several, or a choice is empty.
     """
     tokens = PieceTokens.of(tokenizer)
-    rows = [_Row(ids) for ids in _token_ids(tokenizer, texts, max_length, special=True)]
+    rows = [PieceRow(ids) for ids in _token_ids(tokenizer, texts, max_length, special=True)]
     for number, (row, own) in enumerate(zip(rows, choices, strict=True)):
         (mask,) = _masks(row.ids, tokens, number, 1)
         for span, ids in enumerate(_token_ids(tokenizer, own)):
@@ -204,7 +211,7 @@ def _masks(ids: list[int], tokens: PieceTokens, number: int, wanted: int) -> lis
     return found
 
 
-def _padded(rows: Sequence[_Row], pad: int) -> dict[str, Tensor]:
+def _padded(rows: Sequence[PieceRow], pad: int) -> dict[str, Tensor]:
     longest = max(len(row.ids) for row in rows)
 
     def tensor(values: Iterator[list[int]], filler: int) -> Tensor:
@@ -220,7 +227,7 @@ def _padded(rows: Sequence[_Row], pad: int) -> dict[str, Tensor]:
     }
 
 
-def _choice_mask(spans: Tensor, rows: Sequence[_Row]) -> Tensor:
+def _choice_mask(spans: Tensor, rows: Sequence[PieceRow]) -> Tensor:
     """[batch, 1, n, n]: all see part A; in a choice, its own tokens up to the one that reads."""
     length = spans.shape[1]
     sizes = torch.tensor([row.spans.count(-1) for row in rows])

@@ -1,4 +1,4 @@
-"""Text that answers text: sequence-to-sequence for T5, language modelling for causal models."""
+"""Text that answers text: sequence-to-sequence for T5 and classic GLM, else language modelling."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from pathlib import Path
 from torch import Tensor
 
 from ptv2_scale.backbones.family import Config, Family
+from ptv2_scale.backbones.glm_classic.vocabularies import PieceTokens
 from ptv2_scale.backbones.load import BackboneFiles
 from ptv2_scale.config import TextToText
-from ptv2_scale.data.collate import IGNORED, Batch, Example, Padding, pad_inputs, pad_rows
+from ptv2_scale.data.collate import IGNORED, Batch, Example, Padding, pad_rows
 from ptv2_scale.data.rows import Row, place_of
 from ptv2_scale.data.splits import Split, Splits
 from ptv2_scale.runtime.errors import UserError
@@ -31,8 +32,9 @@ from ptv2_scale.tasks.catalogue import splits_of
 from ptv2_scale.tasks.chat import Chats
 from ptv2_scale.tasks.heads import Head
 from ptv2_scale.tasks.language_head import LABELS, LanguageHead
-from ptv2_scale.tasks.text_layouts import DECODER, TextLayout, layout_of
-from ptv2_scale.tasks.text_pairs import Pairs, Passage, TextSource
+from ptv2_scale.tasks.piece_layout import with_blank
+from ptv2_scale.tasks.text_layouts import TextLayout, layout_inputs, layout_of
+from ptv2_scale.tasks.text_pairs import Pairs, TextSource
 from ptv2_scale.tasks.text_scores import WRITTEN, check_packages
 
 logger = logging.getLogger(__name__)
@@ -56,12 +58,13 @@ class TextTask(RowTask):
 
     def on(self, files: BackboneFiles) -> TextTask:
         """See `BackboneReader`."""
-        if files.family.vocabulary.blank not in ("last", "sentinel"):
+        blank = files.family.vocabulary.blank
+        if blank == "mask":
             raise UserError(
-                f"task.kind: text is for T5 and causal models, which write token by token;"
-                f" {files.family.name} does not here."
+                "task.kind: text is for T5, classic GLM and causal models, which write token by"
+                f" token; {files.family.name} does not here."
             )
-        if self.section.messages is not None and files.family.encoder_decoder:
+        if self.section.messages is not None and blank != "last":
             raise UserError(
                 f"task.messages: conversations are for causal models; {files.family.name} reads a"
                 " text and writes another: give them by task.input and task.target."
@@ -80,9 +83,8 @@ class TextTask(RowTask):
             return Chats(section.messages, section.turns or "all")
         return Pairs(section.input or "input", section.target or "target")
 
-    @property
-    def _layout(self) -> TextLayout:
-        return layout_of(self._files, self._source.shortened)
+    def _layout(self, tokenizer: Tokenizer) -> TextLayout:
+        return layout_of(self._files, self._source.shortened, tokenizer)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -133,33 +135,38 @@ class TextTask(RowTask):
         Raises:
             UserError: see `Task`; or the tokenizer has no end of a text.
         """
-        end = self.answer_end(tokenizer)
+        end, layout = self.answer_end(tokenizer), self._layout(tokenizer)
+        places = [place_of(row, number) for number, row in enumerate(rows, start=1)]
         if not with_targets:
             prompts = self._source.prompts(rows, tokenizer)
-            found = [self._going_on(prompt, tokenizer) for prompt in prompts]
-            inputs = [self._layout.prompt(prompt, max_length) for prompt in found]
+            found = [self._asked(*one, tokenizer) for one in zip(prompts, places, strict=True)]
+            inputs = [layout.prompt(prompt, max_length) for prompt in found]
             return [Example(number, one) for number, one in enumerate(inputs)]
+        given = self._source.passages(rows, tokenizer, end)
         passages = [
-            replace(one, prompt=self._going_on(one.prompt, tokenizer))
-            for one in self._source.passages(rows, tokenizer, end)
+            replace(one, prompt=self._asked(one.prompt, place, tokenizer))
+            for one, place in zip(given, places, strict=True)
         ]
-        for number, passage in enumerate(passages, start=1):
+        for place, passage in zip(places, passages, strict=True):
             if not passage.prompt:
-                raise UserError(f"{place_of(rows[number - 1], number)}: the text has no tokens.")
-        self._warn_of_cuts(passages, max_length)
-        pairs = (self._layout.answered(passage, max_length) for passage in passages)
+                raise UserError(f"{place}: the text has no tokens.")
+        self._warn_of_cuts(
+            sum(not layout.fits(one, max_length) for one in passages), len(passages), max_length
+        )
+        pairs = (layout.answered(passage, max_length) for passage in passages)
         return [Example(number, *pair) for number, pair in enumerate(pairs)]
 
-    def _going_on(self, prompt: list[int], tokenizer: Tokenizer) -> list[int]:
-        if self._files.family.encoder_decoder:
-            return prompt
-        return self._source.goes_on(prompt, tokenizer)
+    def _asked(self, prompt: list[int], where: str, tokenizer: Tokenizer) -> list[int]:
+        """A row's prompt, as the architecture has its answer stand with it."""
+        blank = self._files.family.vocabulary.blank
+        if blank == "piece":
+            return with_blank(prompt, tokenizer, where)
+        return self._source.goes_on(prompt, tokenizer) if blank == "last" else prompt
 
-    def _warn_of_cuts(self, passages: Sequence[Passage], max_length: int) -> None:
-        cut = sum(not self._layout.fits(passage, max_length) for passage in passages)
+    def _warn_of_cuts(self, cut: int, texts: int, max_length: int) -> None:
         if cut:
             logger.warning(
-                f"{self.name}: {cut} of {len(passages)} texts are longer than {max_length} tokens "
+                f"{self.name}: {cut} of {texts} texts are longer than {max_length} tokens "
                 "and were cut (task.max_length)"
             )
 
@@ -170,6 +177,8 @@ class TextTask(RowTask):
 
     def answer_end(self, tokenizer: Tokenizer) -> int:
         """See `TextWriter`."""
+        if self._files.family.vocabulary.blank == "piece":
+            return PieceTokens.of(tokenizer).end
         end = tokenizer.eos_token_id
         if end is None:
             raise UserError("task.kind: text: the tokenizer has no token that ends a text.")
@@ -185,9 +194,9 @@ class TextTask(RowTask):
         """See `TextWriter`."""
         return self.metric in WRITTEN
 
-    def unanswered(self, example: Example) -> Example:
+    def unanswered(self, example: Example, tokenizer: Tokenizer) -> Example:
         """See `TextWriter`."""
-        return self._layout.unanswered(example)
+        return self._layout(tokenizer).unanswered(example)
 
     def head(self, family: Family, config: Config) -> Head:
         """See `Task`."""
@@ -195,15 +204,11 @@ class TextTask(RowTask):
 
     def collate(self, examples: Sequence[Example], pad: Padding) -> Batch:
         """See `Task`: the labels are an input, for the head scores them where it has the weight."""
-        texts = [Example(one.row, {"input_ids": one.inputs["input_ids"]}, None) for one in examples]
-        inputs = pad_inputs(texts, pad)
+        inputs = layout_inputs(examples, pad)
         if examples[0].target is None:
             return Batch(inputs)
         longest = max(len(one.target) for one in examples)
         inputs[LABELS] = pad_rows([one.target for one in examples], longest, IGNORED)
-        if DECODER in examples[0].inputs:
-            rows = [one.inputs[DECODER] for one in examples]
-            inputs[DECODER] = pad_rows(rows, longest, pad.token)
         return Batch(inputs, self.targets(examples))
 
     def targets(self, examples: Sequence[Example]) -> dict[str, Tensor]:

@@ -92,7 +92,7 @@ def test_exact_answers_are_those_of_greedy_decoding(kind: str, tmp_path: Path) -
 
 def _with_answer(setup: Setup, example: Any, prompt: list[int], answer: list[int]) -> Any:
     passage = Passage(prompt, answer, answer)
-    return type(example)(0, *setup.task._layout.answered(passage, 24))  # type: ignore[attr-defined]
+    return type(example)(0, *setup.task._layout(setup.tokenizer).answered(passage, 24))  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("kind", ["t5", "gpt2"])
