@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from points import sample
 from tiny import CAUSAL, load_language_model, write_text_recipe
 from torch import Tensor
 
+from ptv2_scale.backbones.glm_classic.generation import fill_blank
 from ptv2_scale.backbones.load import Unsharded, materialise
 from ptv2_scale.backbones.sampling import Sampling
 from ptv2_scale.backbones.tensor_files import NamedTensors
@@ -21,6 +23,7 @@ from ptv2_scale.config import load_recipe
 from ptv2_scale.model.decoding import Beams
 from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.model.setup import Setup, build_model, first_values, model_filler, open_setup
+from ptv2_scale.runtime.errors import UserError
 
 TEXTS = ["w1 w2 w3 w4 w5", "w9", "w20 w21 w22"]
 STEPS = 6
@@ -42,13 +45,16 @@ def without_cache(
 ) -> list[int]:
     """Of one text: the whole is read anew for every token."""
     found: list[int] = []
-    decodes = model.family.encoder_decoder
+    decodes, positions = model.family.encoder_decoder, inputs.get("position_ids")
     for _ in range(STEPS):
         tail = torch.tensor([found], dtype=torch.long)
         if decodes:
             read = {**inputs, "decoder_input_ids": torch.cat((torch.tensor([[0]]), tail), dim=1)}
         else:
             read = {"input_ids": torch.cat((inputs["input_ids"], tail), dim=1)}
+        if positions is not None:  # a piece's tokens are at its mask's place, one block each
+            more = [positions[..., -1:] + torch.tensor([[0], [n + 1]]) for n in range(len(found))]
+            read["position_ids"] = torch.cat((positions, *more), dim=2)
         with torch.no_grad():
             states = model(**read).features[:, -1]
             found.append(choose(model.head.logits(states)[0]))
@@ -60,7 +66,9 @@ METHODS = ["{method: prefix, length: 5, init_scale: 0.5}", "{method: prompt, len
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("kind", ["t5", "mt5", *(kind for kind in CAUSAL if kind != "qwen2")])
+@pytest.mark.parametrize(
+    "kind", ["t5", "mt5", "glm_classic", *(kind for kind in CAUSAL if kind != "qwen2")]
+)
 def test_a_batch_has_the_tokens_of_a_loop(kind: str, method: str, tmp_path: Path) -> None:
     if kind == "mistral" and "prompt," in method:
         pytest.skip("its window of 4 would hide the prompt")
@@ -110,7 +118,25 @@ def drawing(row: int, temperature: float, top_k: int, top_p: float, seed: int) -
     return choose
 
 
-@pytest.mark.parametrize("kind", ["t5", "llama", "gpt2", "gemma2"])
+def test_a_classic_glm_writes_what_it_fills_a_blank_with(tmp_path: Path) -> None:
+    setup, model = opened(write_text_recipe(tmp_path, "glm_classic"), f"prompt={METHODS[0]}")
+    texts = ["w1 w2 w3 w4 w5", "w9", "w20 [MASK] w21 w22"]
+    rows = [{"input": text} for text in texts]
+    answers = model.generate(None, STEPS, **setup.inputs(rows))
+    # What fills a blank is never one of the embedding's rows without a token.
+    assert all(token < len(setup.tokenizer) for answer in answers for token in answer)
+    blanks = [text if "MASK" in text else f"{text} [gMASK]" for text in texts]
+    found = fill_blank(model, setup.tokenizer, blanks, max_new_tokens=STEPS)
+    decode = partial(setup.tokenizer.decode, skip_special_tokens=True)
+    assert found == [[decode(answer)] for answer in answers]
+    inputs = setup.inputs(rows)
+    beams = model.generate(None, STEPS, Beams(3), **inputs)
+    assert beams == [model.generate(None, STEPS, Beams(3), **setup.inputs([r]))[0] for r in rows]
+    with pytest.raises(UserError, match="fill_blank"):
+        model.generate(None, STEPS, input_ids=inputs["input_ids"])
+
+
+@pytest.mark.parametrize("kind", ["t5", "llama", "gpt2", "gemma2", "glm_classic"])
 def test_draws_with_a_cache_are_those_without(kind: str, tmp_path: Path) -> None:
     setup, model = opened(write_text_recipe(tmp_path, kind), f"prompt={METHODS[0]}")
     rows = [{"input": text} for text in TEXTS]

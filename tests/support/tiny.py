@@ -271,6 +271,8 @@ def write_text_recipe(folder: Path, kind: str, words: int = 90, **sections: Any)
     content["task"] = task
     recipe.write_text(yaml.safe_dump(content))
     save_language_model(kind, folder / "backbone")
+    if kind == "glm_classic":
+        add_blanks(folder / "backbone")
     (folder / "texts").mkdir()
     source = random.Random(3)
     for name, count in (("train", 40), ("validation", 8)):

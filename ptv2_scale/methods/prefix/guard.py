@@ -122,9 +122,10 @@ def cache_inputs(model: Any, entry: PrefixEntry, inputs: Inputs) -> Inputs:
     for row in range(prefix.keys_values.shape[0]):
         key, value = prefix.keys_values[row].unsqueeze(1).expand(-1, batch, -1, -1, -1)
         cache.update(key.contiguous(), value.contiguous(), row)
-    seen = inputs["attention_mask"].new_ones(batch, prefix.keys_values.shape[3])
-    mask = torch.cat((seen, inputs["attention_mask"]), dim=1)
     made = model.backbone_inputs(entry, inputs, inputs.get("part")).inputs
+    own = made["attention_mask"]  # [batch, n], or a classic GLM's of pieces [batch, 1, n, n]
+    seen = own.new_ones(*own.shape[:-1], prefix.keys_values.shape[3])
+    mask = torch.cat((seen, own), dim=-1)
     return {**made, "attention_mask": mask, "past_key_values": cache}
 
 

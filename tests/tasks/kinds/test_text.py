@@ -1,4 +1,4 @@
-"""Text that answers text, against transformers' own loss and greedy decoding."""
+"""Text that answers text, against transformers' own loss and greedy decoding, and classic GLM's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 from tiny import CAUSAL, load_language_model, write_text_recipe
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from transformers import PreTrainedTokenizerFast
 
 from ptv2_scale import Predictor, UserError, train
@@ -23,7 +24,7 @@ from ptv2_scale.model.setup import Setup, build_model, first_values, model_fille
 from ptv2_scale.tasks.base import Trivial
 from ptv2_scale.tasks.text_pairs import Passage
 
-KINDS = ["t5", "mt5", *(kind for kind in CAUSAL if kind != "qwen2")]
+KINDS = ["t5", "mt5", "glm_classic", *(kind for kind in CAUSAL if kind != "qwen2")]
 
 
 def opened(recipe: Path, *overrides: str) -> tuple[Setup, PromptedModel]:
@@ -33,8 +34,31 @@ def opened(recipe: Path, *overrides: str) -> tuple[Setup, PromptedModel]:
     return setup, model.eval()
 
 
+def piece_loss(model: Any, text: str, answer: str) -> Tensor:
+    """The mean over an answer's tokens of a classic GLM, laid out by hand after the original code.
+
+    As `write_text_recipe` makes the vocabulary w0 has the id 5, and the blanks' tokens come last.
+    """
+    start, end, mask = 107, 108, 109
+    words, said = ([5 + int(word[1:]) for word in one.split()] for one in (text, answer))
+    given, labels = [1, *words, mask, 2], [*said, end]
+    ids = torch.tensor([[*given, start, *said]])
+    places = [*range(len(given)), *[len(given) - 2] * len(labels)]
+    blocks = [*[0] * len(given), *range(1, len(labels) + 1)]
+    logits = model(
+        input_ids=ids,
+        position_ids=torch.tensor([[places, blocks]]),
+        attention_mask=torch.tensor([len(given)]),
+        output_predict=True,
+    ).logits[0, -len(labels) :]
+    return cross_entropy(logits, torch.tensor(labels))
+
+
 def expected_loss(folder: Path, kind: str, row: dict[str, str]) -> Tensor:
-    """The mean over an answer's tokens, by transformers."""
+    """The mean over an answer's tokens, by transformers or by our classic GLM alone."""
+    if kind == "glm_classic":
+        with torch.no_grad():
+            return piece_loss(load_language_model(folder), row["input"], row["target"])
     tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     model = load_language_model(folder)
     answer = tokenizer(row["target"])["input_ids"][1:]  # without <s>, with </s>
@@ -67,6 +91,25 @@ def test_the_loss_is_transformers_own(kind: str, tmp_path: Path) -> None:
     assert summed == pytest.approx(-sum(record["log_likelihood"] for record in records), rel=1e-5)
     scores = setup.task.score(records, rows)
     assert scores["perplexity"] == pytest.approx(math.exp(summed / 8), rel=1e-5)
+
+
+def test_pieces_of_a_classic_glm_see_a_prefix(tmp_path: Path) -> None:
+    recipe = write_text_recipe(tmp_path, "glm_classic")
+    setup, model = opened(recipe, "prompt={length: 5, init_scale: 0.5}")
+    rows = [{"input": "w1 w2 w3 w4", "target": "w5 w6"}, {"input": "w9", "target": "w8 w7"}]
+    batch = setup.task.collate(setup.encode(rows), setup.padding)
+    summed = model(**batch.inputs).outputs[..., 0].sum(dim=1)
+    summed.sum().backward()
+    (gradient,) = [one.grad for one in model.trained().values()]
+    assert gradient.isfinite().all()
+    assert gradient.abs().sum() > 0
+    with torch.no_grad():
+        bare = model(entry=None, **batch.inputs).outputs[..., 0].sum(dim=1)
+        for row, found in zip(rows, summed, strict=True):
+            with model.entry().bind():
+                expected = piece_loss(model.backbone, row["input"], row["target"])
+            torch.testing.assert_close(found / 3, expected, rtol=1e-4, atol=0)
+    assert not torch.isclose(summed, bare, atol=1e-2).any()
 
 
 @pytest.mark.parametrize("kind", ["t5", "gpt2"])
@@ -163,7 +206,7 @@ def test_conversations_are_learned_by_the_tokenizers_template(tmp_path: Path) ->
         assert found == pytest.approx(float(expected), rel=1e-4)
 
 
-@pytest.mark.parametrize(("kind", "steps"), [("mt5", 15), ("llama", 30)])
+@pytest.mark.parametrize(("kind", "steps"), [("mt5", 15), ("llama", 30), ("glm_classic", 15)])
 def test_a_prefix_learns_which_words_answers_have(kind: str, steps: int, tmp_path: Path) -> None:
     recipe = write_text_recipe(
         tmp_path,
@@ -187,6 +230,9 @@ def test_what_does_not_go_together(tmp_path: Path) -> None:
     recipe = write_text_recipe(tmp_path, "t5")
     with pytest.raises(UserError, match="conversations are for causal models"):
         opened(recipe, "task.messages=talk")
+    (tmp_path / "glm").mkdir()
+    with pytest.raises(UserError, match="conversations are for causal models"):
+        opened(write_text_recipe(tmp_path / "glm", "glm_classic"), "task.messages=talk")
     with pytest.raises(UserError, match="task.turns: is of conversations"):
         load_recipe(recipe, ["task.turns=last"])
     with pytest.raises(UserError, match="task.messages and task.input contradict each other"):
