@@ -19,7 +19,8 @@ def train(recipe: Path, run: Path, overrides: Iterable[str] = ()) -> dict[str, A
     if not result.exists():
         command = [sys.executable, "-m", "ptv2_scale", "train", str(recipe), f"run={run}"]
         env = {**os.environ, "OMP_NUM_THREADS": "1"}
-        subprocess.run([*command, *overrides], check=True, stdout=sys.stderr, env=env)
+        resumed = (*command, "--resume", "auto")
+        subprocess.run([*resumed, *overrides], check=True, stdout=sys.stderr, env=env)
     found: dict[str, Any] = json.loads(result.read_text())
     return found
 

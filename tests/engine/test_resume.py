@@ -14,8 +14,11 @@ from tiny import write_recipe
 
 from ptv2_scale import load_prompted, load_row_encoder
 
+# Where a processor has no bf16 units, the second takes a minute longer.
+KINDS = sample([("table", "fp32"), ("table", "bf16"), ("mlp", "fp32")], 1)
 
-@pytest.mark.parametrize(("encoder", "dtype"), sample([("table", "bf16"), ("mlp", "fp32")], 1))
+
+@pytest.mark.parametrize(("encoder", "dtype"), KINDS)
 def test_after_kill_9_the_run_goes_on_to_the_same_bits(
     encoder: str, dtype: str, tmp_path: Path
 ) -> None:
