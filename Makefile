@@ -31,7 +31,7 @@ demo: setup
 
 # By two processes: the tests of launchers wait more than they compute. tests/conftest.py deals.
 test: setup
-	$(BIN)/python -m pytest -n 3 --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 
 check: setup
 	$(BIN)/ruff check .
