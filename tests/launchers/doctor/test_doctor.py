@@ -199,5 +199,5 @@ def test_an_interrupt_ends_it_without_a_traceback(cluster: Hosts, tmp_path: Path
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=30)
-    assert process.returncode == 130
+    assert process.returncode == 130, output
     assert output == ""
