@@ -8,8 +8,9 @@ one backbone object.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -23,7 +24,6 @@ from transformers.models.gemma2.modeling_gemma2 import (
 )
 
 from ptv2_scale.backbones.binding import bound_value, checkpoint_contexts
-from ptv2_scale.backbones.mixed_prefix import MixedPrefix
 
 # With "sdpa" in the name, transformers would refuse Gemma 2 and DeBERTa, which its own sdpa cannot
 # attend for; with "flash" in it, it would fetch a kernel.
@@ -32,7 +32,77 @@ _TRAINED_BIAS = "ptv2_trained_position_bias"  # of an attention module
 
 
 @dataclass(frozen=True)
-class BoundPrefix:
+class AttentionCall:
+    """What one attention module asks for.
+
+    Attributes:
+        module: the attention module.
+        query: [batch, heads, n, d].
+        key: [batch, kv_heads, m, d].
+        value: [batch, kv_heads, m, d].
+        mask: [batch or 1, heads or 1, n, m], bool (true: visible) or additive; None: see `causal`.
+        causal: where there is no mask, whether a query sees no key behind it.
+        position_bias: T5's relative bias [1 or batch, heads, n, m], or None.
+        options: what else the module gives.
+    """
+
+    module: nn.Module
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    mask: Tensor | None
+    causal: bool
+    position_bias: Tensor | None
+    options: Mapping[str, Any]
+
+    def run(self) -> Tensor:
+        """Transformers' own attention, [batch, n, heads, d]."""
+        bias = {} if self.position_bias is None else {"position_bias": self.position_bias}
+        return _attend(
+            self.module, self.query, self.key, self.value, self.mask,
+            is_causal=self.causal, **bias, **self.options,
+        )  # fmt: skip
+
+    def written_mask(self) -> Tensor | None:
+        """The mask, where there is none but the word "causal" too; None: every key is visible."""
+        return _written_mask(self.mask, self.causal, self.query, self.key)
+
+    def behind(self, keys: Tensor, values: Tensor, mask: Tensor | None) -> AttentionCall:
+        """The same with keys and values in front, which stand at no distance.
+
+        Args:
+            keys: [batch, kv_heads, length, d].
+            values: [batch, kv_heads, length, d].
+            mask: for all keys; None: every key is visible. Then stock sdpa must not hear "causal",
+                for it would cut the keys to the query length.
+        """
+        bias = self.position_bias
+        return replace(
+            self,
+            key=torch.cat((keys, self.key), dim=2),
+            value=torch.cat((values, self.value), dim=2),
+            mask=mask,
+            causal=False,
+            position_bias=None if bias is None else _pad_left(bias, keys.shape[2], 0.0),
+        )
+
+
+class Bound(ABC):
+    """What a method binds for one forward pass to take part in attention.
+
+    Attributes:
+        slots: attention module -> its place in what is bound.
+    """
+
+    slots: Mapping[nn.Module, int]
+
+    @abstractmethod
+    def attend(self, slot: int, call: AttentionCall) -> Tensor:
+        """Answer the call of the module in a slot: [batch, n, heads, d]."""
+
+
+@dataclass(frozen=True)
+class BoundPrefix(Bound):
     """Keys and values for the prompted attention modules of one forward pass.
 
     Attributes:
@@ -50,18 +120,47 @@ class BoundPrefix:
     key_lengths: dict[nn.Module, list[int]] | None = None
     gates: Tensor | None = None
 
-    def saw(self, module: nn.Module, keys: int) -> None:
-        """Collect how many keys a module saw."""
+    def attend(self, slot: int, call: AttentionCall) -> Tensor:
+        """See `Bound`."""
+        if self.gates is not None:
+            text = call.run()
+            return text + self._gated(slot, call) * self.gates[slot].to(text.dtype)[:, None]
+        mask = call.written_mask()
+        if mask is not None:
+            visible = True if mask.dtype == torch.bool else 0.0
+            mask = _pad_left(mask, self.keys_values.shape[3], visible)
+        return call.behind(*self._of_batch(slot, call), mask).run()
+
+    def _gated(self, slot: int, call: AttentionCall) -> Tensor:
+        """Attention over the prefix alone.
+
+        The scores of a text and of a prefix each have a softmax of their own, so that a gate of
+        zero leaves the text's attention as it is (Zhang et al., LLaMA-Adapter, ICLR 2024).
+        """
+        keys, values = self._of_batch(slot, call)
+        alone = replace(call, key=keys, value=values, mask=None, causal=False, position_bias=None)
+        return alone.run()
+
+    def _of_batch(self, slot: int, call: AttentionCall) -> tuple[Tensor, Tensor]:
+        """Keys and values of a slot for each example, [batch, kv_heads, length, d]."""
         if self.key_lengths is not None:
-            self.key_lengths.setdefault(module, []).append(keys)
+            length = self.keys_values.shape[3] + call.key.shape[2]
+            self.key_lengths.setdefault(call.module, []).append(length)
+        keys, values = self.keys_values[slot]
+        return _expanded(keys, call.key, self.dropout), _expanded(values, call.value, self.dropout)
 
 
 @dataclass(frozen=True)
-class Recorder:
+class Recorder(Bound):
     """Collects what each attention module computes as key and value: [batch, kv_heads, n, d]."""
 
     slots: Mapping[nn.Module, int]
     keys_values: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+
+    def attend(self, slot: int, call: AttentionCall) -> Tensor:
+        """See `Bound`; attention itself is as it would be."""
+        self.keys_values[slot] = (call.key, call.value)
+        return call.run()
 
 
 def enable_checkpointing(backbone: Any) -> None:
@@ -102,48 +201,25 @@ def _written_mask(
     return _bottom_right_causal(query.shape[2], key.shape[2], query.device)
 
 
-def _of_batch(prefix: Tensor, states: Tensor, dropout: float) -> Tensor:
+def _expanded(prefix: Tensor, states: Tensor, dropout: float) -> Tensor:
     """[kv_heads, length, d] for each example of states [batch, kv_heads, n, d]."""
     expanded = prefix.to(states.dtype).expand(states.shape[0], *prefix.shape)
     return functional.dropout(expanded, dropout) if dropout else expanded
 
 
-def _with_prefix(prefix: Tensor, states: Tensor, dropout: float) -> Tensor:
-    """Put [kv_heads, length, d] in front of [batch, kv_heads, n, d]."""
-    return torch.cat((_of_batch(prefix, states, dropout), states), dim=2)
-
-
 def _attend(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any
-) -> tuple[Tensor, None]:
+) -> Tensor:
     """Transformers' own attention: `sdpa`, or what it computes where logits are soft-capped."""
+    output: Tensor
     if kwargs.get("softcap") is None:
         output, _ = sdpa_attention_forward(module, query, key, value, mask, **kwargs)
-        return output, None
+        return output
     mask = _written_mask(mask, kwargs.pop("is_causal"), query, key)
     if mask is not None and mask.dtype == torch.bool:
         mask = torch.where(mask, 0.0, torch.finfo(query.dtype).min).to(query.dtype)
     output, _ = softcapped_attention_forward(module, query, key, value, mask, **kwargs)
-    return output, None
-
-
-def _gated(
-    bound: BoundPrefix, slot: int, module: nn.Module, query: Tensor, key: Tensor, value: Tensor,
-    **kwargs: Any,
-) -> Tensor:  # fmt: skip
-    """Attention over the prefix alone, times the gates; [batch, n, heads, d].
-
-    The scores of a text and of a prefix each have a softmax of their own, so that a gate of zero
-    leaves the text's attention as it is (Zhang et al., LLaMA-Adapter, ICLR 2024).
-    """
-    assert bound.gates is not None
-    keys, values = bound.keys_values[slot]
-    keys = _of_batch(keys, key, bound.dropout)
-    values = _of_batch(values, value, bound.dropout)
-    bound.saw(module, keys.shape[2] + key.shape[2])
-    given = {name: one for name, one in kwargs.items() if name != "position_bias"}
-    output, _ = _attend(module, query, keys, values, None, is_causal=False, **given)
-    return output * bound.gates[slot].to(output.dtype)[:, None]
+    return output
 
 
 def prefix_attention(
@@ -162,7 +238,7 @@ def prefix_attention(
     the text's own tokens. Logits that are soft-capped (Gemma 2) are so for the prefix, too.
 
     Args:
-        module: the attention module; it is prompted if the bound prefix has a slot for it.
+        module: the attention module; it is prompted if what is bound has a slot for it.
         query: [batch, heads, n, d].
         key: [batch, kv_heads, m, d].
         value: [batch, kv_heads, m, d].
@@ -174,45 +250,16 @@ def prefix_attention(
     Returns:
         [batch, n, heads, d] and None (attention weights are never given).
     """
-    bound = bound_value()
-    slot = None
-    if isinstance(bound, (BoundPrefix, MixedPrefix, Recorder)):
-        slot = bound.slots.get(module)
+    if position_bias is not None and not getattr(module, _TRAINED_BIAS, False):
+        # transformers' T5 gives it a gradient under checkpointing, frozen or not: that would be
+        # wasted, and its order of summation would change the last bits of the prefix's gradient.
+        position_bias = position_bias.detach()
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
-    if position_bias is not None:
-        if not getattr(module, _TRAINED_BIAS, False):
-            # transformers' T5 gives it a gradient under checkpointing, frozen or not: that would be
-            # wasted, and its order of summation would change the last bits of the prefix's
-            # gradient.
-            position_bias = position_bias.detach()
-        kwargs["position_bias"] = position_bias
-    if slot is not None and isinstance(bound, Recorder):
-        bound.keys_values[slot] = (key, value)
-    elif slot is not None and isinstance(bound, MixedPrefix):
-        attention_mask = _written_mask(attention_mask, causal, query, key)
-        attention_mask = bound.masked(slot, attention_mask, query, key)
-        if position_bias is not None:
-            kwargs["position_bias"] = _pad_left(position_bias, bound.visible.shape[2], 0.0)
-        key = torch.cat((bound.rows_of(slot, 0, key), key), dim=2)
-        value = torch.cat((bound.rows_of(slot, 1, value), value), dim=2)
-        causal = False
-    elif slot is not None and isinstance(bound, BoundPrefix):
-        length = bound.keys_values.shape[3]
-        if bound.gates is not None:
-            own, _ = _attend(module, query, key, value, attention_mask, is_causal=causal, **kwargs)
-            return own + _gated(bound, slot, module, query, key, value, **kwargs), None
-        # No mask means "causal" to stock sdpa, which would cut the keys to the query length.
-        attention_mask = _written_mask(attention_mask, causal, query, key)
-        if attention_mask is not None:
-            visible = True if attention_mask.dtype == torch.bool else 0.0
-            attention_mask = _pad_left(attention_mask, length, visible)
-        if position_bias is not None:
-            kwargs["position_bias"] = _pad_left(position_bias, length, 0.0)
-        key = _with_prefix(bound.keys_values[slot, 0], key, bound.dropout)
-        value = _with_prefix(bound.keys_values[slot, 1], value, bound.dropout)
-        causal = False
-        bound.saw(module, key.shape[2])
-    return _attend(module, query, key, value, attention_mask, is_causal=causal, **kwargs)
+    call = AttentionCall(module, query, key, value, attention_mask, causal, position_bias, kwargs)
+    bound = bound_value()
+    if isinstance(bound, Bound) and (slot := bound.slots.get(module)) is not None:
+        return bound.attend(slot, call), None
+    return call.run(), None
 
 
 AttentionInterface.register(IMPLEMENTATION, prefix_attention)

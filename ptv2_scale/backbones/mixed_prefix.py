@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ptv2_scale.backbones.attention import AttentionCall, Bound
+
 
 @dataclass(frozen=True)
-class MixedPrefix:
+class MixedPrefix(Bound):
     """Keys and values for the prompted attention modules of one forward pass, row by row.
 
     Attributes:
@@ -28,25 +30,23 @@ class MixedPrefix:
     owners: Tensor
     slots: Mapping[nn.Module, int]
 
-    def rows_of(self, slot: int, which: int, states: Tensor) -> Tensor:
+    def attend(self, slot: int, call: AttentionCall) -> Tensor:
+        """See `Bound`."""
+        keys = self._rows_of(slot, 0, call.key)
+        values = self._rows_of(slot, 1, call.value)
+        return call.behind(keys, values, self._masked(slot, call)).run()
+
+    def _rows_of(self, slot: int, which: int, states: Tensor) -> Tensor:
         """Keys (0) or values (1) [rows, kv_heads, length, head_dim] for rows of states."""
         own: Tensor = self.keys_values[self._owners(states), slot, which]
         return own.to(states.dtype)
 
-    def masked(self, slot: int, mask: Tensor | None, query: Tensor, key: Tensor) -> Tensor:
-        """A mask [rows, heads or 1, n, length + m] that hides what is no row's own.
-
-        Args:
-            slot: of the module.
-            mask: of the module's own keys, [rows or 1, heads or 1, n or 1, m], bool or additive;
-                None: all of them are visible.
-            query: [rows, heads, n, d].
-            key: [rows, kv_heads, m, d].
-        """
-        rows, queries = query.shape[0], query.shape[2]
+    def _masked(self, slot: int, call: AttentionCall) -> Tensor:
+        """A mask [rows, heads or 1, n, length + m] that hides what is no row's own."""
+        rows, queries, mask = call.query.shape[0], call.query.shape[2], call.written_mask()
         if mask is None:
-            mask = query.new_ones((1, 1, 1, key.shape[2]), dtype=torch.bool)
-        front = self.visible[self._owners(query), slot][:, None, None, :]
+            mask = call.query.new_ones((1, 1, 1, call.key.shape[2]), dtype=torch.bool)
+        front = self.visible[self._owners(call.query), slot][:, None, None, :]
         if mask.dtype != torch.bool:
             hidden = torch.finfo(mask.dtype).min
             front = torch.zeros_like(front, dtype=mask.dtype).masked_fill(~front, hidden)

@@ -17,7 +17,7 @@ from ptv2_scale.export.card import source_folder
 from ptv2_scale.inference.exported import Export, open_export
 from ptv2_scale.inference.forward import answer_all, check_same_examples, no_report
 from ptv2_scale.inference.shared import SharedBackbone, Writing, filler_of, models_of
-from ptv2_scale.inference.writing import EXPORT, Asked, Rows, owner_of, write_all
+from ptv2_scale.inference.writing import EXPORT, GenerationOptions, Rows, owner_of, write_all
 from ptv2_scale.model.decoding import Request, chosen_strategy
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Record, TextWriter, Trivial
@@ -164,7 +164,11 @@ class Predictor:
             top_p=top_p,
             seed=seed,
         )
-        asked = Asked(max_new_tokens, strategy)
+        options = GenerationOptions(max_new_tokens, strategy)
+        return write_all(self._run, self._owned(rows, name), options, self._ranks, on_progress)
+
+    def _owned(self, rows: Sequence[Row], name: str | None) -> Rows:
+        """Rows, each with the export that answers it; see `generate`."""
         exports = list(self._exports.values())
         if name is None and len(exports) == 1:
             name = exports[0].name
@@ -177,8 +181,7 @@ class Predictor:
             owner_of(row, number, self.names) if name is None else self._numbers[name]
             for number, row in enumerate(found, start=1)
         ]
-        wanted = Rows(exports, found, owners)
-        return write_all(self._run, wanted, asked, self._ranks, on_progress)
+        return Rows(exports, found, owners)
 
     def evaluate(self, name: str, split: Split) -> tuple[dict[str, float], Trivial]:
         """Metrics of one export on a split of its task, and what learning nothing scores.

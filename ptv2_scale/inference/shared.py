@@ -62,8 +62,9 @@ class SharedBackbone(nn.Module):
         # Of all models, whichever have rows here: under ZeRO-3 ranks gather their weights together.
         entries = [model.entry() for model in models]
         owners = torch.tensor(writing.owners, device=inputs["input_ids"].device)
-        entry = models[0].method.mixed(entries, owners)
-        return models[0].write(writing.request, inputs, entry)
+        mix = models[0].method.mixer()
+        assert mix is not None  # others are in groups of their own
+        return models[0].write(writing.request, inputs, mix(entries, owners))
 
 
 def models_of(exports: Sequence[Export]) -> Iterator[PromptedModel]:

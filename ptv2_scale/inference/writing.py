@@ -28,7 +28,7 @@ Row = Mapping[str, object]
 
 
 @dataclass(frozen=True)
-class Asked:
+class GenerationOptions:
     """How texts are to be written.
 
     Attributes:
@@ -87,15 +87,16 @@ class Rows:
                     found[place] = replace(example, row=place, part=part)
         return [found[place] for place in range(len(self.rows))]
 
-    def groups(self, asked: Asked) -> dict[str, _Group]:
+    def groups(self, options: GenerationOptions) -> dict[str, _Group]:
         """Groups of the exports that answer rows."""
         found: dict[str, _Group] = {}
         for model in sorted(set(self.owners)):
             export = self.exports[model]
             task = writer_of(export)
-            end, decoding = task.answer_end(export.setup.tokenizer), asked.of(task)
-            own = "" if export.setup.method.MIXES else export.name
-            name = f"{end} {decoding.max_new_tokens} {own}"
+            end, decoding = task.answer_end(export.setup.tokenizer), options.of(task)
+            method = export.setup.config.prompt.method
+            alone = export.setup.method.mixer() is None
+            name = f"{end} {decoding.max_new_tokens} {export.name if alone else ''}/{method}"
             before = found[name].models if name in found else ()
             found[name] = _Group((*before, model), end, decoding)
         return found
@@ -141,8 +142,8 @@ def owner_of(row: Row, number: int, names: Sequence[str]) -> int:
 
 def write_all(
     run: Callable[..., Any],
-    asked_rows: Rows,
-    asked: Asked,
+    rows: Rows,
+    options: GenerationOptions,
     ranks: RankContext,
     on_progress: Callable[[int, int], None],
 ) -> list[Record]:
@@ -150,29 +151,29 @@ def write_all(
 
     Args:
         run: calls a `SharedBackbone` of the exports.
-        asked_rows: what is to be answered.
-        asked: how.
+        rows: what is to be answered.
+        options: how.
         ranks: where this process stands.
         on_progress: see `over_batches`.
 
     Raises:
         UserError: see `Rows.examples`.
     """
-    groups = asked_rows.groups(asked)
-    examples = asked_rows.examples(groups)
+    groups = rows.groups(options)
+    examples = rows.examples(groups)
     check_same_examples(examples, ranks)
 
-    def make(batch: Batch, rows: list[Example]) -> list[Record]:
-        group = groups[cast(str, rows[0].part)]
-        owners = [asked_rows.owners[example.row] for example in rows]
-        numbers = [example.row for example in rows]
+    def make(batch: Batch, asked: list[Example]) -> list[Record]:
+        group = groups[cast(str, asked[0].part)]
+        numbers = [example.row for example in asked]
+        owners = [rows.owners[number] for number in numbers]
         request = Request(group.end, group.decoding, numbers, synced=ranks.world > 1)
         places = tuple(group.models.index(owner) for owner in owners)
         written = run(writing=Writing(group.models, places, request), **batch.inputs)
         made = zip(owners, written, strict=True)
-        return [_record(asked_rows.exports[owner], answer) for owner, answer in made]
+        return [_record(rows.exports[owner], answer) for owner, answer in made]
 
-    first = asked_rows.exports[0].setup
+    first = rows.exports[0].setup
     return over_batches(first, examples, ranks, make, on_progress=on_progress)
 
 

@@ -68,6 +68,10 @@ class Entry:
         return nullcontext()
 
 
+# (entries of several models on one backbone, for each row its place among them [rows]) -> one entry
+Mix = Callable[[Sequence[Any], Tensor], Entry]
+
+
 class Adapter(nn.Module, ABC):
     """A method's own parameters on one backbone.
 
@@ -112,7 +116,6 @@ class Method:
     Attributes:
         ADAPTER: name of the method's own parameters in `PromptedModel`.
         TAGS: of a model card, as model hubs know the method.
-        MIXES: whether rows of several models may share a forward pass; see `mixed`.
         trains_through_backbone: whether gradients pass through the backbone, so that its
             activations are kept or computed anew.
         trains_nothing: whether a run makes no step, and scores the backbone as it is.
@@ -123,7 +126,6 @@ class Method:
 
     ADAPTER: ClassVar[str] = "adapter"
     TAGS: ClassVar[tuple[str, ...]] = ()
-    MIXES: ClassVar[bool] = False
     trains_through_backbone: bool = True
     trains_nothing: bool = False
 
@@ -195,15 +197,9 @@ class Method:
         """Kinds of attention that the method enters, which a forward pass must then run."""
         return frozenset()
 
-    @classmethod
-    def mixed(cls, entries: Sequence[Any], owners: Tensor) -> Entry:
-        """One entry for a batch whose rows are of several models on one backbone.
-
-        Args:
-            entries: of the models.
-            owners: [rows], a place in `entries` for each row.
-        """
-        raise NotImplementedError(f"{cls.__name__} has MIXES = {cls.MIXES}")
+    def mixer(self) -> Mix | None:
+        """What lets rows of several models of this method share a forward pass; None: nothing."""
+        return None
 
     def describe(self) -> list[str]:
         """Lines about the method for people: "prefix: 20 tokens in 12 attention modules"."""

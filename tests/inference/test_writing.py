@@ -61,6 +61,19 @@ def test_beside_other_exports_a_row_has_the_text_of_its_own(runs: list[Path]) ->
     assert asked == [((0, 1), {0, 1}), ((2,), {0})] * len(SETTINGS)
 
 
+def test_prefixes_with_gates_are_answered_apart(tmp_path: Path) -> None:
+    recipe = write_text_recipe(tmp_path, "llama")
+    gated = ["prompt.gate=true", "prompt.init_scale=1.0"]  # zero at first: nothing comes through
+    folders = [
+        export_untrained(recipe, tmp_path / name, f"train.seed={seed}", *gated)
+        for seed, name in enumerate(("one", "two"))
+    ]
+    rows = [{"input": text, "export": folder.name} for text in TEXTS for folder in folders]
+    alone = {folder.name: Predictor.load(folder).generate(rows) for folder in folders}
+    found = Predictor.load(*folders).generate(rows)
+    assert found == [alone[str(row["export"])][number] for number, row in enumerate(rows)]
+
+
 def test_what_is_frozen_is_there_once(runs: list[Path]) -> None:
     """Another export adds the tensors of its file, and no more."""
     one, two = (Predictor.load(*runs[:count])._run for count in (1, 2))

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ptv2_scale.backbones.attention import BoundPrefix, Recorder
+from ptv2_scale.backbones.attention import Bound, BoundPrefix, Recorder
 from ptv2_scale.backbones.binding import bind
 from ptv2_scale.backbones.family import Config, Family, attention_modules
-from ptv2_scale.backbones.mixed_prefix import MixedPrefix, mix_prefixes
+from ptv2_scale.backbones.mixed_prefix import mix_prefixes
 from ptv2_scale.config import Prefix
 from ptv2_scale.methods.base import Adapter, Entry
 from ptv2_scale.methods.prefix.kept import KeptValues
@@ -60,9 +60,7 @@ class PrefixEntry(Entry):
         shift: positions that the text is moved by.
     """
 
-    def __init__(
-        self, bound: BoundPrefix | MixedPrefix | Recorder, shift: int | Tensor = 0
-    ) -> None:
+    def __init__(self, bound: Bound, shift: int | Tensor = 0) -> None:
         self.bound, self.shift = bound, shift
         self.headless = isinstance(bound, Recorder)
 
@@ -72,7 +70,10 @@ class PrefixEntry(Entry):
 
 
 def mixed_entry(entries: Sequence[PrefixEntry], owners: Tensor) -> PrefixEntry:
-    """One entry for rows that each have the prefix of one of the entries; see `Method.mixed`."""
+    """One entry for rows that each have the prefix of one of the entries; see `Method.mixer`.
+
+    Shorter prefixes are filled up, and what fills them is hidden.
+    """
     bound = [entry.bound for entry in entries]
     prefixes = [(one.keys_values, one.slots) for one in bound if isinstance(one, BoundPrefix)]
     shifts = owners.new_tensor([entry.shift for entry in entries])

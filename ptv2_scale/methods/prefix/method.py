@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,12 +15,11 @@ from torch import Tensor, nn
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.backbones.tensor_files import NamedTensors, Tensors, read_whole
 from ptv2_scale.config import Prefix
-from ptv2_scale.methods.base import Adapter, Inputs, Method, PeftFiles, RunModel
+from ptv2_scale.methods.base import Adapter, Inputs, Method, Mix, PeftFiles, RunModel
 from ptv2_scale.methods.facts import Size, read_facts
 from ptv2_scale.methods.init_text import init_tokens
 from ptv2_scale.methods.prefix.encoder import (
     PrefixEncoder,
-    PrefixEntry,
     PrefixShape,
     initial_values,
     mixed_entry,
@@ -74,7 +73,6 @@ class PrefixMethod(Method):
 
     ADAPTER: ClassVar[str] = "prefix_encoder"
     TAGS: ClassVar[tuple[str, ...]] = ("p-tuning-v2", "prefix-tuning")
-    MIXES: ClassVar[bool] = True
 
     def __init__(self, section: Prefix, family: Family, config: Config) -> None:
         super().__init__(section, family, config)
@@ -141,10 +139,9 @@ class PrefixMethod(Method):
         """See `Method`."""
         check_prefix(run, model, inputs)
 
-    @classmethod
-    def mixed(cls, entries: Sequence[PrefixEntry], owners: Tensor) -> PrefixEntry:
-        """See `Method`: shorter prefixes are filled up, and what fills them is hidden."""
-        return mixed_entry(entries, owners)
+    def mixer(self) -> Mix | None:
+        """See `Method`: gates are of one prefix's slots, so that prefixes with gates stay alone."""
+        return None if self.section.gate else mixed_entry
 
     def describe(self) -> list[str]:
         """See `Method`."""
