@@ -124,30 +124,35 @@ class BoundPrefix(Bound):
         """See `Bound`."""
         if self.gates is not None:
             text = call.run()
-            return text + self._gated(slot, call) * self.gates[slot].to(text.dtype)[:, None]
+            return text + self._alone(slot, call) * self.gates[slot].to(text.dtype)[:, None]
         mask = call.written_mask()
         if mask is not None:
             visible = True if mask.dtype == torch.bool else 0.0
             mask = _pad_left(mask, self.keys_values.shape[3], visible)
-        return call.behind(*self._of_batch(slot, call), mask).run()
+        both = call.behind(*self._of_batch(slot, call), mask)
+        self._note(call.module, both.key.shape[2])
+        return both.run()
 
-    def _gated(self, slot: int, call: AttentionCall) -> Tensor:
+    def _alone(self, slot: int, call: AttentionCall) -> Tensor:
         """Attention over the prefix alone.
 
         The scores of a text and of a prefix each have a softmax of their own, so that a gate of
         zero leaves the text's attention as it is (Zhang et al., LLaMA-Adapter, ICLR 2024).
         """
         keys, values = self._of_batch(slot, call)
-        alone = replace(call, key=keys, value=values, mask=None, causal=False, position_bias=None)
-        return alone.run()
+        self._note(call.module, keys.shape[2] + call.key.shape[2])
+        return replace(
+            call, key=keys, value=values, mask=None, causal=False, position_bias=None
+        ).run()
 
     def _of_batch(self, slot: int, call: AttentionCall) -> tuple[Tensor, Tensor]:
         """Keys and values of a slot for each example, [batch, kv_heads, length, d]."""
-        if self.key_lengths is not None:
-            length = self.keys_values.shape[3] + call.key.shape[2]
-            self.key_lengths.setdefault(call.module, []).append(length)
         keys, values = self.keys_values[slot]
         return _expanded(keys, call.key, self.dropout), _expanded(values, call.value, self.dropout)
+
+    def _note(self, module: nn.Module, keys: int) -> None:
+        if self.key_lengths is not None:
+            self.key_lengths.setdefault(module, []).append(keys)
 
 
 @dataclass(frozen=True)

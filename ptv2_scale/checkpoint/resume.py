@@ -11,6 +11,7 @@ from ptv2_scale.checkpoint.file_systems import FileSystemGroups
 from ptv2_scale.checkpoint.recovery import Found, RecoveryPlan, find_plan, newest
 from ptv2_scale.checkpoint.replication import replicate
 from ptv2_scale.checkpoint.run_directory import (
+    IN_USE,
     LOCK,
     NewDirectory,
     check_directory,
@@ -145,7 +146,7 @@ def _lock(path: Path) -> None:
     except (BlockingIOError, PermissionError):
         os.close(handle)
         raise UserError(
-            f"{path}: another process is running here. Wait for it or stop it; two runs need two"
+            f"{path}: {IN_USE}. Wait for it or stop it; two runs need two"
             " directories (run=PATH). A host that died can leave its lock on a network file system:"
             f" if nothing runs there any more, delete {path / LOCK}."
         ) from None

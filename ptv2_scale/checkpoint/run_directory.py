@@ -6,6 +6,7 @@ to the letter, what a program writes, beside a folder of checkpoints.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ MARK = (
 )
 
 LOCK = ".lock"
+IN_USE = "another process is running here"  # says an error where that is so
 _RECIPE = "recipe.yaml"
 _CHECKPOINTS = "checkpoints"
 _LOGS = "logs"
@@ -55,6 +57,21 @@ def _check_new(path: Path, way_on: str) -> None:
             f"{path}: exists already, and nothing is overwritten. Continue it with {way_on}, or"
             " choose another directory with run=PATH."
         )
+
+
+def is_in_use(path: Path) -> bool:
+    """Whether the ranks of some process hold a run directory by its lock."""
+    try:
+        handle = os.open(path / LOCK, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def check_own_or_new(path: Path) -> None:

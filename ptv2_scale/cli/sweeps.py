@@ -62,10 +62,9 @@ def _status(asked: Sweep, arguments: argparse.Namespace) -> int:
 
 def _write_report(asked: Sweep, arguments: argparse.Namespace) -> int:
     from ptv2_scale.sweep.report import write_report
-    from ptv2_scale.sweep.state import load_trials
 
     folder = asked.file.folder / "report"
-    write_report(load_trials(asked.state()), folder, asked.file.name)
+    write_report(asked.state().load(), folder, asked.file.name)
     print(folder / "report.html", *sorted(folder.glob("*.[mc]*")), sep="\n")
     return DONE
 

@@ -12,7 +12,7 @@ from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.sweep.cells import INLINE, Cell, cells_of
 from ptv2_scale.sweep.load import SweepFile, load_sweep
 from ptv2_scale.sweep.runners.base import Runner
-from ptv2_scale.sweep.schedule import Heard, Scheduler
+from ptv2_scale.sweep.schedule import OnTrial, Scheduler
 from ptv2_scale.sweep.state import SweepState
 
 
@@ -46,11 +46,11 @@ class Sweep:
         """
         return SweepState.of(self.file)
 
-    def scheduler(self, heard: Callable[[SweepState], Heard]) -> Scheduler:
+    def scheduler(self, on_trial: Callable[[SweepState], OnTrial]) -> Scheduler:
         """What runs the rest of the sweep, beside other processes that do; see `Scheduler`.
 
         Args:
-            heard: makes what is called with each trial that starts or ends.
+            on_trial: makes what is called with each trial that starts or ends.
 
         Raises:
             UserError: a recipe has changed since the sweep was begun, or nothing can be run so.
@@ -61,7 +61,7 @@ class Sweep:
             write_atomically(self.file.folder / INLINE, yaml_text.write(self.file.config.recipe))
         state = SweepState.of(self.file, make=True)
         state.prepare(self.cells)
-        return Scheduler(self.cells, state, self._runner(state), heard(state))
+        return Scheduler(self.cells, state, self._runner(state), on_trial(state))
 
     def _check_pruning(self) -> None:
         pruned = [cell for cell in self.cells if cell.search and cell.search.prune != "none"]

@@ -13,11 +13,11 @@ from ptv2_scale.sweep.state import Claimed, Ending, SweepState
 
 _POLL_S = 0.2
 _RENEW_S = 15.0
-_LOOK_S = 2.0  # at the scores of trials that may be pruned
+_PRUNE_S = 2.0  # between two checks of trials that may be pruned
 # A process without a trial to be had asks again: others may be killed, and leave theirs.
 _ASK_S = 3.0
 
-Heard = Callable[[Claimed, Ending | None], None]
+OnTrial = Callable[[Claimed, Ending | None], None]
 
 
 @dataclass
@@ -28,18 +28,18 @@ class Scheduler:
         cells: of the sweep.
         state: of the sweep, prepared.
         runner: runs trials.
-        heard: called with each trial that starts (no ending) or ends.
+        on_trial: called with each trial that starts (no ending) or ends.
     """
 
     cells: Sequence[Cell]
     state: SweepState
     runner: Runner
-    heard: Heard
+    on_trial: OnTrial
     _own: dict[int, Claimed] = field(default_factory=dict)
     _stopping: threading.Event = field(default_factory=threading.Event)
     _renewed: float = float("-inf")
     _ask_at: float = float("-inf")
-    _looked: float = float("-inf")
+    _pruned: float = float("-inf")
 
     def stop(self) -> None:
         """Have all trials save and end; from a signal handler or another thread."""
@@ -74,7 +74,7 @@ class Scheduler:
         while len(new) < room and (trial := self.state.claim(self.cells)) is not None:
             new.append(trial)
             self._own[trial.trial] = trial
-            self.heard(trial, None)
+            self.on_trial(trial, None)
         if new:
             self.runner.start(new)
         if len(new) < room:
@@ -84,14 +84,14 @@ class Scheduler:
     def _take_ended(self) -> None:
         for trial, ending in self.runner.ended():
             del self._own[trial.trial]
-            self.heard(trial, self.state.finish(trial, ending))
+            self.on_trial(trial, self.state.finish(trial, ending))
             self._ask_at = float("-inf")
 
     def _prune(self) -> None:
         """Stop trials early that score less than others of their cell, where a search asks so."""
-        if time.monotonic() - self._looked < _LOOK_S:
+        if time.monotonic() - self._pruned < _PRUNE_S:
             return
-        self._looked = time.monotonic()
+        self._pruned = time.monotonic()
         for trial in self._own.values():
             search = trial.cell.search
             if search is not None and search.prune != "none" and self.state.should_prune(trial):

@@ -267,11 +267,6 @@ def exclusive(folder: Path) -> Iterator[None]:
         lease.release()
 
 
-def load_trials(state: SweepState) -> list[TrialRecord]:
-    """All trials of a sweep, cell by cell; of one that was tried again, the last time."""
-    return state.load()
-
-
 def _with_score(ending: Ending, outcome: Outcome) -> Ending:
     if ending.state != "done":
         return ending

@@ -12,7 +12,7 @@ import pytest
 
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.sweep.api import Sweep
-from ptv2_scale.sweep.state import Claimed, Ending, SweepState, load_trials
+from ptv2_scale.sweep.state import Claimed, Ending, SweepState
 
 Write = Callable[..., Path]
 
@@ -39,7 +39,7 @@ def end(state: SweepState, trial: Claimed, score: Any) -> Ending:
 
 
 def states(state: SweepState) -> list[str]:
-    return [one.state for one in load_trials(state)]
+    return [one.state for one in state.load()]
 
 
 def test_two_processes_plan_once_and_share_what_is_to_be_done(small: Sweep) -> None:
@@ -65,7 +65,7 @@ def test_how_a_trial_ended_is_kept_and_only_retry_runs_it_again(small: Sweep) ->
     assert end(state, nan, float("nan")) == Ending("failed", 0, "accuracy is nan")
     state.finish(failed, Ending("failed", 3, "ValueError: no"))
     state.finish(stopped, Ending("interrupted"))
-    found = load_trials(SweepState.of(small.file))
+    found = SweepState.of(small.file).load()
     assert [(one.state, one.reason, one.exit_code, one.score) for one in found] == [
         ("done", "", 0, 0.75),
         ("failed", "accuracy is nan", 0, None),
@@ -102,7 +102,7 @@ def test_a_wider_grid_adds_runs_and_one_that_waits_can_be_taken_out(
     end(state, first, 0.5)
     wider = Sweep.read(write(**{"[0.01, 0.001]": "[0.1, 0.01]"}))
     state = state_of(wider)
-    found = [(one.params["train.lr"], one.state) for one in load_trials(state)]
+    found = [(one.params["train.lr"], one.state) for one in state.load()]
     assert found == [(0.01, "done"), (0.1, "waiting"), (0.01, "waiting"), (0.1, "waiting")]
     back = state_of(small)
     assert states(back).count("waiting") == 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import queue
 import threading
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-from ptv2_scale.checkpoint.run_directory import LOCK
+from ptv2_scale.checkpoint.run_directory import IN_USE, is_in_use
 from ptv2_scale.launchers.api import launch
 from ptv2_scale.launchers.devices import count_accelerators, visible_devices
 from ptv2_scale.launchers.events import (
@@ -36,7 +35,6 @@ from ptv2_scale.sweep.state import Claimed, Ending
 _POLL_S = 0.2
 _BACKOFF_S = 2.0
 _ORPHANS_S = 120.0  # for ranks whose sweep was killed: they notice, save and end
-_LOCKED = "another process is running here"
 
 # A place where one trial runs at a time: the options that say where.
 Place = Callable[[LaunchOptions], LaunchOptions]
@@ -130,33 +128,33 @@ class _Job:
         with log_of(run).open("a", encoding="utf-8", errors="replace") as log:
             while not self._is_stopped():
                 self._await_orphans()
-                said = _Said(log)
-                result = self._launch(options, said)
-                if self._is_final(result, said):
-                    return _ending(result, said.last)
+                output = _LaunchOutput(log)
+                result = self._launch(options, output)
+                if self._is_final(result, output):
+                    return _ending(result, output.last)
         return Ending("pruned", SAVED) if self.pruned.is_set() else Ending("interrupted")
 
     def _is_stopped(self) -> bool:
         return self.stopping.is_set() or self.pruned.is_set()
 
-    def _is_final(self, result: LaunchResult, said: _Said) -> bool:
+    def _is_final(self, result: LaunchResult, output: _LaunchOutput) -> bool:
         """Whether a launch has ended the trial; else it was stopped, or came too early."""
         if result.state == "done":
             return True
         stopped = result.state == "stopped" or self._is_stopped()
-        return not stopped and _LOCKED not in said.last
+        return not stopped and IN_USE not in output.last
 
-    def _launch(self, options: LaunchOptions, said: _Said) -> LaunchResult:
+    def _launch(self, options: LaunchOptions, output: _LaunchOutput) -> LaunchResult:
         try:
-            return launch(options, said, self.stop)
+            return launch(options, output, self.stop)
         except UserError as error:
-            said.write(f"ptv2-scale: {error}\n")
+            output.write(f"ptv2-scale: {error}\n")
             raise
 
     def _await_orphans(self) -> None:
         """Wait for ranks of a sweep process that was killed."""
         until = time.monotonic() + _ORPHANS_S
-        while _is_locked(self.trial.run / LOCK) and not self._is_stopped():
+        while is_in_use(self.trial.run) and not self._is_stopped():
             if time.monotonic() > until:
                 raise UserError(
                     f"{self.trial.run}: another process still runs there. Stop it, and try again."
@@ -165,7 +163,7 @@ class _Job:
 
 
 @dataclass
-class _Said:
+class _LaunchOutput:
     """What a launch says: all in a log, and its last error."""
 
     log: IO[str]
@@ -195,21 +193,6 @@ def _ending(result: LaunchResult, said: str) -> Ending:
         return Ending("done", DONE)
     reason = reason_of(result.run_directory, result.reason or said)
     return Ending("failed", result.exit_code, reason)
-
-
-def _is_locked(path: Path) -> bool:
-    """Whether the ranks of a run hold its directory."""
-    try:
-        handle = os.open(path, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(handle)
-    return False
 
 
 def on_this_host(settings: Launch) -> Launched:

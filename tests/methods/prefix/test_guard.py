@@ -53,16 +53,16 @@ def module_that_never_runs(model: PromptedModel, patch: pytest.MonkeyPatch) -> N
 
 
 def prefix_that_is_cut_off(model: PromptedModel, patch: pytest.MonkeyPatch) -> None:
-    join, pad = attention._with_prefix, attention._pad_left
-    patch.setattr(attention, "_with_prefix", lambda *given: join(*given)[:, :, 1:])
+    whole, pad = attention._expanded, attention._pad_left
+    patch.setattr(attention, "_expanded", lambda *given: whole(*given)[:, :, 1:])
     patch.setattr(attention, "_pad_left", lambda mask, n, value: pad(mask, n - 1, value))
 
 
 def gradient_that_is_cut_off(model: PromptedModel, patch: pytest.MonkeyPatch) -> None:
-    whole = attention._with_prefix
+    whole = attention._expanded
     patch.setattr(
         attention,
-        "_with_prefix",
+        "_expanded",
         lambda prefix, states, dropout: whole(prefix * 0 + prefix.detach(), states, dropout),
     )
 
