@@ -30,6 +30,14 @@ class BlankAndPiece:
 
     tokens: PieceTokens
 
+    def answer_end(self, tokenizer: Tokenizer) -> int:
+        """See `TextLayout`."""
+        return self.tokens.end
+
+    def asked(self, ids: list[int], tokenizer: Tokenizer, where: str) -> list[int]:
+        """See `TextLayout`."""
+        return with_blank(ids, tokenizer, where)
+
     def prompt(self, ids: list[int], max_length: int) -> Inputs:
         """See `TextLayout`: of the piece only <|startofpiece|> is read."""
         return self._inputs(self._with_piece(self._cut(ids, max_length - 1), [self.tokens.end]))

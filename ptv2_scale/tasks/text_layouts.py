@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,17 +12,31 @@ from torch import Tensor
 from ptv2_scale.backbones.glm_classic.vocabularies import PieceTokens
 from ptv2_scale.backbones.load import BackboneFiles
 from ptv2_scale.data.collate import IGNORED, Example, Padding, pad_inputs, pad_rows
+from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Tokenizer
 from ptv2_scale.tasks.piece_layout import BLOCKS, POSITIONS, BlankAndPiece
 from ptv2_scale.tasks.text import Inputs
-from ptv2_scale.tasks.text_pairs import Passage
+from ptv2_scale.tasks.text_pairs import Passage, TextSource
 
 DECODER = "decoder_input_ids"
-Shorten = Callable[[list[int], int], list[int]]  # (a prompt, tokens) -> so many of it
 
 
 class TextLayout(Protocol):
     """One architecture's way."""
+
+    def answer_end(self, tokenizer: Tokenizer) -> int:
+        """The token that ends an answer.
+
+        Raises:
+            UserError: the tokenizer has none.
+        """
+
+    def asked(self, ids: list[int], tokenizer: Tokenizer, where: str) -> list[int]:
+        """A prompt as the tokenizer ends it, made one that an answer stands with.
+
+        Raises:
+            UserError: no answer can stand with it; names `where` it is from.
+        """
 
     def prompt(self, ids: list[int], max_length: int) -> Inputs:
         """Inputs of a row that is to be answered."""
@@ -42,20 +56,28 @@ class OneAfterTheOther:
     """A causal model's: the answer stands behind the prompt, and each place says the next token.
 
     Attributes:
-        shorten: a prompt that has too little room.
+        source: of the prompts: how one goes on, and how it is shortened.
     """
 
-    shorten: Shorten
+    source: TextSource
+
+    def answer_end(self, tokenizer: Tokenizer) -> int:
+        """See `TextLayout`."""
+        return _end_of_text(tokenizer)
+
+    def asked(self, ids: list[int], tokenizer: Tokenizer, where: str) -> list[int]:
+        """See `TextLayout`."""
+        return self.source.goes_on(ids, tokenizer)
 
     def prompt(self, ids: list[int], max_length: int) -> Inputs:
         """See `TextLayout`."""
-        return {"input_ids": self.shorten(ids, max_length)}
+        return {"input_ids": self.source.shortened(ids, max_length)}
 
     def answered(self, passage: Passage, max_length: int) -> tuple[Inputs, list[int]]:
         """See `TextLayout`: an answer that is too long loses its end, but for a half."""
         room = max(max_length // 2, max_length - len(passage.prompt) + 1)
         answer, labels = passage.answer[:room], passage.labels[:room]
-        prompt = self.shorten(passage.prompt, max_length - len(answer) + 1)
+        prompt = self.source.shortened(passage.prompt, max_length - len(answer) + 1)
         target = [*[IGNORED] * (len(prompt) - 1), *labels]
         return {"input_ids": [*prompt, *answer[:-1]]}, target
 
@@ -81,6 +103,14 @@ class EncoderAndDecoder:
 
     start: int
 
+    def answer_end(self, tokenizer: Tokenizer) -> int:
+        """See `TextLayout`."""
+        return _end_of_text(tokenizer)
+
+    def asked(self, ids: list[int], tokenizer: Tokenizer, where: str) -> list[int]:
+        """See `TextLayout`: as it is."""
+        return ids
+
     def prompt(self, ids: list[int], max_length: int) -> Inputs:
         """See `TextLayout`: the token that ends a text stays."""
         cut = ids if len(ids) <= max_length else [*ids[: max_length - 1], ids[-1]]
@@ -101,13 +131,20 @@ class EncoderAndDecoder:
         return max(len(passage.prompt), len(passage.answer)) <= max_length
 
 
-def layout_of(files: BackboneFiles, shorten: Shorten, tokenizer: Tokenizer) -> TextLayout:
-    """The layout of a backbone."""
+def _end_of_text(tokenizer: Tokenizer) -> int:
+    end = tokenizer.eos_token_id
+    if end is None:
+        raise UserError("task.kind: text: the tokenizer has no token that ends a text.")
+    return int(end)
+
+
+def layout_of(files: BackboneFiles, source: TextSource, tokenizer: Tokenizer) -> TextLayout:
+    """The layout of a backbone for prompts of a source."""
     if files.family.encoder_decoder:
         return EncoderAndDecoder(int(files.family.decoder_start(files.config) or 0))
     if files.family.vocabulary.blank == "piece":
         return BlankAndPiece(PieceTokens.of(tokenizer))
-    return OneAfterTheOther(shorten)
+    return OneAfterTheOther(source)
 
 
 def layout_inputs(examples: Sequence[Example], pad: Padding) -> dict[str, Tensor]:

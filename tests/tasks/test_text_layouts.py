@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from ptv2_scale.data.collate import Example
+from ptv2_scale.tasks.chat import Chats
 from ptv2_scale.tasks.text_layouts import DECODER, EncoderAndDecoder, OneAfterTheOther
 from ptv2_scale.tasks.text_pairs import Pairs, Passage
 
-CAUSAL = OneAfterTheOther(Pairs("a", "b").shortened)
-OF_CHATS = OneAfterTheOther(lambda prompt, room: prompt[len(prompt) - room :])
+CAUSAL = OneAfterTheOther(Pairs("a", "b"))
+OF_CHATS = OneAfterTheOther(Chats("messages"))
 ONE = Passage([1, 2, 3], [4, 5], [4, 5])
 TURNS = Passage([1, 2], [3, 9, 8, 4, 5], [3, -100, -100, 4, 5])
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from torch import Tensor
 
 from ptv2_scale.backbones.family import Config, Family
-from ptv2_scale.backbones.glm_classic.vocabularies import PieceTokens
 from ptv2_scale.backbones.load import BackboneFiles
 from ptv2_scale.config import TextToText
 from ptv2_scale.data.collate import IGNORED, Batch, Example, Padding, pad_rows
@@ -32,7 +31,6 @@ from ptv2_scale.tasks.catalogue import splits_of
 from ptv2_scale.tasks.chat import Chats
 from ptv2_scale.tasks.heads import Head
 from ptv2_scale.tasks.language_head import LABELS, LanguageHead
-from ptv2_scale.tasks.piece_layout import with_blank
 from ptv2_scale.tasks.text_layouts import TextLayout, layout_inputs, layout_of
 from ptv2_scale.tasks.text_pairs import Pairs, TextSource
 from ptv2_scale.tasks.text_scores import WRITTEN, check_packages
@@ -84,7 +82,7 @@ class TextTask(RowTask):
         return Pairs(section.input or "input", section.target or "target")
 
     def _layout(self, tokenizer: Tokenizer) -> TextLayout:
-        return layout_of(self._files, self._source.shortened, tokenizer)
+        return layout_of(self._files, self._source, tokenizer)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -135,16 +133,18 @@ class TextTask(RowTask):
         Raises:
             UserError: see `Task`; or the tokenizer has no end of a text.
         """
-        end, layout = self.answer_end(tokenizer), self._layout(tokenizer)
+        layout = self._layout(tokenizer)
+        end = layout.answer_end(tokenizer)
         places = [place_of(row, number) for number, row in enumerate(rows, start=1)]
         if not with_targets:
             prompts = self._source.prompts(rows, tokenizer)
-            found = [self._asked(*one, tokenizer) for one in zip(prompts, places, strict=True)]
+            pairs = zip(prompts, places, strict=True)
+            found = [layout.asked(prompt, tokenizer, place) for prompt, place in pairs]
             inputs = [layout.prompt(prompt, max_length) for prompt in found]
             return [Example(number, one) for number, one in enumerate(inputs)]
         given = self._source.passages(rows, tokenizer, end)
         passages = [
-            replace(one, prompt=self._asked(one.prompt, place, tokenizer))
+            replace(one, prompt=layout.asked(one.prompt, tokenizer, place))
             for one, place in zip(given, places, strict=True)
         ]
         for place, passage in zip(places, passages, strict=True):
@@ -153,15 +153,8 @@ class TextTask(RowTask):
         self._warn_of_cuts(
             sum(not layout.fits(one, max_length) for one in passages), len(passages), max_length
         )
-        pairs = (layout.answered(passage, max_length) for passage in passages)
-        return [Example(number, *pair) for number, pair in enumerate(pairs)]
-
-    def _asked(self, prompt: list[int], where: str, tokenizer: Tokenizer) -> list[int]:
-        """A row's prompt, as the architecture has its answer stand with it."""
-        blank = self._files.family.vocabulary.blank
-        if blank == "piece":
-            return with_blank(prompt, tokenizer, where)
-        return self._source.goes_on(prompt, tokenizer) if blank == "last" else prompt
+        encoded = (layout.answered(passage, max_length) for passage in passages)
+        return [Example(number, *one) for number, one in enumerate(encoded)]
 
     def _warn_of_cuts(self, cut: int, texts: int, max_length: int) -> None:
         if cut:
@@ -177,12 +170,7 @@ class TextTask(RowTask):
 
     def answer_end(self, tokenizer: Tokenizer) -> int:
         """See `TextWriter`."""
-        if self._files.family.vocabulary.blank == "piece":
-            return PieceTokens.of(tokenizer).end
-        end = tokenizer.eos_token_id
-        if end is None:
-            raise UserError("task.kind: text: the tokenizer has no token that ends a text.")
-        return int(end)
+        return self._layout(tokenizer).answer_end(tokenizer)
 
     def written(self, tokens: Sequence[int], tokenizer: Tokenizer) -> Record:
         """See `TextWriter`: `text`, without the space that parts it from what was given."""
