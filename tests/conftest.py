@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -21,6 +22,8 @@ from slurm_cluster import SlurmCluster, need_slurm
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ["HF_HUB_OFFLINE"] = "1"
 torch.set_num_threads(1)
+# A shell's background job starts with SIGINT ignored, and every process of the tests would too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # How long a test takes says nothing of the code: the first one may import a library.
 hypothesis.settings.register_profile("untimed", deadline=None, max_examples=EXAMPLES)
 hypothesis.settings.load_profile("untimed")
