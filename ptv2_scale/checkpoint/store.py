@@ -40,10 +40,42 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Best:
-    """The best evaluation so far."""
+    """The best evaluation so far.
+
+    Attributes:
+        step: after which it was made.
+        value: of the metric that chooses.
+        metrics: all that are published for the task, by name; runs of earlier versions have none.
+        loss: on the validation split; None: not known.
+    """
 
     step: int
     value: float
+    metrics: dict[str, float] = field(default_factory=dict)
+    loss: float | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a run's optimizer steps have learned from, and the time that they took.
+
+    Attributes:
+        examples: of all steps.
+        tokens: of their texts, without padding.
+        seconds: wall-clock time of the steps alone, on the first rank.
+    """
+
+    examples: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+    def plus(self, examples: int, tokens: int, seconds: float) -> Work:
+        """The same after another step."""
+        return Work(self.examples + examples, self.tokens + tokens, self.seconds + seconds)
+
+    def a_second(self, count: int) -> float | None:
+        """So many pieces of it in a second; None: there were no steps, or they are not known."""
+        return round(count / self.seconds, 2) if self.seconds else None
 
 
 @dataclass(frozen=True)
@@ -65,6 +97,7 @@ class TrainerState:
         versions: of the libraries whose arithmetic the bits depend on.
         seconds: wall-clock time until then of the process that wrote it and of those before it.
         peak_memory_bytes: the largest of any rank until then.
+        work: of the steps done, but for those of earlier versions.
     """
 
     step: int = 0
@@ -81,6 +114,7 @@ class TrainerState:
     versions: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     peak_memory_bytes: int = 0
+    work: Work = field(default_factory=Work)
 
     @property
     def updates(self) -> int:

@@ -29,6 +29,28 @@ def _program() -> str:
     return os.path.relpath(Path(sys.prefix) / "bin" / "ptv2-scale")
 
 
+def _measured(result: Result) -> list[str]:
+    """What else was measured: all metrics and the loss, the speed, and what it ran on."""
+    scores = [f"{name} {value:.4f}" for name, value in result.metrics.items()]
+    if result.validation_loss is not None:
+        scores.append(f"loss {result.validation_loss:.4f}")
+    lines = [f"{result.split}: {', '.join(scores)}"] if scores else []
+    if result.examples_per_second is not None:
+        lines.append(
+            f"training: {result.examples_per_second:.1f} examples and"
+            f" {result.tokens_per_second:.0f} tokens a second on {_devices(result)}"
+        )
+    if result.versions:
+        lines.append(", ".join(f"{name} {version}" for name, version in result.versions.items()))
+    return lines
+
+
+def _devices(result: Result) -> str:
+    devices = ", ".join(f"{n} x {name}" for name, n in result.hardware["devices"].items())
+    cpu, hosts = result.hardware["cpu"], result.hardware["hosts"]
+    return f"{devices} ({cpu}; {hosts} host{'s' * (hosts > 1)})"
+
+
 def summary(result: Result, run: Path) -> str:
     """The closing lines of a run: result, share of parameters, where things lie, what next."""
     share = result.trained_parameters / (result.trained_parameters + result.backbone_parameters)
@@ -45,6 +67,7 @@ def summary(result: Result, run: Path) -> str:
         f" {result.trained_parameters + result.backbone_parameters:,} parameters ({share:.2%})"
         f" on {result.ranks} ranks in {result.seconds:.0f} s, at most"
         f" {result.peak_memory_bytes / 2**20:.0f} MiB a rank",
+        *_measured(result),
         f"prefix and head: {run / 'export'}",
         f"result: {run / 'result.json'}",
         "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -24,6 +25,11 @@ _ARITHMETIC = ("torch", "transformers", "deepspeed")
 def versions() -> dict[str, str]:
     """Versions of the libraries whose arithmetic the bits depend on."""
     return {name: version(name) for name in _ARITHMETIC}
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result may depend on."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
 
 
 def content_of(setup: Setup, splits: Mapping[str, EncodedSplit]) -> RunContent:

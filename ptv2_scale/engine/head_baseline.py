@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ptv2_scale.data.collate import Example, by_example
+from ptv2_scale.data.collate import Batch, Example, by_example
 from ptv2_scale.distributed.leaders import on_first_rank
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.inference.forward import answer_all, by_rows, forward_all
@@ -73,11 +73,9 @@ def score_head_alone(
     """
     head = engine.module.head
 
-    def split(
-        output: PromptedOutput, inputs: dict[str, Tensor], examples: list[Example]
-    ) -> list[list[Tensor]]:
+    def split(output: PromptedOutput, batch: Batch, examples: list[Example]) -> list[list[Tensor]]:
         own = head.of(examples[0].part)
-        found = own.split(output.features, inputs["attention_mask"])
+        found = own.split(output.features, batch.inputs["attention_mask"])
         return by_example([one.clone() for one in found], examples)
 
     def features(examples: Sequence[Example]) -> ExampleFeatures:

@@ -15,6 +15,7 @@ from ptv2_scale.engine.trackers import Trackers
 from ptv2_scale.engine.trainer import StepResult
 from ptv2_scale.runtime.appended import AppendedLines
 from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.metrics_file import METRICS
 from ptv2_scale.runtime.rank_output import terminal_width
 
 NOT_FINITE = "not_finite.jsonl"
@@ -47,7 +48,7 @@ class Reporter:
 
     def __init__(self, run: Path, speaks: bool, trackers: Sequence[str] = ()) -> None:
         self._speaks, self._run = speaks, run
-        self._metrics = AppendedLines(run / "metrics.jsonl", self.say) if speaks else None
+        self._metrics = AppendedLines(run / METRICS, self.say) if speaks else None
         self._trackers = Trackers(trackers if speaks else (), run, self.say)
         self._bar: Any = None
 

@@ -26,8 +26,9 @@ from ptv2_scale.distributed.agreement import check_agreement
 from ptv2_scale.distributed.leaders import on_first_rank
 from ptv2_scale.distributed.memory import peak_memory
 from ptv2_scale.distributed.ranks import RankContext, gather, sum_over_ranks
-from ptv2_scale.engine.agreement import run_facts, versions
+from ptv2_scale.engine.agreement import package_versions, run_facts, versions
 from ptv2_scale.engine.build import deepspeed_config, release_engine, start_engine
+from ptv2_scale.engine.hardware import hardware_of
 from ptv2_scale.engine.head_baseline import score_head_alone
 from ptv2_scale.engine.loss_spikes import LossSpikeDetector
 from ptv2_scale.engine.opened import Opened
@@ -37,11 +38,12 @@ from ptv2_scale.engine.trained_values import read_on_first_rank
 from ptv2_scale.engine.trainer import StepOutcome, Trainer
 from ptv2_scale.export.card import CARD_FILE, Card
 from ptv2_scale.export.native import check_replaceable, write_export
-from ptv2_scale.inference.forward import answer_all
+from ptv2_scale.inference.forward import evaluate_all
 from ptv2_scale.model.setup import EncodedSplit, build_model
 from ptv2_scale.runtime.atomic import write_atomically
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.heartbeat import current, report_progress
+from ptv2_scale.runtime.metrics_file import recorded_seconds
 from ptv2_scale.runtime.result import Result
 from ptv2_scale.runtime.status import read_status
 from ptv2_scale.watch.base import Watch
@@ -69,6 +71,7 @@ class Run:
         self, opened: Opened, path: Path, resume: Resume, ranks: RankContext, watch: Watch
     ) -> None:
         self._began, self._earlier = opened.began, TrainerState()
+        self._seconds_before = 0.0
         self._setup, config = opened.setup, opened.setup.config
         self._train, self._validation = opened.train, opened.validation
         self._config, self._path, self._ranks, self._watch = config, path, ranks, watch
@@ -116,6 +119,9 @@ class Run:
         if found.plan is not None:
             self._earlier = found.plan.state
             report_progress("opening the run directory", self._earlier.step)
+        # A process that was killed has recorded more time than its last checkpoint has.
+        recorded = on_first_rank(self._ranks, lambda: recorded_seconds(self._path))
+        self._seconds_before = max(self._earlier.seconds, recorded)
         if found.path is None:
             self._groups.on_leaders(lambda: self._setup.method.check_start(self._setup.tokenizer))
         return open_run(self._path, found, self._config, self._groups, self._directory)
@@ -162,7 +168,7 @@ class Run:
             # Its best evaluation cannot be had any more; the next one counts as the best again.
             state = replace(state, best=None, without_gain=0)
         self._reporter.say(f"resumed from {path}, written by {state.world} ranks")
-        self._reporter.record({"event": "resumed", "step": state.step})
+        self._record("resumed", state.step)
         for name, now in versions().items():
             if state.versions.get(name, now) != now:
                 self._reporter.say(
@@ -200,14 +206,25 @@ class Run:
         step = outcome.result.step
         if not outcome.finite:
             return self._leave_out(state, outcome)
-        self._reporter.step({"event": "step", **asdict(outcome.result)})
+        self._reporter.step({"event": "step", **asdict(outcome.result), **self._place(step)})
         largest = self._spikes.update(outcome.result.loss)
         if largest is not None:
             self._reporter.say(
                 f"warning: step {step}: the loss is {outcome.result.loss:.4g}; of late it was"
                 f" at most {largest:.4g}"
             )
-        return replace(state, step=step)
+        made = outcome.result
+        return replace(
+            state, step=step, work=state.work.plus(made.examples, made.tokens, made.seconds)
+        )
+
+    def _place(self, step: int) -> dict[str, float]:
+        """Where a record of a step stands in the run; the time is this rank's."""
+        epoch = self._trainer.order.epoch(step)
+        return {"epoch": epoch, "wall_seconds": round(self._seconds_here(), 3)}
+
+    def _record(self, event: str, step: int, **values: float) -> None:
+        self._reporter.record({"event": event, "step": step, **values, **self._place(step)})
 
     def _leave_out(self, state: TrainerState, outcome: StepOutcome) -> TrainerState:
         """Go by the recipe's policy after a step that was not finite; alike on all ranks."""
@@ -230,7 +247,7 @@ class Run:
     def _roll_back(self, state: TrainerState) -> TrainerState:
         before = self._checkpoints.restore(self._checkpoints.newest())
         self._reporter.say(f"back to step {before.step}; step {state.skipped[-1]} is left out")
-        self._reporter.record({"event": "resumed", "step": before.step})
+        self._record("resumed", before.step)
         return replace(before, skipped=state.skipped)
 
     def _asked_anywhere(self) -> bool:
@@ -295,26 +312,28 @@ class Run:
             return self._is_evaluation(step)
         return step % every == 0
 
-    def _metrics(self, split: EncodedSplit) -> dict[str, float]:
-        records = answer_all(
+    def _metrics(self, split: EncodedSplit) -> tuple[dict[str, float], float]:
+        """The task's metrics on a split, and the loss."""
+        records, loss = evaluate_all(
             self._engine, self._setup, split.examples, self._ranks, check=self._check
         )
-        return on_first_rank(self._ranks, lambda: self._setup.task.score(records, split.rows))
+        score = self._setup.task.score
+        return on_first_rank(self._ranks, lambda: score(records, split.rows)), loss
 
     def _evaluate(self, state: TrainerState) -> TrainerState:
         try:
-            metrics = self._metrics(self._validation)
+            metrics, loss = self._metrics(self._validation)
         except Stopped:
             self._save(state)
             raise
         state = replace(state, evaluated=state.step)
         metric = self._setup.task.metric
         value = metrics[metric]
-        self._reporter.record({"event": "evaluation", "step": state.step, **metrics})
+        self._record("evaluation", state.step, **metrics, validation_loss=loss)
         self._reporter.say(f"step {state.step}: validation {metric} {value:.4f}")
         if state.best is not None and value <= state.best.value:
             return replace(state, without_gain=state.without_gain + 1)
-        better = replace(state, best=Best(state.step, value), without_gain=0)
+        better = replace(state, best=Best(state.step, value, metrics, loss), without_gain=0)
         # The best counts only once it can be had again.
         return better if self._save(better) else replace(state, without_gain=0)
 
@@ -322,13 +341,21 @@ class Run:
         """Keep this step; False: it could not be, and the run goes on."""
         report_progress("saving a checkpoint", state.step)
         return self._checkpoints.save(
-            replace(state, seconds=self._seconds(), peak_memory_bytes=self._peak_memory())
+            replace(
+                state,
+                seconds=self._seconds(),
+                peak_memory_bytes=self._peak_memory(),
+                work=on_first_rank(self._ranks, lambda: state.work),
+            )
         )
 
+    def _seconds_here(self) -> float:
+        """Wall-clock time of this process and of those before it, by this rank's clock."""
+        return self._seconds_before + time.perf_counter() - self._began
+
     def _seconds(self) -> float:
-        """Wall-clock time of this process and of those that it goes on from; alike on all ranks."""
-        own = on_first_rank(self._ranks, lambda: time.perf_counter() - self._began)
-        return round(self._earlier.seconds + own, 1)
+        """Wall-clock time of this process and of those before it; alike on all ranks."""
+        return round(on_first_rank(self._ranks, self._seconds_here), 1)
 
     def _peak_memory(self) -> int:
         return max(self._earlier.peak_memory_bytes, peak_memory(self._ranks))
@@ -382,6 +409,7 @@ class Run:
         trained = sum(_size(one) for one in parameters if one.requires_grad)
         trained -= 0 if adapter is None else adapter.kept_elements
         trivial = on_first_rank(self._ranks, lambda: task.trivial(self._validation.rows))
+        work = on_first_rank(self._ranks, lambda: state.work)
         return Result(
             task=task.name,
             split="validation",
@@ -397,6 +425,12 @@ class Run:
             peak_memory_bytes=self._peak_memory(),
             ranks=self._ranks.world,
             head_only=head_only,
+            metrics=best.metrics or {task.metric: best.value},
+            validation_loss=best.loss,
+            examples_per_second=work.a_second(work.examples),
+            tokens_per_second=work.a_second(work.tokens),
+            hardware=hardware_of(self._ranks),
+            versions=package_versions(),
         )
 
 

@@ -59,6 +59,14 @@ class BatchOrder:
             position
         ]
 
+    def tokens(self, batch: Sequence[int]) -> int:
+        """Tokens of some examples, without padding."""
+        return sum(self.lengths[index] for index in batch)
+
+    def epoch(self, step: int) -> float:
+        """Passes over the data that so many optimizer steps are."""
+        return round(step / self.steps_per_epoch, 4)
+
 
 @lru_cache(maxsize=2)
 def _epoch(
@@ -84,6 +92,7 @@ class StepResult:
         gradient_norm: norm of the whole gradient before clipping.
         seconds: wall-clock time of the step.
         examples: examples of the global batch.
+        tokens: tokens of their texts, without padding.
     """
 
     step: int
@@ -92,6 +101,7 @@ class StepResult:
     gradient_norm: float
     seconds: float
     examples: int
+    tokens: int
 
 
 @dataclass(frozen=True)
@@ -175,7 +185,8 @@ class Trainer:
         finite = changed and math.isfinite(loss) and math.isfinite(norm)
         suspects = [] if finite else _suspects(micros, own.tolist())
         seconds = time.perf_counter() - began
-        result = StepResult(step + 1, loss / count, rate, norm, seconds, len(batch))
+        tokens = self.order.tokens(batch)
+        result = StepResult(step + 1, loss / count, rate, norm, seconds, len(batch), tokens)
         return StepOutcome(result, finite, changed, suspects, stop > 0)
 
     def _set_learning_rate(self, step: int) -> float:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
+from math import fsum
 from typing import Any, NamedTuple, TypeVar
 
 import torch
-from torch import Tensor
 
 from ptv2_scale.data.collate import Batch, Example, by_part
 from ptv2_scale.data.order import deal_whole, evaluation_batches
@@ -29,8 +29,8 @@ from ptv2_scale.tasks.base import Record, Task, TextWriter
 
 T = TypeVar("T")
 
-# (what a batch gives, its inputs, its examples) -> one value an example
-Take = Callable[[PromptedOutput, dict[str, Tensor], list[Example]], list[T]]
+# (what a batch gives, the batch, its examples) -> one value an example
+Take = Callable[[PromptedOutput, Batch, list[Example]], list[T]]
 
 
 def _go_on() -> None:
@@ -70,7 +70,7 @@ def forward_all(
         module.eval()
 
     def make(batch: Batch, rows: list[Example]) -> list[T]:
-        return take(run(entry=entry, **batch.arguments), batch.inputs, rows)
+        return take(run(entry=entry, **batch.arguments), batch, rows)
 
     return over_batches(setup, examples, ranks, make, check=check)
 
@@ -157,14 +157,72 @@ def answer_all(
     Where the task scores texts, each record has one that was written, too.
     """
 
-    def decode(output: PromptedOutput, _: dict[str, Tensor], rows: list[Example]) -> list[Record]:
+    def decode(output: PromptedOutput, _: Batch, rows: list[Example]) -> list[Record]:
         return setup.task.decode(output.outputs, rows)
 
     records = forward_all(run, setup, examples, ranks, decode, entry=entry, check=check)
-    if isinstance(setup.task, TextWriter) and setup.task.scores_written:
-        texts = _written(run, setup, setup.task, examples, ranks, entry, check)
-        records = [{**record, **text} for record, text in zip(records, texts, strict=True)]
+    records = _with_texts(run, setup, examples, ranks, entry, check, records)
     return by_rows(setup.task, examples, records)
+
+
+class Evaluation(NamedTuple):
+    """Answers to rows whose right answers are known, and the loss on them.
+
+    Attributes:
+        records: one a row.
+        loss: mean over what the task's `loss_count` counts, as in training but without dropout.
+    """
+
+    records: list[Record]
+    loss: float
+
+
+class _Part(NamedTuple):
+    """An example's record; the first one of a batch has the loss of the whole batch."""
+
+    record: Record
+    loss: float = 0.0
+    terms: int = 0
+
+
+def evaluate_all(
+    run: RunModel,
+    setup: Setup,
+    examples: Sequence[Example],
+    ranks: RankContext,
+    check: Callable[[], None] = _go_on,
+) -> Evaluation:
+    """The task's answers as `answer_all` gives them, with the loss of the same forward passes.
+
+    Batches follow from the data alone, so the loss is the same on any number of ranks.
+    """
+
+    def take(output: PromptedOutput, batch: Batch, rows: list[Example]) -> list[_Part]:
+        loss = float(setup.task.loss_sum(output.outputs, batch.targets))
+        first, *others = setup.task.decode(output.outputs, rows)
+        return [_Part(first, loss, setup.task.loss_count(rows)), *map(_Part, others)]
+
+    parts = forward_all(run, setup, examples, ranks, take, check=check)
+    records = [part.record for part in parts]
+    records = _with_texts(run, setup, examples, ranks, "own", check, records)
+    loss = fsum(part.loss for part in parts) / sum(part.terms for part in parts)
+    return Evaluation(by_rows(setup.task, examples, records), loss)
+
+
+def _with_texts(
+    run: RunModel,
+    setup: Setup,
+    examples: Sequence[Example],
+    ranks: RankContext,
+    entry: Entry | str | None,
+    check: Callable[[], None],
+    records: list[Record],
+) -> list[Record]:
+    """Records of examples, each with a text that was written where the task scores texts."""
+    if not isinstance(setup.task, TextWriter) or not setup.task.scores_written:
+        return records
+    texts = _written(run, setup, setup.task, examples, ranks, entry, check)
+    return [{**record, **text} for record, text in zip(records, texts, strict=True)]
 
 
 def _written(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from math import isfinite
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from ptv2_scale.runtime.metrics_file import metrics_of, read_events
 from ptv2_scale.sweep.records import Outcome
 
 _RESULT = ("trivial", "trivial_answer", "best_step", "steps", "seconds", "peak_memory_bytes",
@@ -22,18 +23,19 @@ def read_outcome(run: Path) -> Outcome:
     Args:
         run: the run directory; it need not be there.
     """
-    result, events = _result(run), list(_events(run))
+    result, events = _result(run), list(read_events(run))
     # A step that was made again after a resume stands twice: the last counts.
     steps = {one["step"]: one for one in events if one.get("event") == "step"}
     evaluations = {one["step"]: one for one in events if one.get("event") == "evaluation"}
-    metric = result.get("metric") or next(map(_first_metric, evaluations.values()), None)
+    made = next((metrics_of(one) for one in evaluations.values()), {})
+    metric = result.get("metric") or next(iter(made), None)
     known = {key: result[key] for key in _RESULT if key in result}
     best = evaluations.get(result.get("best_step", -1), {})
     return Outcome(
         **{"steps": max(steps, default=0), **known},
         metric=metric,
         score=result.get("value"),
-        metrics={key: value for key, value in best.items() if key not in ("event", "step")},
+        metrics=metrics_of(best),
         curve=tuple((step, one[metric]) for step, one in evaluations.items() if metric in one),
         losses=_losses([one["loss"] for _, one in sorted(steps.items()) if "loss" in one]),
         not_finite=sum(one.get("event") == "not_finite" for one in events),
@@ -77,24 +79,6 @@ def _result(run: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _events(run: Path) -> Iterator[dict[str, Any]]:
-    try:
-        lines = (run / "metrics.jsonl").read_text(errors="replace").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        try:
-            found = json.loads(line)
-        except ValueError:  # being written
-            continue
-        if isinstance(found, dict) and "step" in found:
-            yield found
-
-
-def _first_metric(evaluation: Mapping[str, Any]) -> str | None:
-    return next((key for key in evaluation if key not in ("event", "step")), None)
 
 
 def _losses(losses: list[float]) -> tuple[float, float] | None:

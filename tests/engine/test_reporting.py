@@ -147,7 +147,7 @@ def test_every_line_of_both_files_is_whole_after_a_crash(tmp_path: Path) -> None
     for name in ("metrics.jsonl", "not_finite.jsonl"):
         (tmp_path / name).write_text('{"step": 1}\n{"step": 2, "exam')
     reporter = Reporter(tmp_path, True)
-    result = StepResult(3, float("nan"), 0.1, 1.0, 1.0, 6)
+    result = StepResult(3, float("nan"), 0.1, 1.0, 1.0, 6, 30)
     reporter.not_finite(result, [[], [7]], "skip")
     reporter.close()
     for name in ("metrics.jsonl", "not_finite.jsonl"):

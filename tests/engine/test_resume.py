@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ranks
@@ -30,13 +32,60 @@ def test_after_kill_9_the_run_goes_on_to_the_same_bits(
     ranks.cli(2, "train", str(recipe), f"run={whole}").must_succeed()
     kill_after(recipe, killed, 2, 13)  # steps 13 to 15: between checkpoints, in mid-epoch
     assert not (killed / "result.json").exists()
+    first_leg = events(killed)
+    began = time.monotonic()
     ranks.cli(2, "train", str(recipe), f"run={killed}", "--resume", "auto").must_succeed()
+    check_measurements(whole, killed, first_leg, time.monotonic() - began)
     assert losses(killed) == losses(whole)
     ours, theirs = ((run / "export" / "prompt.safetensors").read_bytes() for run in (whole, killed))
     assert ours == theirs
     final = [run / "checkpoints" / "step-00000020" for run in (whole, killed)]
     for part in final[0].glob("part-*"):
         assert part.read_bytes() == (final[1] / part.name).read_bytes()
+
+
+def events(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def check_measurements(
+    whole: Path, killed: Path, first_leg: list[dict[str, Any]], second: float
+) -> None:
+    """What is measured of a run that was killed: its time is that of both processes."""
+    result, alike = (json.loads((run / "result.json").read_text()) for run in (killed, whole))
+    before = first_leg[-1]["wall_seconds"]
+    resumed = events(killed)[len(first_leg) :]
+    times = [one["wall_seconds"] for one in resumed]
+    assert times == sorted(times)
+    assert times[-1] <= result["seconds"] + 0.1  # it is rounded
+    assert before + times[-1] - times[0] < result["seconds"] < before + second
+    for name in ("metrics", "validation_loss", "steps", "versions", "hardware"):
+        assert result[name] == alike[name], name
+    assert result["examples_per_second"] < result["tokens_per_second"]
+    # 20 examples in batches of 6 are four steps an epoch, of which the fourth has two examples.
+    steps = [one for one in events(whole) if one["event"] == "step"]
+    assert [one["epoch"] for one in steps] == [number / 4 for number in range(1, 21)]
+    assert [one["examples"] for one in steps] == [6, 6, 6, 2] * 5
+    assert result["examples_per_second"] == pytest.approx(rate(killed, "examples"), rel=0.02)
+    assert result["tokens_per_second"] == pytest.approx(rate(killed, "tokens"), rel=0.02)
+    assert result["validation_loss"] == pytest.approx(plain_loss(whole), abs=1e-4)
+
+
+def rate(run: Path, what: str) -> float:
+    """From the records of the steps that count."""
+    steps = {one["step"]: one for one in events(run) if one["event"] == "step"}
+    made = steps.values()
+    return sum(one[what] for one in made) / sum(one["seconds"] for one in made)
+
+
+def plain_loss(run: Path) -> float:
+    """Cross-entropy on the validation split by the plain model, all rows in one batch."""
+    lines = (run.parent / "data" / "validation.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    with torch.no_grad():
+        logits = load_prompted(run)(**load_row_encoder(run)(rows)).logits
+    labels = torch.tensor([("no", "yes").index(row["label"]) for row in rows])
+    return torch.nn.functional.cross_entropy(logits, labels).item()
 
 
 METHODS = {

@@ -1,0 +1,53 @@
+"""What a run was computed on, for its result: names and numbers that say nothing of whose it is."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from ptv2_scale.distributed.ranks import RankContext, gather
+
+
+def hardware_of(ranks: RankContext) -> dict[str, Any]:
+    """The hardware of all ranks; every rank calls it.
+
+    Returns:
+        `devices`, the number of ranks on each kind of device; `hosts`, how many there are; and of
+        the first rank's host `cpu`, `cpu_cores` and `memory_bytes`.
+    """
+    found = gather((_device(ranks), platform.node()), ranks)
+    return {
+        "devices": dict(Counter(device for device, _ in found)),
+        "hosts": len({host for _, host in found}),
+        **gather(_host() if ranks.first else {}, ranks)[0],
+    }
+
+
+def _device(ranks: RankContext) -> str:
+    if ranks.device.type == "cuda":
+        return torch.cuda.get_device_name(ranks.device)
+    return ranks.device.type
+
+
+def _host() -> dict[str, Any]:
+    return {
+        "cpu": _cpu_name(Path("/proc/cpuinfo")),
+        "cpu_cores": os.cpu_count() or 1,
+        "memory_bytes": psutil.virtual_memory().total,
+    }
+
+
+def _cpu_name(file: Path) -> str:
+    """The processor's name as Linux has it; else what Python knows of it."""
+    try:
+        lines = file.read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
