@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The same through `accelerate launch`, with a configuration that is written beside the run.
+# Train on the GPUs of this host, or of several, through `accelerate launch`.
 #
 #   launch/accelerate.sh RANKS RECIPE [key=value ...] [--resume auto]
 #

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The same through torchrun, where that is what a site's tools expect.
+# Train on the GPUs of this host through torchrun, where that is what a site's tools expect.
 #
 #   launch/torchrun.sh RANKS RECIPE [key=value ...] [--resume auto]
 set -euo pipefail

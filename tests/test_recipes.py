@@ -15,7 +15,9 @@ from tiny import save_backbone, save_tokenizer
 
 from ptv2_scale.backbones.load import build_empty
 from ptv2_scale.backbones.presets import open_shape
+from ptv2_scale.config import TASKS as TASKS_OF_RECIPES
 from ptv2_scale.config import Prefix, RunConfig, Tagging, load_recipe
+from ptv2_scale.demo import RECIPE as DEMO
 from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.model.setup import build_model, open_shapes
 
@@ -192,8 +194,21 @@ def test_what_a_recipe_asks_of_hardware(path: Path) -> None:
 
 def test_every_recipe_is_tested() -> None:
     sweeps = set((RECIPES / "sweeps").glob("*.yaml"))  # tests/sweep/test_config.py expands them
-    assert {*PAPER, *TEXT, *OTHERS} == {*RECIPES.rglob("*.yaml")} - sweeps
+    own = set((RECIPES / "own").glob("*.yaml"))  # tests/engine/test_recipe_runs.py trains them
+    assert {*PAPER, *TEXT, *OTHERS} == {*RECIPES.rglob("*.yaml")} - sweeps - own
     assert sorted(path.stem for path in TEXT) == sorted(TEXT_TOKEN)
+
+
+def test_every_task_has_a_recipe() -> None:
+    """By the name that a recipe has, or that its first lines say to give instead."""
+    paths = [path for path in RECIPES.rglob("*.yaml") if path.parent.name != "sweeps"]
+    named = {recipe(path).task.name for path in (*paths, DEMO)}
+    instead = (
+        re.findall(r"^#.* task\.name=(\S+)", path.read_text(), re.MULTILINE) for path in paths
+    )
+    assert named | {name for names in instead for name in names} == {
+        name for model in TASKS_OF_RECIPES.models() for name in model.NAMES
+    }
 
 
 @pytest.mark.parametrize("path", TEXT, ids=lambda path: path.name)

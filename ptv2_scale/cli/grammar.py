@@ -8,29 +8,16 @@ from typing import Any
 
 from ptv2_scale import __version__
 from ptv2_scale.cli.answers import generate, predict
+from ptv2_scale.cli.examples import epilog, top_epilog
 from ptv2_scale.cli.files import convert, export, inspect, schema
 from ptv2_scale.cli.hosts import doctor, fetch, launch
 from ptv2_scale.cli.launch_options import add_hosts, add_options, count, number
 from ptv2_scale.cli.ranks import evaluate, train
+from ptv2_scale.cli.recipes import add_recipes, recipes
 from ptv2_scale.cli.sweeps import add_sweep, sweep
 
 Action = Callable[[argparse.Namespace], int]
 AddArguments = Callable[[argparse.ArgumentParser], None]
-
-_EXAMPLES = """examples:
-  ptv2-scale train demo
-  ptv2-scale train recipes/rte.yaml backbone.name=./t5-large train.lr=5e-3
-  ptv2-scale launch recipes/rte.yaml --nproc 8 --max-restarts 3 --resume auto
-  ptv2-scale sweep recipes/sweeps/small.yaml
-  ptv2-scale doctor recipes/rte.yaml --hostfile hosts
-  ptv2-scale fetch recipes/rte.yaml --hostfile hosts
-  deepspeed --num_gpus 8 --module ptv2_scale train recipes/rte.yaml --resume auto
-  ptv2-scale predict runs/rte --input new.jsonl --output labelled.jsonl
-  ptv2-scale generate runs/chat --input new.jsonl --output answered.jsonl --num-beams 4
-  ptv2-scale generate runs/one runs/two --input new.jsonl --output drawn.jsonl --top-p 0.9 --seed 1
-  ptv2-scale export runs/rte ./rte-peft --format peft
-  ptv2-scale convert ./glm-10b ./glm-10b-safetensors
-"""
 
 
 def _recipe(command: argparse.ArgumentParser, nargs: str | None = None) -> None:
@@ -150,6 +137,7 @@ _COMMANDS: Mapping[Action, tuple[AddArguments, ...]] = {
     train: (_recipe, _resume),
     launch: (_recipe, _resume, add_options),
     sweep: (add_sweep,),
+    recipes: (add_recipes,),
     inspect: (_recipe,),
     doctor: (_doctor,),
     fetch: (_recipe, add_hosts),
@@ -162,31 +150,50 @@ _COMMANDS: Mapping[Action, tuple[AddArguments, ...]] = {
 }
 
 
+# Those that run on every rank of a job, and those that compute: all else needs no PyTorch to begin.
+RANK_COMMANDS: tuple[Action, ...] = (train, evaluate, predict, generate)
+COMPUTING_COMMANDS: tuple[Action, ...] = (*RANK_COMMANDS, inspect, export, convert)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line's grammar."""
     top = argparse.ArgumentParser(
         prog="ptv2-scale",
         description="P-Tuning v2 of frozen language models sharded by DeepSpeed ZeRO-3.",
-        epilog=_EXAMPLES,
+        epilog=top_epilog(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--version", action="version", version=__version__)
+    top.add_argument("-V", "--version", action="version", version=f"ptv2-scale {__version__}")
     # DeepSpeed's launcher puts this in front of the command; the environment says the same.
     top.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
     for action, adding in _COMMANDS.items():
         text = (action.__doc__ or "").splitlines()[0]
-        command = commands.add_parser(action.__name__, help=text, description=text)
+        command = commands.add_parser(
+            action.__name__,
+            help=text,
+            description=text,
+            epilog=epilog(action.__name__),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         command.set_defaults(action=action)
         for add in adding:
             add(command)
+    text = "Show the help of a command."
+    asking = commands.add_parser("help", help=text, description=text)
+    asking.add_argument("words", nargs="*", metavar="COMMAND", help="train, recipes copy, ...")
     return top
 
 
 def parse(argv: Sequence[str] | None) -> Any:
-    """Arguments of a command; key=value may stand behind options too, where argparse wants none."""
+    """Arguments of a command; key=value may stand behind options too, where argparse wants none.
+
+    Without a command, and for `help COMMAND`, it prints help and ends the program.
+    """
     grammar = parser()
     arguments, rest = grammar.parse_known_args(argv)
+    if arguments.command in (None, "help"):
+        grammar.parse_args([*getattr(arguments, "words", ()), "--help"])
     late = [text for text in rest if "=" in text and not text.startswith("-")]
     if len(late) < len(rest) or (late and not hasattr(arguments, "overrides")):
         grammar.error(f"unrecognized arguments: {' '.join(rest)}")

@@ -10,12 +10,7 @@ import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
-from ptv2_scale.cli.answers import generate, predict
-from ptv2_scale.cli.files import schema
-from ptv2_scale.cli.grammar import parse
-from ptv2_scale.cli.hosts import doctor, fetch, launch
-from ptv2_scale.cli.ranks import evaluate, train
-from ptv2_scale.cli.sweeps import sweep
+from ptv2_scale.cli.grammar import COMPUTING_COMMANDS, RANK_COMMANDS, parse
 from ptv2_scale.runtime import rank_output as output
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.exit_codes import FAILED, INTERRUPTED, INVALID_INPUT, SAVED
@@ -38,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     arguments = parse(argv)
     try:
-        if arguments.action in (train, evaluate, predict, generate):
+        if arguments.action in RANK_COMMANDS:
             export_torch_env(os.environ)
         else:
             load_extensions()
@@ -46,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(str(error))
         return INVALID_INPUT
     _quieten()
-    if arguments.action not in (schema, launch, sweep, doctor, fetch):
+    if arguments.action in COMPUTING_COMMANDS:
         from ptv2_scale.distributed.accelerator import choose_accelerator
 
         choose_accelerator()

@@ -23,6 +23,7 @@ from ptv2_scale.config.recipe import RunConfig
 from ptv2_scale.runtime.errors import UserError, did_you_mean
 from ptv2_scale.runtime.files import read_json
 from ptv2_scale.runtime.paths import expand_path
+from ptv2_scale.runtime.shipped import shipped_folder
 
 NVME_FOLDER = "PTV2_SCALE_NVME"
 _LARGEST_BUCKET = 500_000_000  # DeepSpeed's own default, in elements
@@ -38,12 +39,7 @@ _SHOWN = 20  # problems: a file that has more is none of DeepSpeed's
 
 def shipped_configs() -> dict[str, Path]:
     """The configurations that come with this package: name -> JSON file."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "ds_configs", package.parent / "ds_configs"):  # wheel, checkout
-        found = {file.stem: file for file in sorted(folder.glob("zero*.json"))}
-        if found:
-            return found
-    return {}
+    return {file.stem: file for file in sorted(shipped_folder("ds_configs").glob("zero*.json"))}
 
 
 def load_deepspeed(name_or_path: str, *, trains_backbone: bool = False) -> Config:

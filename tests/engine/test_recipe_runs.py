@@ -40,6 +40,7 @@ POINTS = [
     for task in TASKS
     if task != "text"
 ] + [(name, family, "text") for name, family in TEXT.items()]
+OWN = [path.stem for path in sorted((RECIPES / "own").glob("*.yaml"))]
 SIZE = ["train.steps=2", "train.global_batch=4", "train.micro_batch=2", "backbone.dtype=fp32"]
 
 
@@ -67,6 +68,20 @@ def test_two_steps(name: str, family: str, task: str, tmp_path: Path) -> None:
     assert len(losses) == 2
     assert all(map(math.isfinite, losses))
     assert prefix_rows(run) == lengths(recipe)
+
+
+@pytest.mark.parametrize("kind", sample(OWN, 2))
+def test_a_recipe_for_data_of_ones_own(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe_files.write_own(kind, tmp_path)
+    model = tiny_backbone("t5" if kind == "text" else "bert", tmp_path / "model")
+    places = [f"backbone.name={model}", *([] if kind == "several" else ["task.path=."])]
+    steps = ["train.epochs=null", "train.steps=1", "train.global_batch=4", "train.micro_batch=2"]
+    result = train(RECIPES / "own" / f"{kind}.yaml", [*places, *steps])
+    assert (result.steps, result.ranks) == (1, 1)
+    assert math.isfinite(result.value)
 
 
 def lengths(recipe: Path) -> set[int]:

@@ -80,3 +80,50 @@ def write_squad2(folder: Path) -> None:
 def write_texts(folder: Path) -> None:
     """Pairs of texts, as recipes/llm reads them."""
     _json_lines(folder, _pair, "validation")
+
+
+def _labelled(number: int) -> str:
+    return f"{' '.join(_words(number))},{'abc'[number % 3]}\n"
+
+
+def _scored(number: int) -> str:
+    return f"{' '.join(_words(number))},{' '.join(_words(number + 1))},{number / 2}\n"
+
+
+def _quiz(number: int) -> dict[str, Any]:
+    options = [" ".join(_words(number + n, 2)) for n in range(3)]
+    texts = {"context": " ".join(_words(number)), "question": " ".join(_words(number, 2))}
+    return {**texts, "options": options, "answer": number % 3}
+
+
+def _asked(number: int) -> dict[str, Any]:
+    answer = {"text": [WORDS[(7 * number) % len(WORDS)]], "answer_start": [0]}
+    return {"question": WORDS[-1], "context": " ".join(_words(number)), "answers": answer}
+
+
+def _tagged(number: int) -> str:
+    words = zip(_words(number, 4), ("O", "B-A", "I-A", "O"), strict=True)
+    return "".join(f"{word} {tag}\n" for word, tag in words) + "\n"
+
+
+def _text_files(folder: Path, suffix: str, heading: str, row: Callable[[int], str]) -> None:
+    for split in ("train", "dev"):
+        (folder / f"{split}.{suffix}").write_text(heading + "".join(map(row, range(ROWS))))
+
+
+def write_own(kind: str, folder: Path) -> None:
+    """What recipes/own/KIND.yaml reads; of `several`, in folders below it."""
+    if kind == "several":
+        for name, inner in (("topics", "classification"), ("names", "tagging")):
+            (folder / name).mkdir()
+            write_own(inner, folder / name)
+    elif kind == "classification":
+        _text_files(folder, "csv", "text,label\n", _labelled)
+    elif kind == "regression":
+        _text_files(folder, "csv", "text,text_pair,score\n", _scored)
+    elif kind == "tagging":
+        _text_files(folder, "conll", "", _tagged)
+    elif kind == "text":
+        write_texts(folder)
+    else:
+        _json_lines(folder, {"choice": _quiz, "span": _asked}[kind], "dev")
