@@ -126,7 +126,7 @@ def test_files_that_pandas_wrote_from_one_table_have_the_same_classes(
         task = of(task_of, tmp_path / "whole.csv", validation=name, unlabelled="skip")
         rows = task.rows("validation")
         assert task.labels == ("0", "1")
-        assert [task.reader.read(row, 1) for row in rows] == ["0", "1", "1", "0"]
+        assert [task.classes.reader.read(row, 1) for row in rows] == ["0", "1", "1", "0"]
 
 
 def test_a_list_in_parquet_is_named_by_its_row(task_of: TaskOf, tmp_path: Path) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -19,7 +17,7 @@ from ptv2_scale.config import Classification
 from ptv2_scale.data.collate import IGNORED, Batch, Example, Padding, pad_inputs
 from ptv2_scale.data.rows import Row, place_of
 from ptv2_scale.data.splits import Split, Splits
-from ptv2_scale.runtime.errors import UserError, did_you_mean
+from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import (
     Leaderboard,
     Record,
@@ -37,9 +35,10 @@ from ptv2_scale.tasks.catalogue import (
     is_custom,
     splits_of,
 )
+from ptv2_scale.tasks.classes import Classes
 from ptv2_scale.tasks.cloze import Cloze
 from ptv2_scale.tasks.heads import Head, build_head, head_dropout, head_kind
-from ptv2_scale.tasks.labels import LabelReader, canonical, found_labels, label_counts, other_labels
+from ptv2_scale.tasks.labels import LabelReader, found_labels
 from ptv2_scale.tasks.metrics import Metric, majority, metric_named
 from ptv2_scale.tasks.pattern import Pattern, read_pattern
 from ptv2_scale.tasks.submission import NUMBERS, answer_lines, official_file
@@ -56,8 +55,7 @@ class ClassificationTask(RowTask):
     Attributes:
         section: the recipe's.
         text: how the text is read.
-        reader: how the label is read.
-        labels: the classes, in the order of their numbers.
+        classes: the labels, and how a row's is read.
         metrics: the metric that chooses the best checkpoint, and those reported beside it.
         splits: where the rows are.
         pattern: of a cloze question, with the word of each label; None: the head is trained.
@@ -66,8 +64,7 @@ class ClassificationTask(RowTask):
 
     section: Classification
     text: TextFormat
-    reader: LabelReader
-    labels: tuple[str, ...]
+    classes: Classes
     metrics: tuple[Metric, ...]
     splits: Splits
     pattern: tuple[Pattern, tuple[str, ...]] | None = None
@@ -78,6 +75,11 @@ class ClassificationTask(RowTask):
         if self.pattern is None:
             return self
         return replace(self, cloze=Cloze(*self.pattern, self.text, files.family, files.config))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """See `Task`."""
+        return self.classes.labels
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -115,8 +117,7 @@ class ClassificationTask(RowTask):
 
     def describe_rows(self, rows: Sequence[Mapping[str, object]]) -> list[str]:
         """See `Task`: how often each class occurs, and what looks wrong in that."""
-        read = (self.reader.read(row, number) for number, row in enumerate(rows, start=1))
-        return label_counts(Counter(label for label in read if label is not None), self.labels)
+        return self.classes.describe_rows(rows)
 
     @property
     def _has_f1(self) -> bool:
@@ -125,7 +126,7 @@ class ClassificationTask(RowTask):
     @property
     def positive(self) -> int:
         """Number of the class that f1 is of."""
-        return positive_class(self.section.positive, self.labels)
+        return self.classes.positive(self.section.positive)
 
     def check_row(self, row: Mapping[str, object], number: int) -> None:
         """See `Task`."""
@@ -133,21 +134,10 @@ class ClassificationTask(RowTask):
 
     def rows(self, split: Split) -> list[Row]:
         """See `Task`; rows of a test split may lack labels."""
-        wanted = self.text.outer if split == "test" else (*self.text.outer, self.reader.column)
-        rows = self.splits.rows(split, wanted)
-        labelled = [
-            row
-            for number, row in enumerate(rows, start=1)
-            if self._class_of(row, number) is not None or self._may_lack(split, row, number)
-        ]
-        if not labelled:
-            raise UserError(f"{self.splits.place(split)}: no row has a label")
-        if len(labelled) < len(rows):
-            logger.warning(
-                f"{self.splits.place(split)}: {len(rows) - len(labelled)} of {len(rows)} rows have"
-                " no label and are left out (task.unlabelled: skip)"
-            )
-        return labelled
+        if split == "test":
+            return self.classes.checked(self.splits.rows(split, self.text.outer))
+        rows = self.splits.rows(split, (*self.text.outer, self.classes.reader.column))
+        return self.classes.labelled(rows, self.splits.place(split))
 
     def submission(self, board: Leaderboard, source: Path) -> Submission:
         """See `Task`: labels as the leaderboard writes them."""
@@ -163,35 +153,6 @@ class ClassificationTask(RowTask):
             return answer_lines(board, rows, [written[one["label"]] for one in records])
 
         return Submission(file, rows, lines)
-
-    def _may_lack(self, split: Split, row: Mapping[str, object], number: int) -> bool:
-        """Whether a row without a label stays; False: it is left out."""
-        if split == "test":
-            return True
-        if self.section.unlabelled == "skip":
-            return False
-        found = row.get(self.reader.column)
-        raise UserError(
-            f"{place_of(row, number)}: no label in the column '{self.reader.column}', found"
-            f" {found!r:.60}; allowed: {', '.join(self.labels)}. task.unlabelled: skip leaves such"
-            " rows out; task.labels makes a word a label"
-        )
-
-    def _class_of(self, row: Mapping[str, object], number: int) -> int | None:
-        found = self.reader.read(row, number)
-        if found is None:
-            return None
-        if found not in self._classes:
-            raise UserError(
-                f"{place_of(row, number)}: found the label '{found[:60]}' in the column"
-                f" '{self.reader.column}', allowed: {', '.join(self.labels)}."
-                + did_you_mean(found, self.labels)
-            )
-        return self._classes[found]
-
-    @cached_property
-    def _classes(self) -> dict[str, int]:
-        return {label: number for number, label in enumerate(self.labels)}
 
     def encode(
         self,
@@ -211,7 +172,7 @@ class ClassificationTask(RowTask):
                 "and were cut (task.max_length)"
             )
         return [
-            Example(index, found, self._class_of(row, index + 1) if with_targets else None)
+            Example(index, found, self.classes.of(row, index + 1) if with_targets else None)
             for index, (row, found) in enumerate(zip(rows, inputs, strict=True))
         ]
 
@@ -239,12 +200,7 @@ class ClassificationTask(RowTask):
             for name in (benchmarks_that_fit(rows[0], self.columns) if rows else ())
             if name != self.name
         ]
-        others = other_labels(rows, self.reader, self._classes)
-        if others:
-            signs.append(
-                f"their column '{self.reader.column}' has {', '.join(others[:5])}, and the labels"
-                f" here are {', '.join(self.labels)}"
-            )
+        signs += self.classes.signs_of_others(rows)
         if signs:
             logger.warning(f"{self.name}: are these rows of another task? {'; '.join(signs)}")
 
@@ -286,22 +242,15 @@ class ClassificationTask(RowTask):
         self, records: Sequence[Record], rows: Sequence[Mapping[str, object]]
     ) -> dict[str, float]:
         """See `Task`."""
-        truth = self._truth(rows)
-        predicted = [self._classes[record["label"]] for record in records]
+        truth = self.classes.truth(rows)
+        predicted = [self.classes.numbers[record["label"]] for record in records]
         return {metric.name: metric.score(truth, predicted) for metric in self.metrics}
 
     def trivial(self, rows: Sequence[Mapping[str, object]]) -> Trivial:
         """See `Task`."""
-        return Trivial(majority(self._truth(rows), self.metrics[0]), "the most frequent class")
-
-    def _truth(self, rows: Sequence[Mapping[str, object]]) -> list[int]:
-        classes = [self._class_of(row, number) for number, row in enumerate(rows, start=1)]
-        known = [one for one in classes if one is not None]
-        if len(known) < len(classes):
-            raise UserError(
-                "these rows have no labels (a published test split?): nothing to compare"
-            )
-        return known
+        return Trivial(
+            majority(self.classes.truth(rows), self.metrics[0]), "the most frequent class"
+        )
 
 
 def build(section: Classification) -> ClassificationTask:
@@ -361,21 +310,10 @@ def _with_pattern(
 ) -> ClassificationTask:
     """The task with its pattern and words, those of the recipe or else the published ones."""
     section = task.section
-    words = {canonical(label): word for label, word in (section.verbalizer or words).items()}
-    known = [canonical(label) for label in task.labels]
-    for label in words:
-        if label not in known:
-            raise UserError(
-                f"task.verbalizer: found the label '{label[:60]}', allowed:"
-                f" {', '.join(task.labels)}." + did_you_mean(label, task.labels)
-            )
-    missing = [label for label in known if label not in words]
-    if missing:
-        raise UserError(f"task.verbalizer: no word for the label '{missing[0]}'. Add one.")
     if not (section.pattern or pattern):
         raise UserError(f"task.pattern: none was published for {task.name}. Add one of your own.")
     read = read_pattern(section.pattern or pattern, task.text.columns)
-    return replace(task, pattern=(read, tuple(words[label] for label in known)))
+    return replace(task, pattern=(read, task.classes.words(section.verbalizer or words)))
 
 
 def _task(
@@ -385,29 +323,9 @@ def _task(
     labels: tuple[str, ...],
     metrics: tuple[str, ...],
 ) -> ClassificationTask:
-    different = {canonical(label) for label in labels} - {""}
-    if len(different) < max(len(labels), 2):
-        raise UserError(f"task.labels: found {list(labels)}, expected two or more different labels")
+    classes = Classes(labels, replace(reader, given=labels), section.unlabelled)
     if section.positive is not None and "f1" not in metrics:
         raise UserError("task.positive: is for task.metric: f1 alone; remove it, or set the metric")
-    positive = positive_class(section.positive, labels)
+    positive = classes.positive(section.positive)
     named = tuple(metric_named(name, len(labels), positive) for name in dict.fromkeys(metrics))
-    reader = replace(reader, given=labels)
-    return ClassificationTask(section, text, reader, labels, named, splits_of(section))
-
-
-def positive_class(name: str | None, labels: Sequence[str]) -> int:
-    """The number of the class that f1 is of: that of this name, or the second.
-
-    Raises:
-        UserError: no label is called so.
-    """
-    if name is None:
-        return 1
-    found = [number for number, one in enumerate(labels) if canonical(one) == canonical(name)]
-    if not found:
-        raise UserError(
-            f"task.positive: found '{name}', allowed: {', '.join(labels)}."
-            + did_you_mean(name, labels)
-        )
-    return found[0]
+    return ClassificationTask(section, text, classes, named, splits_of(section))
