@@ -46,7 +46,7 @@ def test_every_word_is_a_token_of_its_own(
 
 
 def test_a_benchmark_without_a_published_pattern() -> None:
-    with pytest.raises(UserError, match="no word for the label 'false'"):
+    with pytest.raises(UserError, match="none was published for superglue/wsc"):
         cloze_of("superglue/wsc", BERT)
 
 
