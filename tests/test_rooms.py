@@ -66,6 +66,6 @@ def test_export_and_inspect_run_to_their_end_without_deepspeed(tmp_path: Path) -
     assert "deepspeed" not in loaded("-c", code, folder=folder)
 
 
-@pytest.mark.parametrize("room", ["runtime", "config", "hub", "launchers"])
+@pytest.mark.parametrize("room", ["runtime", "config", "hub", "launchers", "history"])
 def test_rooms_without_pytorch(room: str) -> None:
     assert not loaded("-c", _ALL_OF_A_ROOM, f"ptv2_scale.{room}")

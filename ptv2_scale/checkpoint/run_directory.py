@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ MARK = (
 LOCK = ".lock"
 IN_USE = "another process is running here"  # says an error where that is so
 _RECIPE = "recipe.yaml"
-_CHECKPOINTS = "checkpoints"
+CHECKPOINTS = "checkpoints"
 _LOGS = "logs"
 # What a run has written before its first step.
 _FIRST_FILES = (_RECIPE, "status.json", "metrics.jsonl", f"{_LOGS}/rank-*.log", LOCK)
@@ -47,7 +48,7 @@ def check_directory(path: Path, resume: str) -> None:
         _check_new(path, "--resume auto")
         return
     check_own_or_new(path)
-    if resume != "auto" and Path(resume).resolve().parent != (path / _CHECKPOINTS).resolve():
+    if resume != "auto" and Path(resume).resolve().parent != (path / CHECKPOINTS).resolve():
         _check_new(path, "--resume with the path of one of its own checkpoints")
 
 
@@ -61,17 +62,30 @@ def _check_new(path: Path, way_on: str) -> None:
 
 def is_in_use(path: Path) -> bool:
     """Whether the ranks of some process hold a run directory by its lock."""
+    with hold(path) as held:
+        return not held
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[bool]:
+    """Keep other processes from running in a run directory meanwhile; False: one runs there."""
     try:
         handle = os.open(path / LOCK, os.O_RDWR)
     except OSError:
-        return False
+        yield True
+        return
     try:
-        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
+        yield _take(handle)
     finally:
         os.close(handle)
-    return False
+
+
+def _take(lock: int) -> bool:
+    try:
+        fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def check_own_or_new(path: Path) -> None:
@@ -85,7 +99,7 @@ def check_own_or_new(path: Path) -> None:
     if not path.is_dir():
         raise UserError(f"{path}: is not a directory. Choose another one with run=PATH.")
     found = sorted(entry.name for entry in path.iterdir())
-    if not _begun(path, found) and not _is_run(path):
+    if not _begun(path, found) and not is_run(path):
         shown = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "")
         raise UserError(
             f"{path}: is not the directory of a run, and has files: {shown}. Nothing is written"
@@ -95,15 +109,16 @@ def check_own_or_new(path: Path) -> None:
 
 def _begun(path: Path, found: list[str]) -> bool:
     """Whether nothing is there but what a run has before its mark, or checkpoints alone."""
-    own = all(one.name.lstrip(".").startswith("step-") for one in (path / _CHECKPOINTS).glob("*"))
-    return set(found) <= {LOCK, _CHECKPOINTS} and own
+    own = all(one.name.lstrip(".").startswith("step-") for one in (path / CHECKPOINTS).glob("*"))
+    return set(found) <= {LOCK, CHECKPOINTS} and own
 
 
-def _is_run(path: Path) -> bool:
+def is_run(path: Path) -> bool:
+    """Whether a directory is a run's own."""
     text = _recipe_text(path)
     if text is None:
-        return (path / LOCK).is_file() and (path / _CHECKPOINTS).is_dir()
-    return text.startswith(MARK) or (_as_written(text) and (path / _CHECKPOINTS).is_dir())
+        return (path / LOCK).is_file() and (path / CHECKPOINTS).is_dir()
+    return text.startswith(MARK) or (_as_written(text) and (path / CHECKPOINTS).is_dir())
 
 
 def _recipe_text(path: Path) -> str | None:
@@ -181,6 +196,6 @@ class NewDirectory:
         with suppress(OSError):
             for file in [one for name in _FIRST_FILES for one in self._path.glob(name)]:
                 file.unlink()
-        for folder in (self._path / _LOGS, self._path / _CHECKPOINTS, *self._folders):
+        for folder in (self._path / _LOGS, self._path / CHECKPOINTS, *self._folders):
             with suppress(OSError):  # it holds somebody else's files
                 folder.rmdir()

@@ -14,6 +14,7 @@ from ptv2_scale.cli.hosts import doctor, fetch, launch
 from ptv2_scale.cli.launch_options import add_hosts, add_options, count, number
 from ptv2_scale.cli.ranks import evaluate, train
 from ptv2_scale.cli.recipes import add_recipes, recipes
+from ptv2_scale.cli.runs import add_plot, add_runs, plot, runs
 from ptv2_scale.cli.sweeps import add_sweep, sweep
 
 Action = Callable[[argparse.Namespace], int]
@@ -138,6 +139,8 @@ _COMMANDS: Mapping[Action, tuple[AddArguments, ...]] = {
     launch: (_recipe, _resume, add_options),
     sweep: (add_sweep,),
     recipes: (add_recipes,),
+    runs: (add_runs,),
+    plot: (add_plot,),
     inspect: (_recipe,),
     doctor: (_doctor,),
     fetch: (_recipe, add_hosts),

@@ -122,9 +122,10 @@ def _open(name: str, run: Path, warn: Warn) -> Tracker:
         )
 
     def make() -> Any:
-        in_run = {"logging_dir": str(run)} if kind.requires_logging_directory else {}
+        # It names a folder in the run directory, where there is to be one.
+        in_folder = kind.requires_logging_directory
         try:
-            tracker = kind(run.name, **in_run)
+            tracker = kind(name, logging_dir=str(run)) if in_folder else kind(run.name)
             if hasattr(tracker, "start"):
                 tracker.start()
         except (ImportError, NameError) as error:

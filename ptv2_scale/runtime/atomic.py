@@ -121,6 +121,26 @@ def write_atomically(path: Path, content: str | bytes, *, durable: bool = False)
         file.write(content.encode() if isinstance(content, str) else content)
 
 
+def write_new(path: Path, content: bytes, called: str, *, overwrite: bool) -> None:
+    """Write a file where none is, or where it may be replaced.
+
+    Args:
+        path: the file.
+        content: of it.
+        called: what messages call it: "--output curves.png".
+        overwrite: whether one that is there is replaced.
+
+    Raises:
+        UserError: it exists, or cannot be written.
+    """
+    if not overwrite:
+        _refuse_existing(path, called)
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise UserError(_unwritable(path, called, error)) from None
+
+
 def replace_own(path: Path, content: str, mark: str) -> None:
     """Write a file that people may have put another one in place of.
 

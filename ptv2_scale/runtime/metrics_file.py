@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ def read_events(run: Path) -> Iterator[dict[str, Any]]:
             yield found
 
 
-def metrics_of(evaluation: dict[str, Any]) -> dict[str, float]:
+def metrics_of(evaluation: Mapping[str, Any]) -> dict[str, float]:
     """The task's metrics in the record of an evaluation, by name, the one that chooses first."""
     return {name: value for name, value in evaluation.items() if name not in _PLACE}
 

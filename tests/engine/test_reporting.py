@@ -104,8 +104,8 @@ def test_tensorboards_folder_may_go(tmp_path: Path, capsys: pytest.CaptureFixtur
     for step in range(1, 5):
         reporter.record({"event": "step", "step": step, "loss": 1.0})
         if step == 1:
-            shutil.rmtree(tmp_path / tmp_path.name)
-            (tmp_path / tmp_path.name).write_text("no folder")
+            shutil.rmtree(tmp_path / "tensorboard")
+            (tmp_path / "tensorboard").write_text("no folder")
     reporter.close()
     assert sorted(losses(tmp_path)) == [1, 2, 3, 4]
     said = capsys.readouterr().err
@@ -122,7 +122,7 @@ def test_a_tracker_that_cannot_be_opened_and_a_result_that_cannot_be_written(
     value = json.loads((run / "result.json").read_text())["value"]
     (run / "result.json").unlink()
     (run / "result.json").mkdir()
-    (run / "run").write_text("tensorboard's folder is to be here")
+    (run / "tensorboard").write_text("tensorboard's folder is to be here")
     resumed = (f"run={run}", "trackers=[tensorboard]", "--resume", "auto")
     ended = ranks.cli(1, "train", str(recipe), *resumed).must_succeed()
     assert ended.outputs[0].count("warning: trackers: 'tensorboard' fails") == 1

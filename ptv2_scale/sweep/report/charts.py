@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from math import log10
 
 from ptv2_scale.sweep.records import TrialRecord
-from ptv2_scale.sweep.report.figures import line_numbers, short
+from ptv2_scale.sweep.report.canvas import short
+from ptv2_scale.sweep.report.figures import line_numbers
 from ptv2_scale.sweep.report.palette import COLOURS, SHAPES, shape
 from ptv2_scale.sweep.report.plots import Line, Panel, Plot, Point
 from ptv2_scale.sweep.report.scales import limits, number_words, ticks

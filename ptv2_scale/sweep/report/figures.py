@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from ptv2_scale.runtime.errors import UserError, printable
-from ptv2_scale.sweep.report.palette import LIGHT, SHAPES, colour, shape
+from ptv2_scale.sweep.report.canvas import METADATA, drawing, saved, short
+from ptv2_scale.sweep.report.palette import SHAPES, colour, shape
 from ptv2_scale.sweep.report.plots import Line, Panel, Plot
 from ptv2_scale.sweep.report.scales import limits, number_words, ticks
 
@@ -17,20 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _ACROSS = 2  # panels in a row
-_LONGEST = 40
-_SETTINGS: dict[Any, Any] = {
-    "svg.hashsalt": "ptv2_scale",
-    "svg.fonttype": "none",  # texts stay texts
-    "text.parse_math": False,  # names are people's, and may have a $
-    "font.family": "sans-serif",
-    "font.size": 9,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-}
-_METADATA: Mapping[Literal["png", "svg"], Mapping[str, None]] = {
-    "png": {"Software": None},
-    "svg": {"Date": None, "Creator": None},
-}
 
 
 def draw(plot: Plot) -> dict[str, bytes]:
@@ -39,23 +23,9 @@ def draw(plot: Plot) -> dict[str, bytes]:
     Raises:
         UserError: matplotlib is not installed.
     """
-    try:
-        from matplotlib import rc_context
-    except ImportError:
-        raise UserError(
-            "matplotlib, which draws a report's figures, is not installed:"
-            " pip install 'ptv2_scale[sweep]'"
-        ) from None
-    with rc_context(_SETTINGS), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # an SVG has the text
+    with drawing("a report's figures", "sweep"):
         figure = _figure(plot)
-        return {f"{plot.name}.{kind}": _file(figure, kind) for kind in _METADATA}
-
-
-def _file(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
-    written = io.BytesIO()
-    figure.savefig(written, format=kind, dpi=150, metadata=dict(_METADATA[kind]), facecolor=LIGHT)
-    return written.getvalue()
+        return {f"{plot.name}.{kind}": saved(figure, kind) for kind in METADATA}
 
 
 def _figure(plot: Plot) -> Figure:
@@ -129,10 +99,3 @@ def _line(axes: Axes, line: Line, number: int, joined: bool) -> Any:
         linestyle="-" if joined else "none",
         capsize=3,
     )
-
-
-def short(text: str) -> str:
-    """A name that leaves room for others."""
-    # A legend leaves out what begins with _.
-    clean = printable(text if not text.startswith("_") else f" {text}")
-    return clean if len(clean) <= _LONGEST else f"{clean[: _LONGEST - 1]}…"
