@@ -24,7 +24,7 @@ class _Panel:
 
     title: str
     lines: tuple[Points, ...]
-    marks: tuple[Points, ...]
+    dots: tuple[Points, ...]
     trivial: float | None = None
 
 
@@ -45,10 +45,10 @@ def draw_runs(curves: Sequence[Curves], kind: Kind) -> bytes:
 def _panels(curves: Sequence[Curves]) -> list[_Panel]:
     none: tuple[Points, ...] = ((),) * len(curves)
     losses = tuple(one.loss for one in curves)
-    marks = tuple(one.validation_loss for one in curves)
+    dots = tuple(one.validation_loss for one in curves)
     names = dict.fromkeys(name for one in curves for name in one.metrics)
     return [
-        _Panel("loss (marked: validation)" if any(marks) else "loss", losses, marks),
+        _Panel("loss (marked: validation)" if any(dots) else "loss", losses, dots),
         *(_metric(curves, name) for name in names),
         _Panel("learning rate", tuple(one.learning_rate for one in curves), none),
     ]
@@ -93,13 +93,13 @@ def _draw(axes: Axes, panel: _Panel, labels: Sequence[str]) -> None:
 
 def _run(axes: Axes, panel: _Panel, number: int) -> Line2D:
     """Draw one run; gives what stands for it in the legend."""
-    line, marks = panel.lines[number], panel.marks[number]
+    line, dots = panel.lines[number], panel.dots[number]
     (thin,) = axes.plot(*_sides(line), color=colour(number), linewidth=1)
     marker, style = SHAPES[shape(number)][0], ":" if line else "-"
     (marked,) = axes.plot(
-        *_sides(marks), color=colour(number), marker=marker, markersize=5, linestyle=style
+        *_sides(dots), color=colour(number), marker=marker, markersize=5, linestyle=style
     )
-    return marked if marks else thin
+    return marked if dots else thin
 
 
 def _sides(points: Points) -> tuple[list[int], list[float]]:
