@@ -12,6 +12,7 @@ from ptv2_scale.cli.examples import epilog, top_epilog
 from ptv2_scale.cli.files import convert, export, inspect, schema
 from ptv2_scale.cli.hosts import doctor, fetch, launch
 from ptv2_scale.cli.launch_options import add_hosts, add_options, count, number
+from ptv2_scale.cli.planning import add_plan, plan
 from ptv2_scale.cli.ranks import evaluate, train
 from ptv2_scale.cli.recipes import add_recipes, recipes
 from ptv2_scale.cli.runs import add_plot, add_runs, plot, runs
@@ -142,6 +143,7 @@ _COMMANDS: Mapping[Action, tuple[AddArguments, ...]] = {
     runs: (add_runs,),
     plot: (add_plot,),
     inspect: (_recipe,),
+    plan: (_recipe, add_plan),
     doctor: (_doctor,),
     fetch: (_recipe, add_hosts),
     evaluate: (_evaluate,),

@@ -26,7 +26,7 @@ from ptv2_scale.runtime.paths import expand_path
 from ptv2_scale.runtime.shipped import shipped_folder
 
 NVME_FOLDER = "PTV2_SCALE_NVME"
-_LARGEST_BUCKET = 500_000_000  # DeepSpeed's own default, in elements
+LARGEST_BUCKET = 500_000_000  # DeepSpeed's own default, in elements
 _PRINT_NEVER = 1_000_000_000  # steps
 _PATHS = (
     ("zero_optimization", "offload_param", "nvme_path"),
@@ -163,7 +163,7 @@ def complete(
         full["zero_force_ds_cpu_optimizer"] = False
     zero = full["zero_optimization"]
     if zero.get("reduce_bucket_size", "auto") == "auto":
-        zero["reduce_bucket_size"] = min(max(trained, 1), _LARGEST_BUCKET)
+        zero["reduce_bucket_size"] = min(max(trained, 1), LARGEST_BUCKET)
     if "zero_hpz_partition_size" in zero:
         zero["zero_hpz_partition_size"] = hpz_size(zero, world, ranks_per_host)
     if (zero.get("offload_param") or {}).get("nvme_path") == "auto":

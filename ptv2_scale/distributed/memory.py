@@ -1,4 +1,4 @@
-"""Memory that the ranks of a run have used."""
+"""Memory that the ranks of a run have used, and that this machine's GPUs have."""
 
 from __future__ import annotations
 
@@ -19,3 +19,10 @@ def peak_memory(ranks: RankContext) -> int:
     peak = torch.tensor(own, dtype=torch.int64, device=ranks.device)
     torch.distributed.all_reduce(peak, op=torch.distributed.ReduceOp.MAX)
     return int(peak)
+
+
+def gpu_memory() -> int | None:
+    """Bytes of this machine's smallest GPU; None: it has none."""
+    count = torch.cuda.device_count()
+    sizes = (torch.cuda.get_device_properties(one).total_memory for one in range(count))
+    return min(sizes, default=None)

@@ -143,6 +143,12 @@ class Task(Protocol):
                 task's.
         """
 
+    def longest(self, length: int) -> list[Example]:
+        """Examples of `length` tokens, one of each sort of batch, by which memory is estimated.
+
+        Their tokens are 0, and the answer is as long as it can be.
+        """
+
     def head(self, family: Family, config: Config) -> AnyHead:
         """A new head on the hidden states of a backbone.
 
@@ -260,6 +266,10 @@ class RowTask(ABC):
     def collate(self, examples: Sequence[Example], pad: Padding) -> Batch:
         """See `Task`: inputs padded on the right."""
         return Batch(pad_inputs(examples, pad), self.targets(examples))
+
+    def longest(self, length: int) -> list[Example]:
+        """See `Task`: a text, whose answer is not known."""
+        return [Example(0, {"input_ids": [0] * length})]
 
     def loss_count(self, examples: Sequence[Example]) -> int:
         """See `Task`: examples whose answer is known."""

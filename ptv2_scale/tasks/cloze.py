@@ -93,6 +93,13 @@ class Cloze:
             for number, (row, one) in enumerate(zip(rows, found, strict=True), start=1)
         ], len(cut)
 
+    def longest(self, length: int) -> Inputs:
+        """What `encode` makes of a text of `length` tokens, all of them 0."""
+        found: Inputs = {"input_ids": [0] * length, READ_AT: [length - 1]}
+        if self.family.vocabulary.blank == "sentinel":
+            return {**found, "decoder_input_ids": [0, 0], READ_AT: [1]}
+        return found
+
     def collate(self, examples: Sequence[Example], pad: Padding) -> dict[str, Tensor]:
         """Inputs of a batch: padded tokens, `read_at` [batch], and what starts a decoder."""
         tokens = [_without(example, _FIXED) for example in examples]

@@ -176,6 +176,14 @@ class MultiTask:
             {name: task.head(family, config).of(None) for name, task in self.parts.items()}
         )
 
+    def longest(self, length: int) -> list[Example]:
+        """See `Task`: every batch is of one task, whose texts may be shorter than others'."""
+        return [
+            replace(example, part=name)
+            for name, task in self.parts.items()
+            for example in task.longest(min(length, self.section.tasks[name].max_length))
+        ]
+
     def collate(self, examples: Sequence[Example], pad: Padding) -> Batch:
         """See `Task`; the examples are of one task."""
         name, task = self._task(examples)

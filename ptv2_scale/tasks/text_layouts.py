@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from ptv2_scale.backbones.family import Family
 from ptv2_scale.backbones.glm_classic.vocabularies import PieceTokens
 from ptv2_scale.backbones.load import BackboneFiles
 from ptv2_scale.data.collate import IGNORED, Example, Padding, pad_inputs, pad_rows
@@ -145,6 +146,16 @@ def layout_of(files: BackboneFiles, source: TextSource, tokenizer: Tokenizer) ->
     if files.family.vocabulary.blank == "piece":
         return BlankAndPiece(PieceTokens.of(tokenizer))
     return OneAfterTheOther(source)
+
+
+def longest_inputs(family: Family, length: int) -> Inputs:
+    """What `answered` makes of a row of `length` tokens, all of them 0."""
+    tokens = [0] * length
+    if family.encoder_decoder:
+        return {"input_ids": tokens, DECODER: tokens}
+    if family.vocabulary.blank == "piece":
+        return {"input_ids": tokens, POSITIONS: tokens, BLOCKS: tokens}
+    return {"input_ids": tokens}
 
 
 def layout_inputs(examples: Sequence[Example], pad: Padding) -> dict[str, Tensor]:

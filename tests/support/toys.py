@@ -108,6 +108,9 @@ class TokenTask:
             examples.append(Example(number, {"input_ids": ids}, target))
         return examples
 
+    def longest(self, length: int) -> list[Example]:
+        return [Example(0, {"input_ids": [0] * length})]
+
     def head(self, family: Any, config: Any) -> TokenHead:
         return TokenHead(family.width(config), len(self.section.tags))
 

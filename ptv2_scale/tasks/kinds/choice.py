@@ -46,6 +46,8 @@ from ptv2_scale.tasks.submission import official_file
 from ptv2_scale.tasks.text import Inputs, token_count
 
 logger = logging.getLogger(__name__)
+# Of a question whose candidates compete: COPA's, and what is taken for one's own data.
+_CANDIDATES, _OWN_CANDIDATES = 2, 4
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,14 @@ class ChoiceTask(RowTask):
             target = None if right is None else int(number in right)
             one = Asked(asked.question, (asked.candidates[number],))
             yield replace(bare, inputs=found, target=target, source=one)
+
+    def longest(self, length: int) -> list[Example]:
+        """See `Task`: where candidates compete, all of a question's are one example."""
+        if not self.choosing.TOGETHER:
+            return super().longest(length)
+        count = _OWN_CANDIDATES if is_custom(self.section) else _CANDIDATES
+        inputs = {"input_ids": [0] * length * count}
+        return [Example(0, inputs, sequences=(length,) * count)]
 
     def head(self, family: Family, config: Config) -> Head:
         """See `Task`: one score a sequence, [sequences, 1]."""

@@ -204,6 +204,12 @@ class ClassificationTask(RowTask):
         if signs:
             logger.warning(f"{self.name}: are these rows of another task? {'; '.join(signs)}")
 
+    def longest(self, length: int) -> list[Example]:
+        """See `Task`."""
+        if self.cloze is None:
+            return super().longest(length)
+        return [Example(0, self.cloze.longest(length))]
+
     def head(self, family: Family, config: Config) -> Head:
         """See `Task`."""
         if self.cloze is not None:

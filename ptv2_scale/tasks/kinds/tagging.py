@@ -153,6 +153,10 @@ class TaggingTask(RowTask):
             logger.warning(f"{self.name}: {said}")
         return examples
 
+    def longest(self, length: int) -> list[Example]:
+        """See `Task`: a sentence no word of which has a tag."""
+        return [Example(0, {"input_ids": [0] * length}, source=())]
+
     def head(self, family: Family, config: Config) -> TokenHead:
         """See `Task`."""
         return token_head(self.section.head, family, config, len(self.labels))

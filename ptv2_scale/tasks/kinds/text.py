@@ -31,7 +31,7 @@ from ptv2_scale.tasks.catalogue import splits_of
 from ptv2_scale.tasks.chat import Chats
 from ptv2_scale.tasks.heads import Head
 from ptv2_scale.tasks.language_head import LABELS, LanguageHead
-from ptv2_scale.tasks.text_layouts import TextLayout, layout_inputs, layout_of
+from ptv2_scale.tasks.text_layouts import TextLayout, layout_inputs, layout_of, longest_inputs
 from ptv2_scale.tasks.text_pairs import Pairs, TextSource
 from ptv2_scale.tasks.text_scores import WRITTEN, check_packages
 
@@ -185,6 +185,11 @@ class TextTask(RowTask):
     def unanswered(self, example: Example, tokenizer: Tokenizer) -> Example:
         """See `TextWriter`."""
         return self._layout(tokenizer).unanswered(example)
+
+    def longest(self, length: int) -> list[Example]:
+        """See `Task`: every token is learned, and a T5's answer is as long as its text."""
+        target = [0] * length
+        return [Example(0, longest_inputs(self._files.family, length), target)]
 
     def head(self, family: Family, config: Config) -> Head:
         """See `Task`."""

@@ -1,0 +1,168 @@
+"""The command `plan`: what a recipe takes on some hosts, and what would make it fit."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ptv2_scale.cli.launch_options import count
+from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.exit_codes import DONE
+
+if TYPE_CHECKING:
+    from ptv2_scale.estimate.fitting import Remedy, Verdict
+    from ptv2_scale.estimate.memory import MemoryEstimate
+    from ptv2_scale.estimate.zero import Ranks
+    from ptv2_scale.model.setup import Setup
+
+GB = 1e9
+_NAMES = {
+    "weights": "weights: this rank's slices",
+    "second_copy": "weights: hpZ's second copy",
+    "masters": "fp32 values of what is trained",
+    "moments": "AdamW's moments",
+    "gradients": "gradients",
+    "gathered": "gathered weights, at most",
+    "buckets": "gradients between ranks",
+    "method": "prefix or prompt in a pass",
+    "activations": "activations of a micro-batch",
+    "evaluation": "or, evaluating, a batch",
+    "update": "or, in the optimizer's step",
+}
+
+
+def add_plan(command: argparse.ArgumentParser) -> None:
+    """Give the command its options."""
+    command.add_argument("--hosts", type=count, default=1, metavar="N", help="default: 1")
+    command.add_argument(
+        "--gpus-per-host", type=count, default=1, metavar="G", help="ranks of a host; default: 1"
+    )
+    command.add_argument(
+        "--gpu-memory", type=_gigabytes, metavar="GB",
+        help="of a GPU, in 10^9 bytes; default: that of this machine's",
+    )  # fmt: skip
+    command.add_argument("--json", action="store_true", help="print JSON, all sizes in bytes")
+
+
+def _gigabytes(text: str) -> int:
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 < found < 1e6:
+        raise argparse.ArgumentTypeError(f"found {text!r:.40}, expected a number above 0")
+    return int(found * GB)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is printed."""
+
+    recipe: str
+    ranks: Ranks
+    limit: int
+    memory: MemoryEstimate
+    verdict: Verdict
+    remedies: list[Remedy]
+
+
+def plan(arguments: argparse.Namespace) -> int:
+    """Show the memory that a recipe takes, from shapes alone, and what would make it fit."""
+    from ptv2_scale.config.locate import load_run
+    from ptv2_scale.estimate.fitting import estimate, remedies, verdict
+    from ptv2_scale.estimate.zero import Ranks
+    from ptv2_scale.model.setup import open_shapes
+
+    def reopen(words: Sequence[str]) -> Setup:
+        config, _ = load_run(arguments.recipe, [*arguments.overrides, *words])
+        return open_shapes(config)
+
+    ranks, limit = Ranks(arguments.hosts, arguments.gpus_per_host), _limit(arguments)
+    memory = estimate(reopen(()), ranks, "cuda")
+    said, ways = verdict(memory.total, limit), []
+    if said != "fits":
+        ways = remedies(reopen, ranks, "cuda", limit)
+    made = _Plan(arguments.recipe, ranks, limit, memory, said, ways)
+    print(json.dumps(_as_json(made), indent=1) if arguments.json else "\n".join(_lines(made)))
+    return DONE
+
+
+def _limit(arguments: argparse.Namespace) -> int:
+    from ptv2_scale.distributed.memory import gpu_memory
+
+    found: int | None = arguments.gpu_memory or gpu_memory()
+    if found is None:
+        raise UserError(
+            "--gpu-memory: missing, and this machine has no GPU whose memory could be taken. Give"
+            " it in GB: --gpu-memory 80."
+        )
+    return found
+
+
+def _as_json(made: _Plan) -> dict[str, object]:
+    from ptv2_scale.estimate.memory import NOT_COUNTED
+
+    return {
+        "recipe": made.recipe,
+        "hosts": made.ranks.hosts,
+        "gpus_per_host": made.ranks.per_host,
+        "gpu_memory": made.limit,
+        "verdict": made.verdict,
+        "total": made.memory.total,
+        "parts": made.memory.parts(),
+        "not_counted": list(NOT_COUNTED),
+        "remedies": [
+            {
+                "words": list(one.words),
+                "hosts": one.ranks.hosts,
+                "gpus_per_host": one.ranks.per_host,
+                "total": one.total,
+            }
+            for one in made.remedies
+        ],
+    }
+
+
+def _lines(made: _Plan) -> Iterator[str]:
+    from ptv2_scale.estimate.memory import NOT_COUNTED
+
+    memory, ranks = made.memory, made.ranks
+    yield f"memory of a rank, {ranks.hosts} hosts x {ranks.per_host} GPUs, in GB (10^9 bytes)"
+    yield ""
+    parts = memory.parts()
+    for name, said in _NAMES.items():
+        if parts[name]:
+            yield _row(said, parts[name])
+    yield _row("peak", memory.total)
+    yield _row("GPU", made.limit)
+    yield _row("memory of a host, for offloading and loading", memory.host)
+    yield ""
+    yield f"not counted: {', '.join(NOT_COUNTED)}"
+    yield ""
+    yield from _conclusion(made)
+
+
+def _row(said: str, size: int) -> str:
+    return f"{said:<46} {size / GB:>10.3f}"
+
+
+def _conclusion(made: _Plan) -> Iterator[str]:
+    yield {
+        "fits": "fits",
+        "close": "close: within 10 % of the GPU's memory, which is how far estimates may be wrong",
+        "does not fit": "does not fit",
+    }[made.verdict]
+    if made.verdict == "fits":
+        return
+    if not made.remedies:
+        yield "nothing that was tried makes it fit: more ranks, a smaller micro-batch, shorter"
+        yield "texts, checkpointing, weights on the CPU, and all of these together"
+    else:
+        yield "each of these would make it fit:"
+    for one in made.remedies:
+        more = [] if one.ranks == made.ranks else [f"--hosts {one.ranks.hosts}"]
+        yield f"  {' '.join([*one.words, *more]):<60} {one.total / GB:>8.3f} GB"

@@ -1,0 +1,118 @@
+"""Whether a recipe fits a device, and what would make it fit: each way is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ptv2_scale.config import RunConfig
+from ptv2_scale.estimate.kernels import Device
+from ptv2_scale.estimate.memory import MemoryEstimate, estimate_memory
+from ptv2_scale.estimate.passes import PassMemory, measure_pass
+from ptv2_scale.estimate.zero import Ranks
+from ptv2_scale.model.setup import Setup
+from ptv2_scale.runtime.errors import UserError
+
+Verdict = Literal["fits", "close", "does not fit"]
+# An estimate is within so much of what is measured.
+BAND = 0.1
+_MOST_RANKS = 1024
+_SHORTEST = 32
+
+# Opens the recipe with more key=value words.
+Reopen = Callable[[Sequence[str]], Setup]
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """A way to need less.
+
+    Attributes:
+        words: key=value, as on the command line.
+        ranks: hosts and ranks on each.
+        total: bytes of a rank's device that it would take.
+    """
+
+    words: tuple[str, ...]
+    ranks: Ranks
+    total: int
+
+
+def verdict(total: int, limit: int) -> Verdict:
+    """Whether an estimate fits a limit; between "fits" and "does not fit" it may be wrong."""
+    if total * (1 + BAND) <= limit:
+        return "fits"
+    return "close" if total * (1 - BAND) <= limit else "does not fit"
+
+
+def estimate(setup: Setup, ranks: Ranks, device: Device) -> MemoryEstimate:
+    """Memory of a recipe; see `estimate_memory` and `measure_pass`."""
+    return estimate_memory(setup, ranks, measure_pass(setup, device))
+
+
+def remedies(reopen: Reopen, ranks: Ranks, device: Device, limit: int) -> list[Remedy]:
+    """Ways to make a recipe fit: each change alone, and all together where none is enough.
+
+    Args:
+        reopen: opens the recipe.
+        ranks: hosts and ranks on each.
+        device: of the ranks.
+        limit: bytes of a rank's device.
+
+    Returns:
+        Those that fit, the one that needs most memory first; empty: nothing that is tried does.
+    """
+    return _Search(reopen, ranks, device, limit).found()
+
+
+class _Search:
+    def __init__(self, reopen: Reopen, ranks: Ranks, device: Device, limit: int) -> None:
+        self._reopen, self._ranks, self._device, self._limit = reopen, ranks, device, limit
+        self._passes: dict[tuple[str, ...], PassMemory] = {}
+
+    def found(self) -> list[Remedy]:
+        config = self._reopen(()).config
+        changes = [word for words in _changes(config) for word in words]
+        alone = [self._try((word,), self._ranks) for word in changes]
+        fitting = [one for one in (*alone, self._more_ranks(())) if one is not None]
+        if not fitting:
+            # Of two words for one key the last one counts.
+            together = tuple(words[-1] for words in _changes(config) if words)
+            both = (self._try(together, self._ranks), self._more_ranks(together))
+            fitting = [one for one in both if one is not None]
+        return sorted(fitting, key=lambda one: one.total, reverse=True)
+
+    def _more_ranks(self, words: tuple[str, ...]) -> Remedy | None:
+        hosts = self._ranks.hosts
+        while (hosts := 2 * hosts) * self._ranks.per_host <= _MOST_RANKS:
+            one = self._try(words, Ranks(hosts, self._ranks.per_host))
+            if one is not None:
+                return one
+        return None
+
+    def _try(self, words: tuple[str, ...], ranks: Ranks) -> Remedy | None:
+        try:
+            setup = self._reopen(words)
+            # A change of sharding alone changes no pass.
+            own = tuple(word for word in words if not word.startswith("deepspeed="))
+            if own not in self._passes:
+                self._passes[own] = measure_pass(setup, self._device)
+            total = estimate_memory(setup, ranks, self._passes[own]).total
+        except UserError:  # not with this recipe
+            return None
+        return Remedy(words, ranks, total) if verdict(total, self._limit) == "fits" else None
+
+
+def _changes(config: RunConfig) -> Iterator[list[str]]:
+    """Words that make a recipe smaller, a list for each key."""
+    train = config.train
+    yield [] if train.gradient_checkpointing else ["train.gradient_checkpointing=true"]
+    smaller = sorted({train.micro_batch // 2, 1} - {0, train.micro_batch}, reverse=True)
+    yield [f"train.micro_batch={size}" for size in smaller]
+    length = config.task.longest // 2
+    alone = "task" in config.task.single
+    yield [f"task.max_length={length}"] if alone and length >= _SHORTEST else []
+    sharded = [] if config.deepspeed.startswith("zero3") else ["deepspeed=zero3"]
+    offloaded = [] if "offload" in config.deepspeed else ["deepspeed=zero3_offload_cpu"]
+    yield [*sharded, *offloaded]

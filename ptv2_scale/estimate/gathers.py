@@ -1,0 +1,107 @@
+"""How much of a model ZeRO-3 has gathered at once: its rules, played on the order of modules."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import accumulate
+
+from ptv2_scale.estimate.passes import ModuleUse
+from ptv2_scale.estimate.zero import ZeroSettings
+
+
+def most_gathered(
+    uses: Sequence[ModuleUse],
+    sizes: Sequence[int],
+    persistent: frozenset[int],
+    kept: frozenset[int],
+    zero: ZeroSettings,
+) -> int:
+    """Elements of gathered weights that are in memory at once, persistent ones among them.
+
+    Args:
+        uses: modules in the order in which a step runs them.
+        sizes: elements of each parameter.
+        persistent: numbers of those that are never given back.
+        kept: numbers of those that autograd keeps until their module's backward pass: their memory
+            is in use though DeepSpeed has given it back, and is gathered once more beside it.
+        zero: the configuration.
+    """
+    state = _Gathered(uses, sizes, persistent, kept, zero)
+    for step in range(len(uses)):
+        state.run(step)
+    return state.most + sum(sizes[number] for number in persistent)
+
+
+class _Gathered:
+    """DeepSpeed's coordinator of one step whose order of modules is known."""
+
+    def __init__(
+        self,
+        uses: Sequence[ModuleUse],
+        sizes: Sequence[int],
+        persistent: frozenset[int],
+        kept: frozenset[int],
+        zero: ZeroSettings,
+    ) -> None:
+        self._uses, self._sizes, self._kept, self._zero = uses, sizes, kept, zero
+        self._own = [[one for one in use.parameters if one not in persistent] for use in uses]
+        self._before = [0, *accumulate(sum(sizes[one] for one in own) for own in self._own)]
+        self._queue = [(step, one) for step, own in enumerate(self._own) for one in own]
+        self._steps: dict[int, list[int]] = defaultdict(list)
+        for step, one in self._queue:
+            self._steps[one].append(step)
+        self._next = 0  # place in the queue
+        self._seen: dict[int, int] = {}  # last use up to which the queue has been looked at
+        self._gathers = 0
+        self._gathered: dict[int, int] = {}  # parameter -> number of its gather
+        self._held: dict[int, int] = {}  # parameter -> number of the gather that autograd keeps
+        self.most = 0
+
+    def run(self, step: int) -> None:
+        """Gather, look ahead, note the most, and give back."""
+        self._gather(self._own[step])
+        self._look_ahead(step)
+        if not self._uses[step].backward:
+            for one in self._kept.intersection(self._own[step]) - self._held.keys():
+                self._held[one] = self._gathered[one]
+        self.most = max(self.most, self._live())
+        for one in self._own[step]:
+            if self._uses[step].backward:
+                self._held.pop(one, None)
+            if not self._is_reused(one, step):
+                del self._gathered[one]
+
+    def _gather(self, parameters: Sequence[int]) -> int:
+        new = [one for one in parameters if one not in self._gathered]
+        for one in new:
+            self._gathers += 1
+            self._gathered[one] = self._gathers
+        return sum(self._sizes[one] for one in new)
+
+    def _look_ahead(self, step: int) -> None:
+        while self._next < len(self._queue) and self._queue[self._next][0] <= step:
+            self._next += 1
+        available = sum(self._sizes[one] for one in self._gathered)
+        room, taken = min(self._zero.most_live - available, self._zero.ahead), 0
+        while self._next < len(self._queue) and taken < room:
+            later, one = self._queue[self._next]
+            taken += self._gather([one])
+            self._seen[one] = max(self._seen.get(one, 0), later)
+            self._next += 1
+
+    def _is_reused(self, one: int, step: int) -> bool:
+        """Whether a parameter is used again soon, or its next use has been counted on already."""
+        if self._seen.get(one, -1) > step:
+            return True
+        steps = self._steps[one]
+        place = bisect_right(steps, step)
+        if place == len(steps):
+            return False
+        return self._before[steps[place]] - self._before[step + 1] < self._zero.reuse
+
+    def _live(self) -> int:
+        gathered = sum(self._sizes[one] for one in self._gathered)
+        beside = (one for one, held in self._held.items() if self._gathered.get(one) != held)
+        return gathered + sum(self._sizes[one] for one in beside)

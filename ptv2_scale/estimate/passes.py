@@ -1,0 +1,181 @@
+"""One micro-batch forward and backward on the meta device: bytes, and the order of modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import _engine_run_backward, saved_tensors_hooks
+from torch.utils._pytree import tree_leaves
+
+from ptv2_scale.backbones.attention import enable_checkpointing
+from ptv2_scale.data.collate import Batch, Example, Padding
+from ptv2_scale.estimate.kernels import Device, DeviceKernels, KnownValues
+from ptv2_scale.estimate.live_bytes import LiveBytes
+from ptv2_scale.model.prompted import PromptedModel
+from ptv2_scale.model.setup import Setup, build_model
+
+
+@dataclass(frozen=True)
+class ModuleUse:
+    """A module that runs with parameters of its own.
+
+    Attributes:
+        parameters: their numbers among those of the model.
+        backward: whether it is its backward pass, and not a forward pass or its repetition.
+    """
+
+    parameters: tuple[int, ...]
+    backward: bool
+
+
+@dataclass(frozen=True)
+class PassMemory:
+    """What a micro-batch takes beside weights and gradients of parameters, in bytes.
+
+    Attributes:
+        method: what the method puts into the pass: keys and values of a prefix.
+        training: the peak of forward and backward pass, `method` in it.
+        evaluation: the peak of a forward pass over a batch of the evaluation.
+        uses: modules with parameters, in the order in which they run.
+        kept: numbers of the parameters that autograd keeps until their module's backward pass.
+    """
+
+    method: int
+    training: int
+    evaluation: int
+    uses: tuple[ModuleUse, ...]
+    kept: frozenset[int]
+
+
+def measure_pass(setup: Setup, device: Device) -> PassMemory:
+    """What the passes of a recipe keep, for the sort of batch that keeps most.
+
+    Args:
+        setup: the recipe, opened; its longest text, micro-batches and checkpointing count.
+        device: whose kernels run.
+
+    Raises:
+        UserError: see `build_model`.
+    """
+    examples = setup.task.longest(setup.config.task.longest)
+    found = [_measure(setup, example, device) for example in examples]
+    return max(found, key=lambda one: one.training)
+
+
+def _measure(setup: Setup, example: Example, device: Device) -> PassMemory:
+    model, train = _on_meta(build_model(setup)), setup.config.train
+    if train.gradient_checkpointing and setup.method.trains_through_backbone:
+        enable_checkpointing(model.backbone)
+    recorder = _Recorder(model)
+    method, training = 0, 0
+    if model.trained():
+        with _counted(setup, model, [example] * train.micro_batch, device) as (live, batch):
+            method, training = _train(setup, model, batch, live, recorder)
+    uses = tuple(recorder.uses)
+    model.eval()
+    rows = [example] * setup.config.evaluate.micro_batch
+    with _counted(setup, model, rows, device) as (live, batch), torch.no_grad():
+        model(**batch.arguments)
+    return PassMemory(method, training, live.peak, uses or tuple(recorder.uses), recorder.kept)
+
+
+def _train(
+    setup: Setup, model: PromptedModel, batch: Batch, live: LiveBytes, recorder: _Recorder
+) -> tuple[int, int]:
+    model.train()
+    for parameter in model.trained().values():
+        parameter.register_post_accumulate_grad_hook(_drop_gradient)
+    entry = model.entry()
+    method = live.now
+    with saved_tensors_hooks(recorder.pack, lambda tensor: tensor):
+        outputs = model(entry=entry, **batch.arguments).outputs
+        loss = setup.task.loss_sum(outputs, batch.targets)
+        _backward(loss)
+    return method, live.peak
+
+
+def _backward(loss: Tensor) -> None:
+    """`loss.backward()`, which would switch the kernels' mode off for what is computed anew."""
+    start = (torch.ones_like(loss),)
+    _engine_run_backward(
+        (loss,), start, False, False, (), allow_unreachable=True, accumulate_grad=True
+    )
+
+
+def _drop_gradient(parameter: Tensor) -> None:
+    """DeepSpeed moves each gradient into buffers of its own, which are counted by themselves."""
+    parameter.grad = None
+
+
+@contextmanager
+def _counted(
+    setup: Setup, model: PromptedModel, examples: Sequence[Example], device: Device
+) -> Iterator[tuple[LiveBytes, Batch]]:
+    batch = setup.task.collate(examples, Padding(0))
+    values = KnownValues()
+    inputs, targets = values.on_meta(batch.inputs), values.on_meta(batch.targets)
+    live = LiveBytes([*model.parameters(), *model.buffers()])
+    with DeviceKernels(device, values), live:
+        yield live, Batch(inputs, targets, batch.part)
+    live.close()
+
+
+def _on_meta(model: PromptedModel) -> PromptedModel:
+    for module in model.modules():
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = buffer.to("meta")
+    return model
+
+
+class _Recorder:
+    """Notes which modules run, and which parameters autograd keeps.
+
+    Args:
+        model: on the meta device.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.uses: list[ModuleUse] = []
+        self._kept: set[int] = set()
+        self._numbers = {id(one): number for number, one in enumerate(model.parameters())}
+        self._storages = {
+            one.untyped_storage()._cdata: number for number, one in enumerate(model.parameters())
+        }
+        for module in model.modules():
+            own = tuple(self._numbers[id(one)] for one in module.parameters(recurse=False))
+            if own:
+                module.register_forward_pre_hook(partial(self._forward, own))
+                module.register_forward_hook(partial(self._wait_for_backward, own))
+
+    @property
+    def kept(self) -> frozenset[int]:
+        """Numbers of the parameters that autograd keeps."""
+        return frozenset(self._kept)
+
+    def pack(self, tensor: Tensor) -> Tensor:
+        """Note what autograd keeps; what a checkpoint drops does not come here."""
+        number = self._storages.get(tensor.untyped_storage()._cdata)
+        if number is not None:
+            self._kept.add(number)
+        return tensor
+
+    def _forward(self, own: tuple[int, ...], *_: Any) -> None:
+        self.uses.append(ModuleUse(own, backward=False))
+
+    def _wait_for_backward(self, own: tuple[int, ...], module: Any, given: Any, made: Any) -> None:
+        waiting = [
+            one for one in tree_leaves(made) if isinstance(one, Tensor) and one.requires_grad
+        ]
+        if waiting:
+            # Of several outputs, the last one's gradient comes first.
+            waiting[-1].register_hook(partial(self._backward, own))
+
+    def _backward(self, own: tuple[int, ...], gradient: Tensor) -> None:
+        self.uses.append(ModuleUse(own, backward=True))

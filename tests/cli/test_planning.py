@@ -1,0 +1,47 @@
+"""`ptv2-scale plan` as it is called."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny import write_recipe
+
+from ptv2_scale.cli import main
+from ptv2_scale.runtime.exit_codes import DONE, INVALID_INPUT
+
+
+def test_a_plan_says_what_would_make_it_fit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(write_recipe(tmp_path, "bert", train={"micro_batch": 4, "global_batch": 8}))
+    words = ["train.gradient_checkpointing=false", "task.max_length=64", "--json"]
+    assert main(["plan", recipe, *words, "--gpu-memory", "1"]) == DONE
+    plenty = json.loads(capsys.readouterr().out)
+    assert (plenty["verdict"], plenty["remedies"]) == ("fits", [])
+    scarce = f"{plenty['total'] * 0.75 / 1e9:.12f}"
+    assert main(["plan", recipe, *words, "--gpu-memory", scarce]) == DONE
+    found = json.loads(capsys.readouterr().out)
+    assert found["verdict"] == "does not fit"
+    assert found["parts"] == plenty["parts"]
+    ways = {word for one in found["remedies"] for word in one["words"]}
+    assert "train.micro_batch=1" in ways
+    limit = found["gpu_memory"]
+    assert all(one["total"] * 1.1 <= limit for one in found["remedies"])
+    best = found["remedies"][-1]
+    assert main(["plan", recipe, *words[:-1], *best["words"], "--gpu-memory", scarce]) == DONE
+    said = capsys.readouterr().out
+    assert f"{best['total'] / 1e9:.3f}" in said
+    assert said.rstrip().endswith("fits")
+
+
+def test_the_memory_of_a_gpu_must_be_known(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    recipe = str(write_recipe(tmp_path, "bert"))
+    assert main(["plan", recipe]) == INVALID_INPUT
+    assert "--gpu-memory" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["plan", recipe, "--gpu-memory", "-3"])

@@ -1,0 +1,56 @@
+"""How much is gathered at once, against small cases worked out by hand from DeepSpeed's rules."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ptv2_scale.estimate.gathers import most_gathered
+from ptv2_scale.estimate.passes import ModuleUse
+from ptv2_scale.estimate.zero import ZeroSettings
+
+ALONE = ZeroSettings(
+    stage=3,
+    persistent=0,
+    most_persistent=0,
+    most_live=10**9,
+    reuse=0,
+    ahead=0,
+    bucket=None,
+    second_copy=1,
+    weights_on="none",
+    optimizer_on_cpu=False,
+    gradient_bytes=4,
+    reduced_bytes=4,
+)
+SIZES = [100, 20, 30, 40, 5]
+FORWARD = [ModuleUse((number,), False) for number in range(5)]
+STEP = (*FORWARD, *(ModuleUse((number,), True) for number in reversed(range(5))))
+NONE = frozenset[int]()
+
+
+@pytest.mark.parametrize(
+    ("settings", "persistent", "kept", "most"),
+    [
+        ({}, NONE, NONE, 100),  # one module at a time
+        ({}, {4}, NONE, 100 + 5),
+        ({"reuse": 10**9}, NONE, NONE, 195),  # everything is used again
+        # Behind 4 comes 4 at once, behind 3 come two of 5 first: both stay.
+        ({"reuse": 20}, NONE, NONE, 100),
+        ({"reuse": 20}, {0}, NONE, 100 + 40 + 5),
+        # Behind 1 come 40 and 5, and as that is below 50, the 100 of the backward pass.
+        ({"ahead": 50}, NONE, NONE, 195),
+        # As long as 60 are there, nothing is gathered ahead; at the end 20 and 100 beside 30 are.
+        ({"ahead": 50, "most_live": 60}, NONE, NONE, 30 + 20 + 100),
+        # Autograd keeps 1 to 3, and in the backward pass each is gathered beside what is kept.
+        ({}, NONE, {1, 2, 3}, 20 + 30 + 40 + 40),
+        ({"reuse": 10**9}, NONE, {1, 2, 3}, 195),  # kept and gathered are the same memory
+    ],
+)
+def test_the_most_that_is_gathered(
+    settings: dict[str, int], persistent: set[int], kept: set[int], most: int
+) -> None:
+    zero = replace(ALONE, **settings)
+    found = most_gathered(STEP, SIZES, frozenset(persistent), frozenset(kept), zero)
+    assert found == most

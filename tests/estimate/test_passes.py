@@ -1,0 +1,90 @@
+"""Bytes of passes on the meta device against the CPU allocator's own events in real passes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from points import sample
+from tiny import write_cloze_recipe, write_recipe, write_text_recipe
+from torch.profiler import ProfilerActivity, profile
+
+from ptv2_scale.backbones.attention import enable_checkpointing
+from ptv2_scale.backbones.load import Unsharded, materialise
+from ptv2_scale.backbones.tensor_files import NamedTensors
+from ptv2_scale.config import load_recipe
+from ptv2_scale.data.collate import Padding
+from ptv2_scale.estimate.passes import measure_pass
+from ptv2_scale.model.setup import Setup, build_model, first_values, model_filler, open_setup
+
+WIDE = {"hidden_size": 64, "intermediate_size": 256}
+WIDE_T5 = {"d_model": 64, "d_ff": 256}
+WRITE = {"text": write_text_recipe, "cloze": write_cloze_recipe, "class": write_recipe}
+FULL, LORA = {"method": "full"}, {"method": "lora"}
+PROMPT = {"method": "prompt", "length": 6}
+# Architecture, task, method, tokens, checkpointing, dropout inside the backbone.
+CASES: list[tuple[str, str, dict[str, Any], int, bool, float]] = [
+    ("bert", "class", {}, 96, True, 0.0),
+    ("bert", "class", FULL, 64, False, 0.1),
+    ("t5", "class", {}, 96, False, 0.0),
+    ("llama", "text", LORA, 64, True, 0.0),
+    ("glm_classic", "class", PROMPT, 128, False, 0.0),
+    ("bert", "class", {"method": "none"}, 96, True, 0.0),
+    ("t5", "text", {}, 48, True, 0.1),
+    ("llama", "class", {}, 128, False, 0.0),
+    ("llama", "class", FULL, 96, True, 0.0),
+    ("glm", "text", {"dropout": 0.2}, 64, False, 0.0),
+    ("glm_classic", "cloze", {}, 96, True, 0.0),
+    ("deberta", "class", {}, 64, True, 0.1),
+    ("gemma2", "class", {}, 64, False, 0.0),
+    ("bert", "class", {"method": "ptuning", "length": 6}, 96, False, 0.1),
+]
+
+
+def opened(folder: Path, case: tuple[str, str, dict[str, Any], int, bool, float]) -> Setup:
+    kind, task, prompt, length, checkpointing, dropout = case
+    write: Any = WRITE[task]
+    recipe = write(folder, kind, backbone_config=WIDE_T5 if kind == "t5" else WIDE)
+    words = [f"task.max_length={length}", f"backbone.dropout={dropout}"]
+    words += ["train.micro_batch=4", "train.global_batch=8"]
+    words += [f"train.gradient_checkpointing={str(checkpointing).lower()}"]
+    if "method" in prompt:
+        words += [f"prompt={prompt}"]
+    else:
+        words += [f"prompt.{key}={value}" for key, value in prompt.items()]
+    return open_setup(load_recipe(recipe, words))
+
+
+def allocated(setup: Setup) -> int:
+    """The peak of what one training micro-batch allocates, as PyTorch's profiler sees it."""
+    model = build_model(setup)
+    filler = model_filler(setup, model, NamedTensors(first_values(setup)))
+    materialise(model, filler, Unsharded())
+    model.train()
+    if setup.config.train.gradient_checkpointing and setup.method.trains_through_backbone:
+        enable_checkpointing(model.backbone)
+    for parameter in model.trained().values():
+        parameter.register_post_accumulate_grad_hook(lambda one: setattr(one, "grad", None))
+    longest = setup.config.task.longest
+    (long,), (short,) = setup.task.longest(longest), setup.task.longest(longest - 1)
+    batch = setup.task.collate([long, long, long, short], Padding(0))
+
+    def run() -> None:
+        setup.task.loss_sum(model(**batch.arguments).outputs, batch.targets).backward()
+
+    run()  # what is made once and stays
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        run()
+    found = profiler.profiler.kineto_results.events()
+    events = sorted((e for e in found if e.name() == "[memory]"), key=lambda e: e.start_ns())
+    return int(torch.tensor([event.nbytes() for event in events]).cumsum(0).max())
+
+
+@pytest.mark.parametrize("case", sample(CASES, 5), ids=lambda case: "-".join(map(str, case)))
+def test_a_pass_takes_what_is_estimated(case: Any, tmp_path: Path) -> None:
+    setup = opened(tmp_path, case)
+    estimated, real = measure_pass(setup, "cpu").training, allocated(setup)
+    print(f"RATIO {case} {estimated} {real} {estimated / real:.3f}")
+    assert estimated == pytest.approx(real, rel=0.1)
