@@ -16,7 +16,7 @@ from ptv2_scale.runtime.exit_codes import DONE
 if TYPE_CHECKING:
     from ptv2_scale.estimate.fitting import Remedy, Verdict
     from ptv2_scale.estimate.memory import MemoryEstimate
-    from ptv2_scale.estimate.zero import Ranks
+    from ptv2_scale.estimate.zero import Cluster
     from ptv2_scale.model.setup import Setup
 
 GB = 1e9
@@ -63,7 +63,7 @@ class _Plan:
     """What is printed."""
 
     recipe: str
-    ranks: Ranks
+    ranks: Cluster
     limit: int
     memory: MemoryEstimate
     verdict: Verdict
@@ -74,14 +74,14 @@ def plan(arguments: argparse.Namespace) -> int:
     """Show the memory that a recipe takes, from shapes alone, and what would make it fit."""
     from ptv2_scale.config.locate import load_run
     from ptv2_scale.estimate.fitting import estimate, remedies, verdict
-    from ptv2_scale.estimate.zero import Ranks
+    from ptv2_scale.estimate.zero import Cluster
     from ptv2_scale.model.setup import open_shapes
 
     def reopen(words: Sequence[str]) -> Setup:
         config, _ = load_run(arguments.recipe, [*arguments.overrides, *words])
         return open_shapes(config)
 
-    ranks, limit = Ranks(arguments.hosts, arguments.gpus_per_host), _limit(arguments)
+    ranks, limit = Cluster(arguments.hosts, arguments.gpus_per_host), _limit(arguments)
     memory = estimate(reopen(()), ranks, "cuda")
     said, ways = verdict(memory.total, limit), []
     if said != "fits":

@@ -10,7 +10,7 @@ from ptv2_scale.config import RunConfig
 from ptv2_scale.estimate.kernels import Device
 from ptv2_scale.estimate.memory import MemoryEstimate, estimate_memory
 from ptv2_scale.estimate.passes import PassMemory, measure_pass
-from ptv2_scale.estimate.zero import Ranks
+from ptv2_scale.estimate.zero import Cluster
 from ptv2_scale.model.setup import Setup
 from ptv2_scale.runtime.errors import UserError
 
@@ -35,7 +35,7 @@ class Remedy:
     """
 
     words: tuple[str, ...]
-    ranks: Ranks
+    ranks: Cluster
     total: int
 
 
@@ -46,12 +46,12 @@ def verdict(total: int, limit: int) -> Verdict:
     return "close" if total * (1 - BAND) <= limit else "does not fit"
 
 
-def estimate(setup: Setup, ranks: Ranks, device: Device) -> MemoryEstimate:
+def estimate(setup: Setup, ranks: Cluster, device: Device) -> MemoryEstimate:
     """Memory of a recipe; see `estimate_memory` and `measure_pass`."""
     return estimate_memory(setup, ranks, measure_pass(setup, device))
 
 
-def remedies(reopen: Reopen, ranks: Ranks, device: Device, limit: int) -> list[Remedy]:
+def remedies(reopen: Reopen, ranks: Cluster, device: Device, limit: int) -> list[Remedy]:
     """Ways to make a recipe fit: each change alone, and all together where none is enough.
 
     Args:
@@ -67,7 +67,7 @@ def remedies(reopen: Reopen, ranks: Ranks, device: Device, limit: int) -> list[R
 
 
 class _Search:
-    def __init__(self, reopen: Reopen, ranks: Ranks, device: Device, limit: int) -> None:
+    def __init__(self, reopen: Reopen, ranks: Cluster, device: Device, limit: int) -> None:
         self._reopen, self._ranks, self._device, self._limit = reopen, ranks, device, limit
         self._passes: dict[tuple[str, ...], PassMemory] = {}
 
@@ -78,20 +78,20 @@ class _Search:
         fitting = [one for one in (*alone, self._more_ranks(())) if one is not None]
         if not fitting:
             # Of two words for one key the last one counts.
-            together = tuple(words[-1] for words in _changes(config) if words)
-            both = (self._try(together, self._ranks), self._more_ranks(together))
+            combined = tuple(words[-1] for words in _changes(config) if words)
+            both = (self._try(combined, self._ranks), self._more_ranks(combined))
             fitting = [one for one in both if one is not None]
         return sorted(fitting, key=lambda one: one.total, reverse=True)
 
     def _more_ranks(self, words: tuple[str, ...]) -> Remedy | None:
         hosts = self._ranks.hosts
         while (hosts := 2 * hosts) * self._ranks.per_host <= _MOST_RANKS:
-            one = self._try(words, Ranks(hosts, self._ranks.per_host))
+            one = self._try(words, Cluster(hosts, self._ranks.per_host))
             if one is not None:
                 return one
         return None
 
-    def _try(self, words: tuple[str, ...], ranks: Ranks) -> Remedy | None:
+    def _try(self, words: tuple[str, ...], ranks: Cluster) -> Remedy | None:
         try:
             setup = self._reopen(words)
             # A change of sharding alone changes no pass.

@@ -8,7 +8,7 @@ from ptv2_scale.backbones.load import DTYPES
 from ptv2_scale.estimate.gathers import most_gathered
 from ptv2_scale.estimate.passes import PassMemory
 from ptv2_scale.estimate.zero import (
-    Ranks,
+    Cluster,
     TrainedState,
     ZeroSettings,
     persistent_parameters,
@@ -82,7 +82,7 @@ class MemoryEstimate:
         return asdict(self)
 
 
-def estimate_memory(setup: Setup, ranks: Ranks, passes: PassMemory) -> MemoryEstimate:
+def estimate_memory(setup: Setup, ranks: Cluster, passes: PassMemory) -> MemoryEstimate:
     """Memory of a recipe on some ranks.
 
     Args:

@@ -18,7 +18,7 @@ _FP32 = 4
 
 
 @dataclass(frozen=True)
-class Ranks:
+class Cluster:
     """Where a run is planned.
 
     Attributes:
@@ -68,7 +68,7 @@ class ZeroSettings:
     reduced_bytes: int
 
     @classmethod
-    def of(cls, config: RunConfig, ranks: Ranks) -> ZeroSettings:
+    def of(cls, config: RunConfig, ranks: Cluster) -> ZeroSettings:
         """The settings of a recipe.
 
         Raises:
@@ -104,7 +104,7 @@ def _number(zero: dict[str, Any], key: str, default: int) -> int:
     return default if found == "auto" else int(found)
 
 
-def _second_copy(zero: dict[str, Any], ranks: Ranks) -> int:
+def _second_copy(zero: dict[str, Any], ranks: Cluster) -> int:
     if "zero_hpz_partition_size" not in zero:
         return 1
     return hpz_size(zero, ranks.world, ranks.per_host)
