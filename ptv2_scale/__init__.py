@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ptv2_scale.backbones.load import load_backbone
     from ptv2_scale.engine.api import train
+    from ptv2_scale.export.card import Card, read_card
     from ptv2_scale.inference.load import load_prompted, load_row_encoder
     from ptv2_scale.inference.predictor import Predictor
     from ptv2_scale.launchers.api import launch
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Card",
     "LaunchOptions",
     "LaunchResult",
     "Predictor",
@@ -34,10 +36,12 @@ __all__ = [
     "load_backbone",
     "load_prompted",
     "load_row_encoder",
+    "read_card",
     "train",
 ]
 
 _MODULES = {
+    "Card": "export.card",
     "LaunchOptions": "launchers.options",
     "LaunchResult": "launchers.result",
     "Predictor": "inference.predictor",
@@ -48,6 +52,7 @@ _MODULES = {
     "load_backbone": "backbones.load",
     "load_prompted": "inference.load",
     "load_row_encoder": "inference.load",
+    "read_card": "export.card",
     "train": "engine.api",
 }
 

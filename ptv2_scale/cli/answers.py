@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from ptv2_scale.cli.prediction import open_exports, predict_rows
 from ptv2_scale.cli.ranks import early
 from ptv2_scale.config import RunConfig
 from ptv2_scale.runtime.errors import UserError
@@ -28,28 +29,33 @@ if TYPE_CHECKING:
     Answer = Callable[[Predictor, Predictions], Mapping[str, Sequence[Record]]]
 
 
+BOARDS = ("glue", "superglue")
 STRATEGY = ("num_beams", "length_penalty", "temperature", "top_k", "top_p", "seed")
 
 
 def predict(arguments: argparse.Namespace) -> int:
     """Answer the rows of a file with one or more exports."""
-    from ptv2_scale.inference.files import predictions, submission
+    from ptv2_scale.inference.files import submission
 
     source, output, board = Path(arguments.input), Path(arguments.output), arguments.format
-    if board != "jsonl" and arguments.key:
-        raise UserError(f"--key: names a place in JSONL, which --format {board} does not write.")
-    key = arguments.key or ("prediction" if len(arguments.sources) == 1 else "predictions")
+    if board not in BOARDS:
+        return predict_rows(arguments)
+    if arguments.key or arguments.on_bad_row == "skip":
+        option = "--key" if arguments.key else "--on-bad-row skip"
+        raise UserError(
+            f"{option}: --format {board} writes the leaderboard's file, all rows in it."
+        )
+
+    if "-" in (arguments.input, arguments.output):
+        raise UserError(f"--format {board}: reads the published file, and writes into a folder.")
 
     def plan(exports: Sequence[Export]) -> Predictions:
-        tasks = [export.setup.task for export in exports]
-        if board == "jsonl":
-            return predictions(source, output, tasks, key)
-        return submission(source, output, tasks, board)
+        return submission(source, output, [export.setup.task for export in exports], board)
 
     def answer(predictor: Predictor, planned: Predictions) -> dict[str, list[Record]]:
         return {name: predictor.predict(planned.rows, name) for name in predictor.names}
 
-    _answer_file(arguments, plan, answer, folder=None if board == "jsonl" else output)
+    _answer_file(arguments, plan, answer, folder=output)
     return DONE
 
 
@@ -96,9 +102,7 @@ def _answer_file(
     from ptv2_scale.engine.serving import sharded_predictor
     from ptv2_scale.engine.session import run_distributed
     from ptv2_scale.export.card import read_card
-    from ptv2_scale.inference.exported import open_export
     from ptv2_scale.inference.files import write_lines
-    from ptv2_scale.inference.predictor import check_one_task
     from ptv2_scale.runtime.atomic import begun_file, made_folder
     from ptv2_scale.watch.thread import ThreadWatch
 
@@ -108,12 +112,7 @@ def _answer_file(
     with ExitStack() as stack:
 
         def prepare(config: RunConfig, _: None) -> Opened:
-            exports = [
-                open_export(Path(one), arguments.backbone, task=arguments.task)
-                for one in arguments.sources
-            ]
-            for export in exports:
-                check_one_task(export)
+            exports = open_exports(arguments)
             planned, file = plan(exports), None
             if rank_from_environment() == 0:
                 if folder is not None:

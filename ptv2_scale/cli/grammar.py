@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ptv2_scale import __version__
-from ptv2_scale.cli.answers import generate, predict
+from ptv2_scale.cli.answers import BOARDS, generate, predict
 from ptv2_scale.cli.examples import epilog, top_epilog
 from ptv2_scale.cli.files import convert, export, inspect, schema
 from ptv2_scale.cli.hosts import doctor, fetch, launch
@@ -54,15 +54,26 @@ def _predict(command: argparse.ArgumentParser) -> None:
     command.add_argument("sources", nargs="+", metavar="EXPORT", help="exports on one backbone")
     command.add_argument(
         "--input", required=True,
-        help="JSONL with the task's columns; for a leaderboard, the published test file",
+        help=".jsonl, .csv, .tsv or .parquet with the task's columns; - reads JSON lines of"
+        " standard input; for a leaderboard, the published test file",
     )  # fmt: skip
     command.add_argument(
         "--output", required=True,
-        help="JSONL to be written, which must not exist; for a leaderboard, its folder",
+        help="file to be written, which must not exist; - writes JSON lines to standard output;"
+        " for a leaderboard, its folder",
     )  # fmt: skip
     command.add_argument(
-        "--format", default="jsonl", choices=("jsonl", "glue", "superglue"),
-        help="jsonl: the rows with their answers; else the file that this leaderboard takes",
+        "--format", choices=("jsonl", "csv", "tsv", "parquet", *BOARDS),
+        help="of the output; default: by its name, else jsonl. glue, superglue: the file that this"
+        " leaderboard takes",
+    )  # fmt: skip
+    command.add_argument(
+        "--batch-size", type=count, metavar="N",
+        help="rows of a rank's forward pass; default: the recipe's evaluate.micro_batch",
+    )  # fmt: skip
+    command.add_argument(
+        "--on-bad-row", default="stop", choices=("stop", "skip"),
+        help="what to do with a row that cannot be read; skip lists them in OUTPUT.skipped",
     )  # fmt: skip
     command.add_argument(
         "--key", metavar="NAME",
@@ -77,7 +88,9 @@ def _generate(command: argparse.ArgumentParser) -> None:
         "sources", nargs="+", metavar="EXPORT",
         help="exports on one backbone; of several each row names its own in its column export",
     )  # fmt: skip
-    command.add_argument("--input", required=True, help="JSONL with the task's columns")
+    command.add_argument(
+        "--input", required=True, help=".jsonl, .csv, .tsv or .parquet with the task's columns"
+    )
     command.add_argument(
         "--output", required=True, help="JSONL to be written, which must not exist"
     )

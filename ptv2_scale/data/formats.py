@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ptv2_scale.config import Quoting
 from ptv2_scale.data.rows import SEPARATORS, Row, is_unparted, require_columns
@@ -38,9 +38,14 @@ _PACKED = {
 }
 
 
+def stop_there(error: UserError) -> None:
+    """Take a line that is no row for a mistake in the whole file."""
+    raise error
+
+
 @dataclass(frozen=True)
 class TableFormat:
-    """How a table in a text file is written.
+    """How a table in a text file is written, and what becomes of lines that are no rows.
 
     Attributes:
         quoting: csv: quoted fields, quotes inside them doubled, as the csv module, pandas and
@@ -50,12 +55,14 @@ class TableFormat:
         columns: that will be asked for.
         skip_short: leave out records of too few fields, as the hub does where a published file has
             some, with a warning.
+        on_bad: called with what is wrong with a line, which is left out unless this raises.
     """
 
     quoting: Quoting = "csv"
     header: tuple[str, ...] = ()
     columns: tuple[str, ...] = ()
     skip_short: bool = False
+    on_bad: Callable[[UserError], None] = stop_there
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -65,18 +72,22 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
         UserError: a line is not UTF-8, or longer than `MAX_LINE_BYTES`.
     """
     with path.open("rb") as file:
-        number = 0
-        while raw := file.readline(MAX_LINE_BYTES + 1):
-            number += 1
-            if len(raw) > MAX_LINE_BYTES:
-                raise UserError(
-                    f"{path}:{number}: the line is longer than {MAX_LINE_BYTES // 1024**2} MiB; "
-                    "is this the right file?"
-                )
-            yield number, _decoded(raw, path, number)
+        yield from _lines_of(file, path)
 
 
-def _decoded(raw: bytes, path: Path, number: int) -> str:
+def _lines_of(file: BinaryIO, name: Path | str) -> Iterator[tuple[int, str]]:
+    number = 0
+    while raw := file.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        if len(raw) > MAX_LINE_BYTES:
+            raise UserError(
+                f"{name}:{number}: the line is longer than {MAX_LINE_BYTES // 1024**2} MiB; "
+                "is this the right file?"
+            )
+        yield number, _decoded(raw, name, number)
+
+
+def _decoded(raw: bytes, path: Path | str, number: int) -> str:
     try:
         return raw.decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:
@@ -92,13 +103,30 @@ def _decoded(raw: bytes, path: Path, number: int) -> str:
 
 
 def read_jsonl(path: Path, table: TableFormat) -> Iterator[Record]:
-    """One JSON object a line; blank lines are skipped. `table` has no meaning here."""
-    for number, line in lines(path):
-        if line.strip():
-            yield number, _json_object(line, path, number)
+    """One JSON object a line; blank lines are skipped. Of `table` only `on_bad` counts here."""
+    return _json_objects(lines(path), path, table)
 
 
-def _json_object(line: str, path: Path, number: int) -> Row:
+def read_jsonl_stream(file: BinaryIO, name: str, table: TableFormat) -> Iterator[Record]:
+    """The same of a file that is open, which messages call `name`."""
+    return _json_objects(_lines_of(file, name), name, table)
+
+
+def _json_objects(
+    numbered: Iterator[tuple[int, str]], name: Path | str, table: TableFormat
+) -> Iterator[Record]:
+    for number, line in numbered:
+        if not line.strip():
+            continue
+        try:
+            row = _json_object(line, name, number)
+        except UserError as error:
+            table.on_bad(error)
+            continue
+        yield number, row
+
+
+def _json_object(line: str, path: Path | str, number: int) -> Row:
     try:
         found = parse_json(line)
     except json.JSONDecodeError as error:
@@ -139,7 +167,8 @@ def _read_table(path: Path, table: TableFormat, delimiter: str) -> Iterator[Reco
             short += 1
             continue
         if len(fields) != len(names):
-            raise UserError(_wrong_width(path, number, fields, names))
+            table.on_bad(UserError(_wrong_width(path, number, fields, names)))
+            continue
         _check_lines(path, number, text, delimiter, len(names))
         yield number, dict(zip(names, fields, strict=True))
     if short:

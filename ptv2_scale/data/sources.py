@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ptv2_scale.config import Quoting
-from ptv2_scale.data.formats import READERS, Reader, TableFormat
+from ptv2_scale.data.formats import (
+    READERS,
+    Reader,
+    TableFormat,
+    read_jsonl_stream,
+    stop_there,
+)
 from ptv2_scale.data.rows import PlacedRow, Row, place_of, require_columns
 from ptv2_scale.hub import FETCH_FIRST
 from ptv2_scale.runtime.errors import UserError, did_you_mean
@@ -24,6 +30,7 @@ def read_rows(
     quoting: Quoting = "csv",
     skip_short: bool = False,
     readers: Mapping[str, Reader] = READERS,
+    on_bad: Callable[[UserError], None] = stop_there,
 ) -> list[Row]:
     """All rows of a .jsonl, .csv, .tsv or .parquet file, or of another kind, in the file's order.
 
@@ -32,13 +39,13 @@ def read_rows(
         columns: names every row must have, after renaming; a row may have others as well.
         header: column names of a table whose first line does not name `columns`.
         rename: names to give to columns of the file.
-        quoting, skip_short: see `TableFormat`.
+        quoting, skip_short, on_bad: see `TableFormat`.
         readers: of files by their suffix; that of "" reads all others.
 
     Raises:
         UserError: the file is missing, empty, of another kind or broken, or a row lacks a column.
     """
-    table = TableFormat(quoting, tuple(header), tuple(columns), skip_short)
+    table = TableFormat(quoting, tuple(header), tuple(columns), skip_short, on_bad)
     try:
         read = _reader(path, readers)
         refuse_pointer(path)
@@ -54,6 +61,21 @@ def read_rows(
     ]
     for number, row in enumerate(rows, start=1):
         require_columns(row, tuple(columns), place_of(row, number))
+    return rows
+
+
+def read_stream(
+    file: BinaryIO, name: str, on_bad: Callable[[UserError], None] = stop_there
+) -> list[Row]:
+    """All rows of an open file of JSON lines, which messages call `name`.
+
+    Raises:
+        UserError: it holds no rows, or a line is no JSON object.
+    """
+    records = read_jsonl_stream(file, name, TableFormat(on_bad=on_bad))
+    rows: list[Row] = [PlacedRow(row, f"{name}:{number}") for number, row in records]
+    if not rows:
+        raise UserError(f"{name}: holds no rows")
     return rows
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from ptv2_scale.data.formats import stop_there
 from ptv2_scale.data.rows import Row, place_of
-from ptv2_scale.data.sources import read_rows
+from ptv2_scale.data.sources import read_rows, read_stream
 from ptv2_scale.inference.exported import Export
 from ptv2_scale.inference.writing import owner_of, writer_of
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Leaderboard, Record, Task
+
+STANDARD = Path("-")  # standard input, or standard output
+OnBad = Callable[[UserError], None]
 
 
 @dataclass(frozen=True)
@@ -29,16 +34,6 @@ class Predictions:
     rows: list[Row]
     path: Path
     lines: Callable[[Mapping[str, Sequence[Record]]], Iterable[str]]
-
-
-def predictions(source: Path, output: Path, tasks: Sequence[Task], key: str) -> Predictions:
-    """Rows of `source`, each to be written as it was with its answers under `key`.
-
-    Raises:
-        UserError: see `read_input`.
-    """
-    rows = read_input(source, tasks, key)
-    return Predictions(rows, output, lambda found: prediction_lines(rows, key, found))
 
 
 def generations(source: Path, output: Path, exports: Sequence[Export], key: str) -> Predictions:
@@ -76,22 +71,36 @@ def submission(
     )
 
 
-def read_input(path: Path, tasks: Sequence[Task], key: str) -> list[Row]:
+def read_input(
+    path: Path, tasks: Sequence[Task], key: str, on_bad: OnBad = stop_there
+) -> list[Row]:
     """Rows to be answered.
 
     Args:
-        path: a .jsonl file.
+        path: a .jsonl, .csv, .tsv or .parquet file, or `STANDARD`: JSON lines of standard input.
         tasks: that every row is for.
         key: under which answers are to stand beside the row's own columns.
+        on_bad: called with what is wrong with a row or a line, which is left out unless this
+            raises.
 
     Raises:
-        UserError: it is not JSONL, or a row lacks what a task reads of it, or has a column of that
-            name; names the line.
+        UserError: the file cannot be read, or a row lacks what a task reads of it, or has a column
+            of that name; names the line.
     """
-    if path.suffix != ".jsonl":
-        raise UserError(f"--input {path}: this command reads .jsonl files, one object a line.")
-    rows = read_rows(path)
-    for number, row in enumerate(rows, start=1):
+    if path == STANDARD:
+        rows = read_stream(sys.stdin.buffer, "standard input", on_bad)
+    else:
+        rows = read_rows(path, on_bad=on_bad)
+    kept = [row for number, row in enumerate(rows, 1) if _is_good(row, number, tasks, key, on_bad)]
+    if not kept:
+        raise UserError(f"{path}: no row of it can be answered")
+    return kept
+
+
+def _is_good(
+    row: Row, number: int, tasks: Sequence[Task], key: str, on_bad: Callable[[UserError], None]
+) -> bool:
+    try:
         for task in tasks:
             task.check_row(row, number)
         if key in row:
@@ -99,7 +108,10 @@ def read_input(path: Path, tasks: Sequence[Task], key: str) -> list[Row]:
                 f"{place_of(row, number)}: has a column '{key}', where the prediction is to stand."
                 " Name another one with --key NAME."
             )
-    return rows
+    except UserError as error:
+        on_bad(error)
+        return False
+    return True
 
 
 def write_lines(file: BinaryIO, lines: Iterable[str]) -> None:
@@ -119,6 +131,14 @@ def write_lines(file: BinaryIO, lines: Iterable[str]) -> None:
 def prediction_lines(
     rows: Sequence[Row], key: str, found: Mapping[str, Sequence[Record]]
 ) -> Iterator[str]:
+    """The rows of `answered_rows` as JSON lines."""
+    for row in answered_rows(rows, key, found):
+        yield json.dumps(row, ensure_ascii=False)
+
+
+def answered_rows(
+    rows: Sequence[Row], key: str, found: Mapping[str, Sequence[Record]]
+) -> Iterator[Row]:
     """Each row as it was, with its answer under a key of its own.
 
     Args:
@@ -129,4 +149,4 @@ def prediction_lines(
     for number, row in enumerate(rows):
         made = {name: records[number] for name, records in found.items()}
         answer = next(iter(made.values())) if len(made) == 1 else made
-        yield json.dumps({**row, key: answer}, ensure_ascii=False)
+        yield {**row, key: answer}

@@ -41,7 +41,7 @@ def load_prompted(
 
     Returns:
         A module that maps input_ids and attention_mask [batch, n] to the head's outputs (logits)
-        and to features.
+        and to features; its `labels` are the names of the outputs, where they have some.
 
     Raises:
         UserError: the export is damaged, or the backbone is another one, or none that
@@ -58,6 +58,7 @@ def load_prompted(
     model = build_model(export.setup, loaded)
     fill = model_filler(export.setup, model, export.trained)
     materialise(model, fill, Unsharded(place))
+    model.labels = export.setup.task.labels
     return model.to(place).requires_grad_(False).eval()
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args
@@ -25,6 +26,8 @@ from ptv2_scale.tasks.base import Record, TextWriter, Trivial
 Row = Mapping[str, object]
 # Loads what is on the meta device, and gives what runs it: (export's number, **inputs) -> output.
 Load = Callable[[SharedBackbone, Fill], Callable[..., Any]]
+
+_PART = 32  # batches that are answered at once, and kept
 
 
 class Predictor:
@@ -114,6 +117,48 @@ class Predictor:
         rows = given_rows(rows, export.setup.task.columns)
         examples = export.setup.encode(rows, with_targets=False)
         return self._answer(export, examples)
+
+    def predict_parts(
+        self, rows: Sequence[Row], start: int = 0
+    ) -> Iterator[dict[str, list[Record]]]:
+        """Answers of all exports to rows, part by part in their order; every rank calls it.
+
+        Parts follow from the rows and the first export's batch size alone, so those that come
+        after `start`, the end of a part, are the same bits whether others were made before or not.
+
+        Args:
+            rows: with the columns of the tasks.
+            start: number of rows at the beginning that are answered already.
+
+        Yields:
+            The answers to the next rows, as `predict` gives them, by each export's name.
+
+        Raises:
+            UserError: see `predict`.
+        """
+        first = next(iter(self._exports.values()))
+        size = _PART * first.setup.config.evaluate.micro_batch
+        parts = [
+            self._parts(name, rows, range(start, len(rows), size), size) for name in self.names
+        ]
+        for found in zip(*parts, strict=True):
+            yield dict(zip(self.names, found, strict=True))
+
+    def _parts(
+        self, name: str, rows: Sequence[Row], starts: Sequence[int], size: int
+    ) -> Iterator[list[Record]]:
+        """Answers of one export, `size` rows at a time."""
+        export = self._exports[name]
+        if isinstance(export.setup.task, TextWriter):
+            for start in starts:
+                yield self.generate(rows[start : start + size], name)
+            return
+        check_one_task(export)
+        examples = export.setup.encode(rows, with_targets=False)
+        places = [example.row for example in examples]  # in the order of rows
+        for start in starts:
+            own = slice(bisect_left(places, start), bisect_left(places, start + size))
+            yield self._answer(export, examples[own])
 
     def generate(
         self,

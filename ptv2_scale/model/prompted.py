@@ -45,7 +45,13 @@ class PromptedModel(nn.Module):
         family: its family.
         head: maps the last hidden state to outputs; see `ptv2_scale.tasks.heads`.
         method: what is trained beside the head.
+
+    Attributes:
+        labels: names of the head's outputs, in the order of their numbers, where the model was
+            loaded with its task; () where they have none.
     """
+
+    labels: tuple[str, ...] = ()
 
     def __init__(self, backbone: Any, family: Family, head: AnyHead, method: Method) -> None:
         super().__init__()

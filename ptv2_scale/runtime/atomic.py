@@ -58,8 +58,8 @@ def begun_file(path: Path, called: str) -> Iterator[BinaryIO]:
     Raises:
         UserError: it exists, another process has begun it, or it cannot be written.
     """
-    _refuse_existing(path, called)
-    begun = path.with_name(f".{path.name}.begun{TEMPORARY}")
+    refuse_existing(path, called)
+    begun = working_file(path)
     with _begun(begun, called) as file:
         try:
             yield file
@@ -69,7 +69,37 @@ def begun_file(path: Path, called: str) -> Iterator[BinaryIO]:
             raise
 
 
-def _refuse_existing(path: Path, called: str) -> None:
+@contextmanager
+def new_file(path: Path, called: str) -> Iterator[BinaryIO]:
+    """A new file, which appears whole when the block ends; after an error there is none.
+
+    Args:
+        path: the file, which must not exist.
+        called: what messages call it.
+
+    Raises:
+        UserError: it exists, or cannot be written.
+    """
+    refuse_existing(path, called)
+    try:
+        with atomic_file(path) as file:
+            yield file
+            refuse_existing(path, called)
+    except OSError as error:
+        raise UserError(_unwritable(path, called, error)) from None
+
+
+def working_file(path: Path) -> Path:
+    """Where work on a file is kept until it is done."""
+    return path.with_name(f".{path.name}.begun{TEMPORARY}")
+
+
+def refuse_existing(path: Path, called: str) -> None:
+    """Refuse to write where something is.
+
+    Raises:
+        UserError: it exists.
+    """
     if os.path.lexists(path):
         raise UserError(f"{called}: exists already, and nothing is overwritten. Name another one.")
 
@@ -95,7 +125,7 @@ def _begun(path: Path, called: str) -> BinaryIO:
 def _publish(file: BinaryIO, begun: Path, path: Path, called: str) -> None:
     try:
         file.flush()
-        _refuse_existing(path, called)
+        refuse_existing(path, called)
         begun.replace(path)
     except OSError as error:
         raise UserError(_unwritable(begun, called, error)) from None
@@ -134,7 +164,7 @@ def write_new(path: Path, content: bytes, called: str, *, overwrite: bool) -> No
         UserError: it exists, or cannot be written.
     """
     if not overwrite:
-        _refuse_existing(path, called)
+        refuse_existing(path, called)
     try:
         write_atomically(path, content)
     except OSError as error:

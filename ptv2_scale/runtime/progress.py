@@ -18,7 +18,7 @@ class Progress:
         unit: what is counted.
     """
 
-    def __init__(self, unit: Literal["bytes", "batches"] = "bytes") -> None:
+    def __init__(self, unit: Literal["bytes", "batches", "rows"] = "bytes") -> None:
         self._unit = unit
         self._bar: tqdm[None] | None = None
         self._began = self._reported = time.monotonic()
@@ -36,7 +36,7 @@ class Progress:
 
     def _draw(self, done: int, total: int) -> None:
         if self._bar is None:
-            unit = {"bytes": "B", "batches": "batch"}[self._unit]
+            unit = {"bytes": "B", "batches": "batch", "rows": "row"}[self._unit]
             scaled = self._unit == "bytes"
             self._bar = tqdm(total=total, initial=done, unit=unit, unit_scale=scaled)
         self._bar.update(done - self._bar.n)
@@ -50,10 +50,13 @@ class Progress:
 
     def _line(self, done: int, total: int) -> str:
         reported = f"{done / 1e9:.2f} of {total / 1e9:.2f} GB"
-        if self._unit == "batches":
-            reported = f"{done} of {total} batches"
-        made = done - self._first
-        if not made or done == total:
+        if self._unit != "bytes":
+            reported = f"{done} of {total} {self._unit}"
+        made, took = done - self._first, time.monotonic() - self._began
+        if not made:
             return reported
-        left = (time.monotonic() - self._began) * (total - done) / made
-        return f"{reported}, about {left:.0f} s left"
+        if self._unit == "rows":
+            reported += f", {made / took:.1f} a second"
+        if done == total:
+            return reported
+        return f"{reported}, about {took * (total - done) / made:.0f} s left"

@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tiny import write_recipe
 from transformers import (
     AutoModel,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
 )
+from untrained import export_untrained
 
+import ptv2_scale
 from ptv2_scale import Predictor, UserError, load_backbone, load_prompted, load_row_encoder
 from ptv2_scale.export.card import read_card
 
@@ -156,3 +159,11 @@ def test_what_is_not_a_number_is_no_answer(export: str) -> None:
     save_file(tensors, path)
     found = message_of(lambda: Predictor.load(export).predict(ROWS))
     assert found.startswith("export: its outputs are not numbers (NaN)")
+
+
+def test_a_model_names_its_labels_and_a_card_can_be_read(tmp_path: Path) -> None:
+    export = export_untrained(write_recipe(tmp_path, "bert"), tmp_path / "one")
+    assert load_prompted(export).labels == ("no", "yes")
+    card = ptv2_scale.read_card(export)
+    assert isinstance(card, ptv2_scale.Card)
+    assert card.recipe["task"]["labels"] == ["no", "yes"]

@@ -20,8 +20,16 @@ def test_lines_with_the_time_left(
         tell(half * 500_000_000, 10_000_000_000)
     now[0] += 1.0
     tell(10_000_000_000, 10_000_000_000)
+    now[0] = 200.0
+    tell = progress.Progress("rows")
+    tell(100, 1000)  # the answers of an interrupted prediction
+    for done in (300, 1000):
+        now[0] += 10.0
+        tell(done, 1000)
     assert capfd.readouterr().err.splitlines() == [
         "3.00 of 10.00 GB, about 70 s left",
         "4.00 of 10.00 GB, about 60 s left",
         "10.00 of 10.00 GB",
+        "300 of 1000 rows, 20.0 a second, about 35 s left",
+        "1000 of 1000 rows, 45.0 a second",
     ]
