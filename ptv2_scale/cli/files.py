@@ -51,7 +51,14 @@ def convert(arguments: argparse.Namespace) -> int:
 
 
 def schema(arguments: argparse.Namespace) -> int:
-    """Print the JSON schema of recipes, or of sweep files, for editors."""
+    """Print the JSON schema of recipes, or of sweep files, for editors; or a page of all keys."""
+    if arguments.markdown:
+        if arguments.what == "sweep":
+            raise UserError("--markdown: makes the page of a recipe's keys; leave out 'sweep'.")
+        from ptv2_scale.config.reference import markdown
+
+        print(markdown(), end="")
+        return 0
     if arguments.what == "sweep":
         from ptv2_scale.sweep.config import json_schema as made
     else:

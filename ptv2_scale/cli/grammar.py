@@ -145,6 +145,9 @@ def _convert(command: argparse.ArgumentParser) -> None:
 
 def _schema(command: argparse.ArgumentParser) -> None:
     command.add_argument("what", nargs="?", default="recipe", choices=("recipe", "sweep"))
+    command.add_argument(
+        "--markdown", action="store_true", help="instead, a page of all keys: docs/recipe.md"
+    )
 
 
 # Each command, and what adds its arguments.

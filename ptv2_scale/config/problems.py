@@ -16,6 +16,7 @@ from ptv2_scale.config.expected import (
     takes_text,
     words_of,
 )
+from ptv2_scale.config.other_tools import our_name
 from ptv2_scale.config.prompt import METHODS
 from ptv2_scale.config.recipe import RunConfig
 from ptv2_scale.config.rules import Conflict
@@ -235,7 +236,7 @@ def _models(recipe: Mapping[str, Any], path: KeyPath) -> dict[int, str]:
 def _unknown(path: KeyPath, models: Mapping[int, str]) -> str:
     *around, last = path
     key, allowed = str(last), keys_at(around, models)
-    guess = did_you_mean(key, allowed) or _elsewhere(key)
+    guess = our_name(key) or _elsewhere(key) or did_you_mean(key, allowed)
     return f"{show_path(path)}: unknown key.{guess} Allowed: {', '.join(allowed)}."
 
 

@@ -21,7 +21,7 @@ _DEFAULT_EPOCHS = 10
 class Backbone(Section):
     """The frozen model."""
 
-    name: PathText = Field(description="Folder, or name on the Hugging Face hub.")
+    name: PathText = Field(description="Folder of the model, or its name on the Hugging Face hub.")
     revision: Text | None = Field(
         default=None, description="Branch, tag or commit on the hub; null: the default branch."
     )
@@ -32,7 +32,7 @@ class Backbone(Section):
         default="bf16", description="Number format of backbone and computation."
     )
     dropout: Fraction | None = Field(
-        default=None, description="Dropout inside the backbone; null: its config's own."
+        default=None, description="Dropout inside the backbone; null: what its config.json says."
     )
     weights: Literal["any", "safetensors"] = Field(
         default="any", description="Weight files that may be read; safetensors refuses pickles."
@@ -50,28 +50,43 @@ class Train(Section):
     EXCLUSIVE: ClassVar[tuple[tuple[str, ...], ...]] = (("epochs", "steps"),)
 
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(
-        default=11, description="Of first values, order and dropout."
+        default=11, description="Seed of the first values, the order of examples and dropout."
     )
     epochs: Count | None = Field(
-        default=None, description="Passes over the data; 10 if steps is not given either."
+        default=None,
+        description="Passes over the training data; 10 where steps is not given either.",
     )
-    steps: Count | None = Field(default=None, description="Optimizer steps, instead of epochs.")
-    global_batch: Batch = Field(default=32, description="Examples of an optimizer step, all ranks.")
-    micro_batch: Batch = Field(default=8, description="Examples of a rank's forward pass.")
+    steps: Count | None = Field(
+        default=None, description="Number of optimizer steps, instead of epochs."
+    )
+    global_batch: Batch = Field(
+        default=32, description="Examples of an optimizer step, over all ranks together."
+    )
+    micro_batch: Batch = Field(
+        default=8, description="Examples of one forward pass of a rank; limited by its memory."
+    )
     lr: Annotated[float, Field(gt=0)] = Field(default=5e-3, description="Peak learning rate.")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(default=0.0, description="AdamW's.")
-    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = Field(
-        default=(0.9, 0.999), description="AdamW's decay rates of both moments."
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="Weight decay of AdamW."
     )
-    eps: Annotated[float, Field(gt=0)] = Field(default=1e-8, description="AdamW's.")
+    betas: Annotated[tuple[Fraction, Fraction], Field(strict=False)] = Field(
+        default=(0.9, 0.999), description="Decay rates of AdamW's first and second moment."
+    )
+    eps: Annotated[float, Field(gt=0)] = Field(
+        default=1e-8, description="Epsilon in the denominator of AdamW's step."
+    )
     schedule: Literal["linear", "cosine", "constant", "exponential"] = Field(
-        default="linear", description="Of the learning rate after the warmup."
+        default="linear", description="How the learning rate falls after the warmup."
     )
     warmup: Fraction | Count = Field(
-        default=0.0, description="Below 1: share of all steps; from 1 on: steps."
+        default=0.0,
+        description="Warmup of the learning rate: below 1 a share of all steps, from 1 on a number"
+        " of steps.",
     )
     decay: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=0.95, description="Factor an epoch; with schedule: exponential only."
+        default=0.95,
+        description="Factor of the learning rate from epoch to epoch; with schedule: exponential"
+        " only.",
     )
     clip: Annotated[float, Field(gt=0)] | None = Field(
         default=1.0, description="Largest norm of the gradient; null: no clipping."
@@ -80,21 +95,25 @@ class Train(Section):
         default=True, description="Recompute layers in the backward pass to save memory."
     )
     cpu_threads: Annotated[int, Field(ge=1, le=1024)] = Field(
-        default=1, description="CPU threads of a rank."
+        default=1,
+        description="CPU threads of a rank. More are faster where cores are idle; another number"
+        " gives another order of sums, and so other last bits.",
     )
     not_finite: Literal["stop", "skip", "roll_back"] = Field(
         default="stop",
-        description="A loss or gradient that is not finite: stop, skip the batch, or go back to"
-        " the last checkpoint and skip the batch from there.",
+        description="What to do where a loss or gradient is not finite: stop, skip the batch, or go"
+        " back to the last checkpoint and skip the batch from there.",
     )
     spike: Annotated[float, Field(gt=1)] | None = Field(
-        default=3.0, description="Warn of a loss so many times the largest of the last 50."
+        default=3.0,
+        description="Warn where a loss is this many times the largest of the last 50 steps.",
     )
     time_limit: Duration | None = Field(
-        default=None, description="After this time save, and end with exit code 75."
+        default=None, description="Time after which the run saves and ends with exit code 75."
     )
     head_only_baseline: bool = Field(
-        default=False, description="Also train a head alone, and report its score."
+        default=False,
+        description="Also train a head alone on the same backbone, and report its score.",
     )
 
     @model_validator(mode="before")
@@ -108,26 +127,35 @@ class Train(Section):
 class Evaluate(Section):
     """When the validation split is scored."""
 
-    every: Count | None = Field(default=None, description="Steps; null: at each epoch's end.")
-    micro_batch: Batch = Field(default=16, description="Examples of a rank's forward pass.")
+    every: Count | None = Field(
+        default=None, description="Steps between evaluations; null: at the end of each epoch."
+    )
+    micro_batch: Batch = Field(
+        default=16, description="Examples of one forward pass of a rank in evaluation."
+    )
     patience: Count | None = Field(
-        default=None, description="Stop after as many evaluations without a better metric."
+        default=None,
+        description="Evaluations without a better metric after which the run stops; null: it goes"
+        " on.",
     )
 
 
 class Checkpoint(Section):
     """What is kept to resume from."""
 
-    every: Count | None = Field(default=None, description="Steps; null: at each evaluation.")
+    every: Count | None = Field(
+        default=None, description="Steps between checkpoints; null: at each evaluation."
+    )
     keep: Annotated[int, Field(ge=2)] = Field(
-        default=2, description="Newest checkpoints that are kept; the best one stays beside them."
+        default=2,
+        description="How many of the newest checkpoints are kept; the best one is kept besides.",
     )
     on_error: Literal["stop", "go_on"] = Field(
         default="stop", description="What to do where a checkpoint cannot be written."
     )
     accept: list[Literal["added_rows"]] = Field(
         default_factory=list,
-        description="What may be new where a run is resumed: rows behind those of before.",
+        description="What may be new where a run is resumed: added_rows, behind those of before.",
     )
 
 
@@ -135,10 +163,11 @@ class Watchdog(Section):
     """When a rank counts as failed; all others then end with exit code 3."""
 
     silence: Duration = Field(
-        default="60s", description="A rank has not been heard of for so long (stopped, host lost)."
+        default="60s",
+        description="Time without a sign of life from a rank (stopped, or its host lost).",
     )
     stall: Duration = Field(
-        default="15m", description="No rank has got any further for so long (deadlock)."
+        default="15m", description="Time in which no rank has got any further (a deadlock)."
     )
 
 
@@ -163,13 +192,15 @@ class RunConfig(Section):
     slurm: Slurm = Field(default_factory=Slurm, description="What a job asks Slurm for.")
     deepspeed: PathText = Field(
         default="zero3",
-        description="zero3, zero3_hpz, ... of ds_configs, or path of a DeepSpeed JSON of your own.",
+        description="A shipped configuration (zero1, zero2, zero3, zero3_hpz, zero3_offload_cpu,"
+        " zero3_offload_nvme), or the path of a DeepSpeed JSON of your own.",
     )
     run: PathText | None = Field(
         default=None, description="Run directory; null: runs/NAME-OF-THE-RECIPE."
     )
     trackers: Annotated[list[Text], AfterValidator(unique)] = Field(
-        default_factory=list, description="tensorboard, or a tracker of accelerate's."
+        default_factory=list,
+        description="Names of trackers: tensorboard, or another one that accelerate knows.",
     )
 
 

@@ -43,10 +43,12 @@ class Slurm(BaseModel):
         default=None, description="GPUs of a node; null: none are asked for."
     )
     partition: Name | None = Field(default=None, description="Partition; null: the default one.")
-    account: Name | None = Field(default=None, description="Account; null: the user's default.")
+    account: Name | None = Field(
+        default=None, description="Account that the job is charged to; null: the user's default."
+    )
     qos: Name | None = Field(default=None, description="Quality of service; null: the default.")
     time: Limit | Count | None = Field(
-        default=None, description="Time limit, as sbatch has it; null: the partition's."
+        default=None, description="Time limit in the notation of sbatch; null: the partition's."
     )
     constraint: Constraint | None = Field(default=None, description="Features a node must have.")
     mem: Memory | Count | None = Field(
@@ -57,10 +59,11 @@ class Slurm(BaseModel):
     )
     warning: Annotated[Duration, AfterValidator(_signalled)] = Field(
         default="120s",
-        description="So long before its time limit a job saves, and is queued again.",
+        description="How long before its time limit a job saves and is queued again.",
     )
     requeues: Annotated[int, Field(ge=0, le=10_000)] = Field(
-        default=20, description="How often a job that was stopped with everything saved comes back."
+        default=20,
+        description="How often a job that stopped with everything saved is queued again.",
     )
     setup: list[Line] = Field(
         default_factory=list, description="Shell lines that a job runs first: module load, ..."

@@ -49,7 +49,8 @@ class Multi(AnyTask):
         " the power of 1/temperature.",
     )
     temperature: Annotated[float, Field(ge=1, le=100)] = Field(
-        default=2.0, description="1: by size; the higher, the more equal."
+        default=2.0,
+        description="At 1 tasks are sampled by their sizes; the higher, the more equally.",
     )
 
     def weight(self, examples: int) -> float:

@@ -42,7 +42,9 @@ class Span(TaskSection):
     stride: Annotated[int, Field(ge=0, le=2**20)] = Field(
         default=128, description="Tokens of the context that two windows share."
     )
-    max_question: Count = Field(default=64, description="Tokens of a question; more are cut.")
+    max_question: Count = Field(
+        default=64, description="Most tokens of a question; the rest is cut."
+    )
     max_answer: Count = Field(default=30, description="Most tokens of an answer that is given.")
     n_best: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=20, description="Best starts and ends that are tried, and answers that are listed."

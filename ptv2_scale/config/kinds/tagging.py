@@ -75,8 +75,8 @@ class Tagging(TaskSection):
     )
     metric: Literal["f1", "accuracy"] | None = Field(
         default=None,
-        description="f1: of whole entities, as conlleval counts them; accuracy: of words. What"
-        " decides which checkpoint is best; null: f1.",
+        description="What decides which checkpoint is best: f1 of whole entities, as conlleval"
+        " counts them, or accuracy of words; null: f1.",
     )
     head: Literal["linear", "hf"] | None = Field(
         default=None,
