@@ -32,10 +32,10 @@ def export(arguments: argparse.Namespace) -> int:
 
 def inspect(arguments: argparse.Namespace) -> int:
     """Show where a recipe's prefix lies, and how much of the model is trained."""
-    from ptv2_scale.cli.inspection import describe
+    from ptv2_scale.cli.inspection import describe, described_as_json
 
     config, _ = load(arguments)
-    print(describe(config))
+    print(json.dumps(described_as_json(config)) if arguments.json else describe(config))
     return 0
 
 

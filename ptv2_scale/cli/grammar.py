@@ -8,6 +8,7 @@ from typing import Any
 
 from ptv2_scale import __version__
 from ptv2_scale.cli.answers import BOARDS, generate, predict
+from ptv2_scale.cli.completion import add_completion, completion
 from ptv2_scale.cli.examples import epilog, top_epilog
 from ptv2_scale.cli.files import convert, export, inspect, schema
 from ptv2_scale.cli.hosts import doctor, fetch, launch
@@ -25,6 +26,24 @@ AddArguments = Callable[[argparse.ArgumentParser], None]
 def _recipe(command: argparse.ArgumentParser, nargs: str | None = None) -> None:
     command.add_argument("recipe", metavar="RECIPE", help="YAML file, or `demo`", nargs=nargs)
     command.add_argument("overrides", nargs="*", metavar="key=value", help="train.lr=5e-3 ...")
+
+
+def _json(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--json", action="store_true", help="print one line of JSON (docs/runs.md), nothing else"
+    )
+
+
+def _verbosity(command: argparse.ArgumentParser) -> None:
+    one = command.add_mutually_exclusive_group()
+    one.add_argument(
+        "-q", "--quiet", dest="verbosity", action="store_const", const="quiet",
+        help="only results and errors: no warnings, no progress",
+    )  # fmt: skip
+    one.add_argument(
+        "-v", "--verbose", dest="verbosity", action="store_const", const="verbose",
+        help="also what libraries log, and the traceback of an error in the input",
+    )  # fmt: skip
 
 
 def _resume(command: argparse.ArgumentParser) -> None:
@@ -153,21 +172,22 @@ def _schema(command: argparse.ArgumentParser) -> None:
 # Each command, and what adds its arguments.
 _COMMANDS: Mapping[Action, tuple[AddArguments, ...]] = {
     train: (_recipe, _resume),
-    launch: (_recipe, _resume, add_options),
+    launch: (_recipe, _resume, add_options, _json),
     sweep: (add_sweep,),
     recipes: (add_recipes,),
     runs: (add_runs,),
     plot: (add_plot,),
-    inspect: (_recipe,),
+    inspect: (_recipe, _json),
     plan: (_recipe, add_plan),
-    doctor: (_doctor,),
+    doctor: (_doctor, _json),
     fetch: (_recipe, add_hosts),
-    evaluate: (_evaluate,),
+    evaluate: (_evaluate, _json),
     predict: (_predict,),
     generate: (_generate,),
     export: (_export,),
     convert: (_convert,),
     schema: (_schema,),
+    completion: (add_completion,),
 }
 
 
@@ -198,7 +218,7 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.set_defaults(action=action)
-        for add in adding:
+        for add in (*adding, _verbosity):
             add(command)
     text = "Show the help of a command."
     asking = commands.add_parser("help", help=text, description=text)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
+from dataclasses import asdict
 
 from ptv2_scale.cli.launch_events import LaunchPrinter
 from ptv2_scale.cli.launch_options import launch_options
 from ptv2_scale.cli.recipe import inputs, load
+from ptv2_scale.launchers.events import Event, Rendered
+from ptv2_scale.launchers.options import LaunchOptions
+from ptv2_scale.runtime.errors import UserError
 
 
 def launch(arguments: argparse.Namespace) -> int:
@@ -17,8 +22,27 @@ def launch(arguments: argparse.Namespace) -> int:
     from ptv2_scale.launchers.api import launch
 
     options = launch_options(arguments)
+    if arguments.json:
+        return _plan_as_json(options)
     with LaunchPrinter() as printer:
         return launch(options, printer, printer.stop).exit_code
+
+
+def _plan_as_json(options: LaunchOptions) -> int:
+    """Print what a dry run would start, as one line of JSON."""
+    from ptv2_scale.launchers.api import launch
+
+    if not options.dry_run:
+        raise UserError(
+            "--json: shows what would run, with --dry-run. Add it, or leave --json out."
+        )
+    events: list[Event] = []
+    result = launch(options, events.append)
+    (rendered,) = (one for one in events if isinstance(one, Rendered))
+    plan = {"run_directory": str(result.run_directory), "ranks": sum(rendered.slots)}
+    plan |= {"ranks_of_hosts": list(rendered.slots), "commands": rendered.text}
+    print(json.dumps(plan))
+    return result.exit_code
 
 
 def doctor(arguments: argparse.Namespace) -> int:
@@ -38,9 +62,15 @@ def doctor(arguments: argparse.Namespace) -> int:
     survey, began = HostSurvey(hosts, master, port, read, run), time.monotonic()
     own = [] if config is None else check_settings(config, tuple(hosts.slots.values()))
     findings = [*own, *run_checks(survey.collect())]
+    code, seconds = exit_code(findings), time.monotonic() - began
+    if arguments.json:
+        found = [asdict(one) for one in findings]
+        about = {"exit_code": code, "hosts": dict(hosts.slots), "seconds": round(seconds, 3)}
+        print(json.dumps({**about, "findings": found}))
+        return code
     print(table(findings))
-    print(summary(findings, survey, time.monotonic() - began))
-    return exit_code(findings)
+    print(summary(findings, survey, seconds))
+    return code
 
 
 def fetch(arguments: argparse.Namespace) -> int:

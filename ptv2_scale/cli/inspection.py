@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ptv2_scale.backbones.presets import shape_notes
 from ptv2_scale.config import RunConfig
 from ptv2_scale.estimate.parameters import PartSize, checkpoint_bytes, part_sizes
@@ -30,6 +32,31 @@ def describe(config: RunConfig) -> str:
             *setup.task.describe(),
         ]
     )
+
+
+def described_as_json(config: RunConfig) -> dict[str, Any]:
+    """The same numbers for programs: see docs/runs.md.
+
+    Raises:
+        UserError: see `describe`.
+    """
+    setup = open_shapes(config)
+    parts = part_sizes(build_model(setup))
+    return {
+        "family": setup.files.family.name,
+        "backbone": str(setup.files.folder),
+        "dtype": config.backbone.dtype,
+        "parameters": sum(part.parameters for part in parts),
+        "trained": sum(part.trained for part in parts),
+        "parts": [_part(part) for part in parts],
+        "checkpoint_bytes": checkpoint_bytes(parts),
+        "method": config.prompt.method,
+        "task": config.task.name,
+    }
+
+
+def _part(part: PartSize) -> dict[str, Any]:
+    return {"part": part.part, "trained": part.trained, "frozen": part.frozen, "bytes": part.nbytes}
 
 
 def _row(part: PartSize, total: int, dtype: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import traceback
@@ -16,22 +15,15 @@ from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.exit_codes import FAILED, INTERRUPTED, INVALID_INPUT, SAVED
 from ptv2_scale.runtime.extensions import load_extensions
 from ptv2_scale.runtime.rank_env import export_torch_env, rank_from_environment
+from ptv2_scale.runtime.verbosity import choose, chosen, set_up_logging
 from ptv2_scale.watch.requests import Stopped
-
-
-def _quieten() -> None:
-    """Libraries speak up for warnings only; DeepSpeed would print its whole configuration."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("DATASETS_VERBOSITY", "error")
-    # DeepSpeed's calls of torch.distributed, once a step and rank.
-    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code."""
     arguments = parse(argv)
+    if arguments.verbosity:
+        choose(arguments.verbosity)
     try:
         if arguments.action in RANK_COMMANDS:
             export_torch_env(os.environ)
@@ -40,7 +32,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         _say(str(error))
         return INVALID_INPUT
-    _quieten()
+    # DeepSpeed's calls of torch.distributed, once a step and rank.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
+    # DeepSpeed imports distutils before setuptools, which setuptools remarks upon at every start.
+    warnings.filterwarnings("ignore", category=UserWarning, module="_distutils_hack")
+    set_up_logging()
     if arguments.action in COMPUTING_COMMANDS:
         from ptv2_scale.distributed.accelerator import choose_accelerator
 
@@ -49,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(arguments.action(arguments))
     except UserError as error:
         # Of several ranks the watch has spoken, and ended this process.
+        if chosen() == "verbose":
+            traceback.print_exc()
         _say(str(error))
         return INVALID_INPUT
     except Stopped as stop:

@@ -67,7 +67,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
             print(json.dumps({**found, **known, "metrics": metrics}))
             about = export.setup.task.describe()
             said = verdict(name, metrics[name], trivial.value, trivial.answer)
-            print("\n".join([*about, said]), file=sys.stderr)
+            if not arguments.json:
+                print("\n".join([*about, said]), file=sys.stderr)
 
     def find() -> tuple[RunConfig, None]:
         card = card_of_part(read_card(source), arguments.task)

@@ -29,6 +29,22 @@ def hardware_of(ranks: RankContext) -> dict[str, Any]:
     }
 
 
+def idle_cores_note(ranks: RankContext, threads: int) -> list[str]:
+    """A line for the start of a run on CPUs that leaves cores of this host idle; else none.
+
+    Args:
+        ranks: this rank, which stands for the others.
+        threads: `train.cpu_threads`.
+    """
+    cores, used = len(os.sched_getaffinity(0)), ranks.per_host * threads
+    more = cores // ranks.per_host
+    if ranks.device.type != "cpu" or used >= cores or more <= threads:
+        return []
+    return [
+        f"this run computes on {used} of {cores} CPU cores; train.cpu_threads={more} would use more"
+    ]
+
+
 def _device(ranks: RankContext) -> str:
     if ranks.device.type == "cuda":
         return torch.cuda.get_device_name(ranks.device)

@@ -17,6 +17,7 @@ from ptv2_scale.runtime.appended import AppendedLines
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.metrics_file import METRICS
 from ptv2_scale.runtime.rank_output import terminal_width
+from ptv2_scale.runtime.verbosity import chosen
 
 NOT_FINITE = "not_finite.jsonl"
 
@@ -100,8 +101,8 @@ class Reporter:
                 own.write(json.dumps(note))
 
     def say(self, text: str) -> None:
-        """Print a line above the progress bar."""
-        if self._speaks:
+        """Print a line above the progress bar, unless only results were asked for."""
+        if self._speaks and chosen() != "quiet":
             with _unheard():
                 tqdm.write(text, file=sys.stderr)
 

@@ -28,7 +28,7 @@ from ptv2_scale.distributed.memory import peak_memory
 from ptv2_scale.distributed.ranks import RankContext, gather, sum_over_ranks
 from ptv2_scale.engine.agreement import package_versions, run_facts, versions
 from ptv2_scale.engine.build import deepspeed_config, release_engine, start_engine
-from ptv2_scale.engine.hardware import hardware_of
+from ptv2_scale.engine.hardware import hardware_of, idle_cores_note
 from ptv2_scale.engine.head_baseline import score_head_alone
 from ptv2_scale.engine.loss_spikes import LossSpikeDetector
 from ptv2_scale.engine.opened import Opened
@@ -92,7 +92,8 @@ class Run:
         for damaged in self._found.skipped:
             self._reporter.say(f"set aside a damaged checkpoint: {damaged}")
         task = self._setup.task
-        for line in (*task.describe(), *task.describe_rows(self._train.rows)):
+        idle = idle_cores_note(ranks, config.train.cpu_threads)
+        for line in (*idle, *task.describe(), *task.describe_rows(self._train.rows)):
             self._reporter.say(line)
         report_progress("loading the backbone")
         self._engine = start_engine(self._setup, model, settings, ranks)

@@ -56,9 +56,10 @@ def launch(
     for text in stays_behind(os.environ) if options.slurm or options.hostfile else ():
         control.emit(HostWarning(host_name(), text))
     rendered = backend.render(request)  # first: options that do not go together are refused
-    check_request(request, backend.slots(request))
+    slots = backend.slots(request)
+    check_request(request, slots)
     if options.dry_run:
-        control.emit(Rendered(rendered))
+        control.emit(Rendered(rendered, slots))
         result = LaunchResult(DONE, "rendered", request.run)
     else:
         result = backend.run(request, control)

@@ -19,9 +19,11 @@ class Rendered:
 
     Attributes:
         text: commands or batch script, as the backend renders them.
+        slots: ranks of each host.
     """
 
     text: str
+    slots: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

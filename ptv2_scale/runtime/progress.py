@@ -8,6 +8,8 @@ from typing import Literal
 
 from tqdm import tqdm
 
+from ptv2_scale.runtime.verbosity import chosen
+
 _EVERY = 10.0  # seconds between two lines
 
 
@@ -26,6 +28,8 @@ class Progress:
 
     def __call__(self, done: int, total: int) -> None:
         """Note that `done` of `total` are finished."""
+        if chosen() == "quiet":
+            return
         if self._first < 0:
             self._first = done
         if sys.stderr.isatty():

@@ -27,10 +27,6 @@ def test_an_example_parses_and_its_recipe_is_there(example: str) -> None:
             assert find(word).path.is_file()
 
 
-def test_every_command_has_an_example() -> None:
-    assert {example.split()[1] for example in EXAMPLES} == {*NAMES}
-
-
 def said(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     with pytest.raises(SystemExit, match="0"):
         main(argv)
