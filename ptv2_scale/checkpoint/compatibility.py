@@ -28,6 +28,7 @@ MAY_DIFFER = frozenset(
         "backbone.weights",
         "train.micro_batch",
         "train.cpu_threads",
+        "train.prometheus",
         "train.gradient_checkpointing",
         "train.head_only_baseline",
         "task.path",

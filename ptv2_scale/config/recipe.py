@@ -115,6 +115,11 @@ class Train(Section):
         default=False,
         description="Also train a head alone on the same backbone, and report its score.",
     )
+    prometheus: PathText | None = Field(
+        default=None,
+        description="File NAME.prom for Prometheus' textfile collector, replaced as the run goes"
+        " on; null: none.",
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ptv2_scale.engine.prometheus import PrometheusFile
 from ptv2_scale.engine.trackers import Trackers
 from ptv2_scale.engine.trainer import StepResult
 from ptv2_scale.runtime.appended import AppendedLines
@@ -45,12 +46,22 @@ class Reporter:
         run: the run directory.
         speaks: whether this is rank 0.
         trackers: "tensorboard", or names that accelerate's trackers know.
+        prometheus: file for Prometheus; None: there is to be none.
     """
 
-    def __init__(self, run: Path, speaks: bool, trackers: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        run: Path,
+        speaks: bool,
+        trackers: Sequence[str] = (),
+        prometheus: str | None = None,
+    ) -> None:
         self._speaks, self._run = speaks, run
         self._metrics = AppendedLines(run / METRICS, self.say) if speaks else None
         self._trackers = Trackers(trackers if speaks else (), run, self.say)
+        self._prometheus = None
+        if speaks and prometheus is not None:
+            self._prometheus = PrometheusFile(Path(prometheus), run.name, self.say)
         self._bar: Any = None
 
     def start(self, total: int, done: int) -> None:
@@ -78,6 +89,8 @@ class Reporter:
             return
         self._metrics.write(json.dumps(record))
         self._trackers.log(record)
+        if self._prometheus is not None:
+            self._prometheus.record(record)
 
     def not_finite(self, result: StepResult, suspects: list[list[int]], policy: str) -> None:
         """Note a step whose loss or gradient was not finite, with the examples in question.
@@ -112,5 +125,7 @@ class Reporter:
             with _unheard():
                 self._bar.close()
         self._trackers.finish()
+        if self._prometheus is not None:
+            self._prometheus.finish()
         if self._metrics is not None:
             self._metrics.close()

@@ -85,7 +85,8 @@ class Run:
         self._found = self._open(resume)
         self._attempted = read_status(path) if ranks.first else None
         watch.attach(path, self._directory.remove)
-        self._reporter = Reporter(path, ranks.first, config.trackers)
+        prometheus = config.train.prometheus
+        self._reporter = Reporter(path, ranks.first, config.trackers, prometheus)
         if self._groups.several:
             names = ", ".join(self._groups.names)
             self._reporter.say(f"no shared run directory: each of {names} keeps its ranks' shards")

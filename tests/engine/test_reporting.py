@@ -153,3 +153,11 @@ def test_every_line_of_both_files_is_whole_after_a_crash(tmp_path: Path) -> None
     for name in ("metrics.jsonl", "not_finite.jsonl"):
         lines = [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
         assert [line["step"] for line in lines] == [1, 3]
+
+
+def test_prometheus_gets_every_record(tmp_path: Path) -> None:
+    reporter = Reporter(tmp_path, True, prometheus=str(tmp_path / "run.prom"))
+    reporter.record({"event": "evaluation", "step": 7, "f1": 0.5})
+    assert 'metric="f1"} 0.5\n' in (tmp_path / "run.prom").read_text()
+    reporter.close()
+    assert "_running{" in (tmp_path / "run.prom").read_text()
