@@ -42,7 +42,7 @@ def sweep(arguments: argparse.Namespace) -> int:
 def _run(asked: Sweep, arguments: argparse.Namespace) -> int:
     from ptv2_scale.sweep.overview import plan_table
 
-    print(plan_table(asked.cells), flush=True)
+    print(plan_table(asked.cells, asked.plans, asked.left_out), flush=True)
     if arguments.dry_run:
         return DONE
     scheduler = asked.scheduler(lambda state: _Progress(state, asked))

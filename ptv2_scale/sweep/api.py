@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ptv2_scale.config import yaml_text
@@ -11,6 +12,7 @@ from ptv2_scale.runtime.atomic import write_atomically
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.sweep.cells import INLINE, Cell, cells_of
 from ptv2_scale.sweep.load import SweepFile, load_sweep
+from ptv2_scale.sweep.planning import Plans, cells_that_do_not_fit, memory_limit, plan_cells
 from ptv2_scale.sweep.runners.base import Runner
 from ptv2_scale.sweep.schedule import OnTrial, Scheduler
 from ptv2_scale.sweep.state import SweepState
@@ -38,6 +40,19 @@ class Sweep:
         file = load_sweep(path)
         return cls(file, cells_of(file))
 
+    @cached_property
+    def plans(self) -> Plans:
+        """What the cells take; see `plan_cells`."""
+        return plan_cells(self.cells, self.file.config.launch)
+
+    @cached_property
+    def left_out(self) -> Mapping[str, str]:
+        """Labels of cells that do not fit and are left out, with the reason."""
+        launch = self.file.config.launch
+        if memory_limit(launch) is None or launch.does_not_fit == "run":
+            return {}
+        return cells_that_do_not_fit(self.plans, launch)
+
     def state(self) -> SweepState:
         """The state of a sweep that has been started.
 
@@ -60,7 +75,7 @@ class Sweep:
         if not isinstance(self.file.config.recipe, str):
             write_atomically(self.file.folder / INLINE, yaml_text.write(self.file.config.recipe))
         state = SweepState.of(self.file, make=True)
-        state.prepare(self.cells)
+        state.prepare(self.cells, self.left_out)
         return Scheduler(self.cells, state, self._runner(state), on_trial(state))
 
     def _check_pruning(self) -> None:

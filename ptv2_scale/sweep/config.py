@@ -106,6 +106,15 @@ class Launch(Section):
     slurm: bool | None = Field(
         default=None, description="true: jobs of Slurm arrays, as the recipe's section slurm asks."
     )
+    gpu_memory: Annotated[float, Field(gt=0, le=1e6)] | None = Field(
+        default=None,
+        description="Memory of each GPU in 10^9 bytes, which cells are to fit; null: that of this"
+        " host's GPUs where trials run on it, else nothing is compared.",
+    )
+    does_not_fit: Literal["leave_out", "run"] = Field(
+        default="leave_out",
+        description="What to do with a cell whose estimated memory, less 10 %, is above that.",
+    )
     max_restarts: Annotated[int, Field(ge=0, le=1000)] = Field(
         default=2, description="Restarts of a trial after a rank or host failed."
     )

@@ -3,63 +3,47 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
 
 from ptv2_scale.runtime.errors import UserError, printable
 from ptv2_scale.sweep.cells import Cell
 from ptv2_scale.sweep.flags import flags_of
-from ptv2_scale.sweep.records import TrialRecord, best_params, by_cell, show
+from ptv2_scale.sweep.planning import GB, CellPlan, Plans
+from ptv2_scale.sweep.records import TrialRecord, TrialState, best_params, by_cell, show
 
-Sizes = tuple[int, int]  # trained parameters, all parameters
 _SHOWN = 20
+_LARGE: TrialState = "does not fit"
 
 
-def cell_sizes(cell: Cell) -> Sizes:
-    """Trained and all parameters of a cell's model, from shapes alone.
-
-    Raises:
-        UserError: the backbone is not here, or does not go together with the recipe.
-    """
-    from ptv2_scale.distributed.accelerator import choose_accelerator
-    from ptv2_scale.estimate.parameters import part_sizes
-    from ptv2_scale.model.setup import build_model, open_shapes
-
-    choose_accelerator()
-    parts = part_sizes(build_model(open_shapes(cell.config)))
-    return sum(part.trained for part in parts), sum(part.parameters for part in parts)
-
-
-def plan_table(cells: Sequence[Cell], sizes: Callable[[Cell], Sizes] = cell_sizes) -> str:
-    """The cells of a sweep: trials, parameters, and of what is not known, why.
+def plan_table(cells: Sequence[Cell], plans: Plans, left_out: Mapping[str, str]) -> str:
+    """The cells of a sweep: trials, parameters, memory, and of what is not known, why.
 
     Args:
         cells: of the sweep.
-        sizes: of a cell's model.
+        plans: what they take.
+        left_out: labels of cells that do not fit, with the reason.
     """
-    known: dict[str, tuple[str, str]] = {}
-    rows = [("cell", "trials", "parameters", "trained")]
+    rows = [("cell", "trials", "parameters", "trained", "GB a rank", "")]
     for cell in cells:
-        alike = repr((cell.config.backbone, cell.config.prompt, cell.config.task))
-        if alike not in known:
-            known[alike] = _sizes(cell, sizes)
         trials = len(cell.planned)
         more = f"+{len(cell.seeds) - 1}" if cell.search and len(cell.seeds) > 1 else ""
-        rows.append((cell.label, f"{trials}{more}", *known[alike]))
+        said = f"does not fit: {left_out[cell.label]}" if cell.label in left_out else ""
+        rows.append((cell.label, f"{trials}{more}", *_plan_words(plans[cell.label]), said))
     return columns(rows)
 
 
-def _sizes(cell: Cell, sizes: Callable[[Cell], Sizes]) -> tuple[str, str]:
-    try:
-        trained, every = sizes(cell)
-    except UserError as error:
-        return "not known", str(error).splitlines()[0]
-    return f"{every:,}", f"{trained:,} ({trained / every:.2%})"
+def _plan_words(plan: CellPlan | UserError) -> tuple[str, str, str]:
+    if isinstance(plan, UserError):
+        return "not known", str(plan).splitlines()[0], ""
+    trained = f"{plan.trained:,} ({plan.trained / plan.parameters:.2%})"
+    return f"{plan.parameters:,}", trained, f"{plan.memory / GB:.3f}"
 
 
 def status_table(records: Sequence[TrialRecord]) -> str:
     """How far each cell is, and its best score over the seeds that it has."""
-    states = ("done", "running", "waiting", "failed")
+    states = ["done", "running", "waiting", "failed"]
+    states += [_LARGE] if any(one.state == _LARGE for one in records) else []
     rows: list[Sequence[str]] = [("cell", *states, "best", "with")]
     for cell, own in by_cell(records).items():
         counts = count_states(own)
@@ -88,6 +72,8 @@ def problems_of(records: Sequence[TrialRecord]) -> list[str]:
     """Failed trials with their reasons, and what else a reader should know."""
     failed = [one for one in records if one.state == "failed"]
     lines = [f"failed: {one.cell} | {one.name}: {printable(one.reason)}" for one in failed]
+    large = {one.cell: one.reason for one in records if one.state == _LARGE}
+    lines += [f"{_LARGE}: {cell}: {printable(reason)}" for cell, reason in large.items()]
     flags = [flag for flag in flags_of(records) if flag.kind != "unfinished" or not failed]
     lines += [
         f"{flag.kind}: {' | '.join(filter(None, (flag.cell, flag.trial)))}: {flag.text}"
@@ -113,7 +99,10 @@ def seconds_left(records: Sequence[TrialRecord], at_once: int) -> float | None:
 def progress_line(records: Sequence[TrialRecord], at_once: int) -> str:
     """How far the sweep is, in one line."""
     counts = count_states(records)
-    parts = [f"{counts['done']} of {len(records)} done", f"{counts['running']} running"]
+    planned = len(records) - counts[_LARGE]
+    parts = [f"{counts['done']} of {planned} done", f"{counts['running']} running"]
+    if counts[_LARGE]:
+        parts.append(f"{counts[_LARGE]} do not fit")
     if counts["failed"]:
         parts.append(f"{counts['failed']} failed")
     best = max((one for one in records if one.score is not None), key=_score, default=None)

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-TrialState = Literal["waiting", "running", "interrupted", "done", "failed", "pruned"]
+TrialState = Literal[
+    "waiting", "running", "interrupted", "done", "failed", "pruned", "does not fit"
+]
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ class TrialRecord:
         ranges: lowest and highest value that the sweep allows for each number among `params`.
         seed: `train.seed` of the run.
         state: "waiting", "running", "interrupted" (to be resumed by the next sweep process),
-            "done", "failed" or "pruned" (stopped early for scoring less than others of its cell).
+            "done", "failed", "pruned" (stopped early for scoring less than others of its cell) or
+            "does not fit" (never begun: it would need more memory than a GPU has).
         reason: why it failed or was stopped: the last line of the error; empty where it did not.
         exit_code: that its launch ended with; None: it has not ended.
         run: its run directory.

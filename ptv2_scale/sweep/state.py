@@ -31,6 +31,7 @@ from ptv2_scale.sweep.studies import (
     RUN,
     SEED,
     Studies,
+    is_left_out,
     latest,
 )
 
@@ -117,8 +118,12 @@ class SweepState:
         """All trials of the sweep, cell by cell; of one that was tried again, the last time."""
         return self._studies.records()
 
-    def prepare(self, cells: Sequence[Cell]) -> None:
+    def prepare(self, cells: Sequence[Cell], left_out: Mapping[str, str] | None = None) -> None:
         """Put in what is planned and not there yet, and take out what is not planned any more.
+
+        Args:
+            cells: of the sweep.
+            left_out: labels of those that do not fit, with the reason: nothing of them is begun.
 
         Raises:
             UserError: a cell's recipe has changed since its first run was put in.
@@ -126,7 +131,11 @@ class SweepState:
         with exclusive(self._studies.folder):
             for number, cell in enumerate(cells):
                 self._studies.make(cell, number)
-                self._studies.add(cell, cell.planned)
+                reason = (left_out or {}).get(cell.label)
+                if reason is None:
+                    self._studies.add(cell, cell.planned)
+                else:
+                    self._studies.leave_out(cell, cell.planned, reason)
             self._studies.take_out(cells)
 
     def confirm(self, cells: Sequence[Cell]) -> None:
@@ -161,7 +170,8 @@ class SweepState:
         from optuna.trial import TrialState as State
 
         study = self._studies.of(cell)
-        return [one for one in latest(study) if one.state == State.FAIL] if study else []
+        failed = (one for one in latest(study) if one.state == State.FAIL) if study else ()
+        return [one for one in failed if not is_left_out(one)]
 
     def claim(self, cells: Sequence[Cell]) -> Claimed | None:
         """A trial for this process, interrupted ones first; None: there is none to be had now.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CELL, RECIPE = "cell", "recipe"
 KEY, PARAMS, SEED, RUN = "key", "params", "seed", "run"
 REASON, CODE, OUTCOME, JOB = "reason", "exit_code", "outcome", "job"
+LEFT_OUT = "left_out"  # never begun, for its cell does not fit
 
 
 class Studies:
@@ -89,10 +90,26 @@ class Studies:
         """Put runs in, waiting, that a cell does not have yet."""
         study = self.of(cell)
         assert study is not None
-        known = {trial.user_attrs.get(KEY) for trial in study.get_trials(deepcopy=False)}
+        known = {trial.user_attrs[KEY] for trial in latest(study) if not is_left_out(trial)}
         for one in planned:
             if one.key not in known:
                 self.enqueue(cell, one)
+
+    def leave_out(self, cell: Cell, planned: Iterable[Planned], reason: str) -> None:
+        """Note runs as never begun, those that wait among them; others stay as they are."""
+        from optuna.trial import TrialState as State
+        from optuna.trial import create_trial
+
+        study = self.of(cell)
+        assert study is not None
+        for trial in study.get_trials(deepcopy=False, states=(State.WAITING,)):
+            self._take_out(trial)
+        known = {trial.user_attrs[KEY]: trial for trial in latest(study)}
+        for one in planned:
+            before = known.get(one.key)
+            if before is None or (is_left_out(before) and before.user_attrs[REASON] != reason):
+                own = {**self._attributes(cell, one), LEFT_OUT: True, REASON: reason}
+                study.add_trial(create_trial(state=State.FAIL, user_attrs=own))
 
     def take_out(self, cells: Sequence[Cell]) -> None:
         """Take out the waiting runs that the cells do not plan any more."""
@@ -122,10 +139,13 @@ class Studies:
         """Put a run in, waiting."""
         study, params = self.of(cell), planned.params
         assert study is not None
-        own = {KEY: planned.key, SEED: planned.seed, RUN: f"{cell.folder}/{planned.folder}"}
-        if params is not None:
-            own[PARAMS] = dict(params)
+        own = self._attributes(cell, planned)
         study.enqueue_trial({} if params is None else fixed(cell, params), user_attrs=own)
+
+    @staticmethod
+    def _attributes(cell: Cell, planned: Planned) -> dict[str, Any]:
+        own = {KEY: planned.key, SEED: planned.seed, RUN: f"{cell.folder}/{planned.folder}"}
+        return own if planned.params is None else {**own, PARAMS: dict(planned.params)}
 
     def records(self) -> list[TrialRecord]:
         """All trials of the sweep; of a run that was tried again, the last time."""
@@ -171,10 +191,17 @@ class Studies:
 
         if trial.state == State.RUNNING:
             return "running" if is_held(self.lock_of(trial)) else "interrupted"
+        if is_left_out(trial):
+            return "does not fit"
         names: dict[State, TrialState] = {
             State.WAITING: "waiting", State.COMPLETE: "done", State.PRUNED: "pruned"
         }  # fmt: skip
         return names.get(trial.state, "failed")
+
+
+def is_left_out(trial: FrozenTrial) -> bool:
+    """Whether a trial was never begun, for its cell does not fit."""
+    return bool(trial.user_attrs.get(LEFT_OUT))
 
 
 def latest(study: Study) -> list[FrozenTrial]:

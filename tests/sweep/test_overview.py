@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ptv2_scale.demo import BACKBONE
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.sweep.api import Sweep
-from ptv2_scale.sweep.cells import Cell
 from ptv2_scale.sweep.overview import (
-    cell_sizes,
     duration,
     plan_table,
     problems_of,
@@ -20,6 +16,7 @@ from ptv2_scale.sweep.overview import (
     seconds_left,
     status_table,
 )
+from ptv2_scale.sweep.planning import CellPlan
 from ptv2_scale.sweep.records import Outcome, TrialRecord
 
 
@@ -75,29 +72,32 @@ def test_why_trials_failed_is_said_without_what_a_terminal_obeys() -> None:
     assert problems_of(many)[-1] == "... and 10 more"
 
 
-def test_the_table_of_cells_says_what_is_not_known(small: Sweep) -> None:
-    asked = []
-
-    def sizes(cell: Cell) -> tuple[int, int]:
-        asked.append(cell.label)
-        if cell.label == "prefix":
-            raise UserError("no such backbone.\nmore")
-        return 25, 1000
-
-    cells = [*small.cells, small.cells[0]]
-    lines = plan_table(cells, sizes).splitlines()
-    assert asked == ["head only", "prefix"]  # what is alike is asked once
+def test_the_table_of_cells_says_what_is_not_known_and_what_does_not_fit(small: Sweep) -> None:
+    plans = {
+        "head only": UserError("no such backbone.\nmore"),
+        "prefix": CellPlan(25, 1000, 12_345_678_901),
+    }
+    lines = plan_table(small.cells, plans, {"prefix": "needs a lot"}).splitlines()
     assert [line.split() for line in lines[1:]] == [
-        ["head", "only", "2", "1,000", "25", "(2.50%)"],
-        ["prefix", "2", "not", "known", "no", "such", "backbone."],
-        ["head", "only", "2", "1,000", "25", "(2.50%)"],
+        ["head", "only", "2", "not", "known", "no", "such", "backbone."],
+        [
+            "prefix",
+            "2",
+            "1,000",
+            "25",
+            "(2.50%)",
+            "12.346",
+            *["does", "not", "fit:", "needs", "a", "lot"],
+        ],
     ]
 
 
-def test_sizes_are_those_of_the_model(small: Sweep) -> None:
-    (trained, every), (more, _) = map(cell_sizes, small.cells)
-    shape = json.loads((BACKBONE / "config.json").read_text())
-    layers = shape["num_layers"] + 2 * shape["num_decoder_layers"]
-    # Keys and values of 4 tokens in every layer of the encoder, the decoder, and between them.
-    assert more - trained == 4 * 2 * layers * shape["num_heads"] * shape["d_kv"]
-    assert 0 < trained < more < every
+def test_cells_that_do_not_fit_are_told_and_counted_by_themselves() -> None:
+    large = [replace(trial("does not fit", seed=seed), cell="large") for seed in (1, 2)]
+    large = [replace(one, reason="needs 30 GB") for one in large]
+    records = [trial("done", score=0.5), *large]
+    header, _, row = (line.split() for line in status_table(records).splitlines())
+    assert header[5:8] == ["does", "not", "fit"]
+    assert row[:6] == ["large", "0", "0", "0", "0", "2"]
+    assert "does not fit: large: needs 30 GB" in problems_of(records)
+    assert progress_line(records, 1).startswith("1 of 1 done, 0 running, 2 do not fit")

@@ -202,10 +202,18 @@ def on_this_host(settings: Launch) -> Launched:
         UserError: CUDA_VISIBLE_DEVICES names a device twice.
     """
     at_once = settings.at_once or 1
-    devices = _devices()
-    nproc = settings.nproc or max(1, len(devices) // at_once)
+    devices, nproc = _devices(), ranks_here(settings)
     return Launched([_on_devices(devices, nproc, slot) for slot in range(at_once)],
                     _options(settings))  # fmt: skip
+
+
+def ranks_here(settings: Launch) -> int:
+    """Ranks of a trial on this host.
+
+    Raises:
+        UserError: see `on_this_host`.
+    """
+    return settings.nproc or max(1, len(_devices()) // (settings.at_once or 1))
 
 
 def _devices() -> tuple[str, ...]:
