@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,53 +10,26 @@ from typing import Literal
 
 import pytest
 import ranks
-import yaml
 from killed import kill_after, losses
-from tiny import WORDS, write_recipe
+from other_packages import install, write_tagging_recipe
 
 from ptv2_scale.config import METHODS, MethodSection
-
-METADATA = "Metadata-Version: 2.1\nName: toys\nVersion: 1.0\n"
 
 
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that holds the package as pip would have put it there."""
     folder = tmp_path / "site"
-    (folder / "toys-1.0.dist-info").mkdir(parents=True)
-    shutil.copy(ranks.CHECKOUT / "tests" / "support" / "toys.py", folder / "toys_of_others.py")
-    (folder / "toys-1.0.dist-info" / "METADATA").write_text(METADATA)
-    entry_points = "[ptv2_scale.extensions]\ntoys = toys_of_others\n"
-    (folder / "toys-1.0.dist-info" / "entry_points.txt").write_text(entry_points)
+    install("toys", folder)
     monkeypatch.setenv("PTV2_SCALE_TESTS_PATH", str(folder))
     return folder
 
 
-def write_rows(folder: Path) -> None:
-    """The tag of a word says whether its number is even."""
-    source = random.Random(3)
-    for name, count in (("train", 24), ("validation", 7)):
-        rows = []
-        for _ in range(count):
-            numbers = [source.randrange(20) for _ in range(source.randint(2, 9))]
-            tags = " ".join(("even", "odd")[number % 2] for number in numbers)
-            rows.append({"text": " ".join(WORDS[number] for number in numbers), "tags": tags})
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-
-
 def toy_recipe(folder: Path) -> Path:
-    path = write_recipe(
-        folder, "llama", prompt={"method": "input_bias"}, train={"steps": 20},
+    return write_tagging_recipe(
+        folder, "llama", "token_labels", prompt={"method": "input_bias"}, train={"steps": 20},
         checkpoint={"every": 4, "keep": 2},
     )  # fmt: skip
-    recipe = yaml.safe_load(path.read_text())
-    recipe["task"] = {
-        "kind": "token_labels", "name": "mine", "path": str(folder / "data"),
-        "train": "train.jsonl", "validation": "validation.jsonl", "max_length": 16,
-    }  # fmt: skip
-    write_rows(folder / "data")
-    path.write_text(yaml.safe_dump(recipe))
-    return path
 
 
 def test_a_kind_and_a_method_of_another_package(installed: Path, tmp_path: Path) -> None:

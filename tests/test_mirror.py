@@ -29,6 +29,7 @@ SEVERAL_MODULES = {
     "launchers/test_many_hosts.py": "a run on four hosts",
     "launchers/test_node_launchers.py": "torchrun, accelerate and deepspeed, each on its own",
     "launchers/test_slurm_jobs.py": "jobs in a real Slurm",
+    "sweep/test_kills.py": "sweeps of real ranks: killed, shared, over hosts, with runs that break",
 }
 
 

@@ -109,10 +109,10 @@ class NodeAgent:
         status = read_status(self.run_directory)
         if status is None or status.launch != self.launch.name or status.exit_code is None:
             return NodeReport(
-                self.node, self._code(runner.returncode), _last_step(self.run_directory)
+                self.node, self._code(runner.returncode), last_step(self.run_directory)
             )
         words = last_words(status, self.run_directory)
-        return NodeReport(self.node, status.exit_code, _last_step(self.run_directory), words)
+        return NodeReport(self.node, status.exit_code, last_step(self.run_directory), words)
 
     def _await_eof(self) -> None:
         while os.read(0, 1 << 16):
@@ -193,8 +193,8 @@ def _end_ranks(launch: Launch) -> None:
         time.sleep(1.0)
 
 
-def _last_step(run: Path) -> int:
-    """Steps made, as far as they were written down here; 0 before the first."""
+def last_step(run: Path) -> int:
+    """Steps that a run has made, as far as its directory is seen here; 0 before the first."""
     try:
         with (run / "metrics.jsonl").open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - (1 << 16)))

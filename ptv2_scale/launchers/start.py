@@ -15,7 +15,7 @@ from typing import IO
 
 from ptv2_scale.launchers.events import Control, HostWarning, OutputLine, Stream
 from ptv2_scale.launchers.log_merger import LogMerger
-from ptv2_scale.launchers.node_agent import NodeReport
+from ptv2_scale.launchers.node_agent import REPORT, NodeReport, last_step
 from ptv2_scale.launchers.remote import LocalHost, ask
 from ptv2_scale.launchers.spec import Channel, LaunchSpec
 from ptv2_scale.runtime.exit_codes import FAILED, INVALID_INPUT
@@ -101,11 +101,15 @@ class Start:
     def _read(self, source: IO[str], stream: Stream) -> None:
         with source:
             for line in source:
-                report = NodeReport.read(line)
+                # Ranks that were killed may leave half a line before the report.
+                before, begin, after = line.partition(REPORT)
+                report = NodeReport.read(f"{begin}{after}")
                 if report is None:
                     self._heard.put(OutputLine(stream, line))
-                else:
-                    self._reports[report.node] = report
+                    continue
+                self._reports[report.node] = report
+                if before:
+                    self._heard.put(OutputLine(stream, f"{before}\n"))
 
     def _listen(self, processes: Sequence[subprocess.Popen[str]]) -> None:
         reported, until = 0, float("inf")
@@ -168,7 +172,7 @@ class Start:
         ]
         codes = {process.returncode for process in processes}
         code = INVALID_INPUT if codes & {INVALID_INPUT, *_MISSING} else FAILED
-        return NodeReport(0, code, 0, "\n".join(lost))
+        return NodeReport(0, code, last_step(self.spec.run), "\n".join(lost))
 
 
 def _lost(channel: Channel, code: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +41,7 @@ class Watch(ABC):
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
-        traceback: TracebackType | None,
+        where: TracebackType | None,
     ) -> None:
         if isinstance(error, NoProgress):
             self.end("failed", error.code, str(error))
@@ -103,7 +104,7 @@ class Watch(ABC):
         """
         code = INVALID_INPUT if isinstance(error, UserError) else FAILED
         code = INTERRUPTED if isinstance(error, KeyboardInterrupt) else code
-        self.end("failed", code, str(error) or type(error).__name__)
+        self.end("failed", code, str(error) if isinstance(error, UserError) else _last_line(error))
 
     def _write(
         self, state: State, code: int | None, reason: str = "", rank: int | None = None
@@ -125,3 +126,8 @@ class Watch(ABC):
     def _launch_name(self) -> str | None:
         """The start of all ranks that this process belongs to; None: of no launcher of ours."""
         return None
+
+
+def _last_line(error: BaseException) -> str:
+    """What a traceback ends with: the kind of an error, and its message."""
+    return "".join(traceback.format_exception_only(error)).rstrip()

@@ -12,9 +12,10 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import ranks
-from hosted import Run
+from hosted import Run, cmdline
 from points import EVERYTHING
 from tiny import write_recipe
 
@@ -27,6 +28,7 @@ from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.sweep.api import Sweep
 from ptv2_scale.sweep.config import Launch
 from ptv2_scale.sweep.runners import launched
+from ptv2_scale.sweep.runners.base import log_of
 from ptv2_scale.sweep.runners.launched import on_hostfile, on_this_host
 
 STEPS = 16
@@ -65,6 +67,8 @@ def test_a_sweep_that_is_killed_ends_with_the_same_bytes(
     runs = [Run(asked.file.folder / cell.folder / one.folder, ()) for cell, one in planned]
     for number in range(1, kills + 1):
         process = start(tmp_path)
+        if number == 1:
+            kill_rank(process, runs[0])  # the sweep goes on, and its launch starts another one
         runs[number % len(runs)].wait_for(min(5 + number, STEPS), timeout=300)
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -78,7 +82,24 @@ def test_a_sweep_that_is_killed_ends_with_the_same_bytes(
         whole = Run(tmp_path / f"{run.path.name}-{cell.folder}", ("recipe.yaml", *words))
         whole.here(1)
         assert run.result() == whole.result()
-        assert run.path.with_name(f"{run.path.name}.log").read_text().count("resumed") <= kills
+        assert log_of(run.path).read_text().count("resumed") <= kills + 1
+
+
+def kill_rank(process: subprocess.Popen[str], run: Run) -> None:
+    """Kill -9 of a run's rank behind its first checkpoint, and wait until it goes on there."""
+    run.wait_for(5, timeout=300)
+    below = psutil.Process(process.pid).children(recursive=True)
+    (rank,) = [one for one in below if is_rank_of(run, cmdline(one))]
+    rank.kill()
+    until = time.monotonic() + 300
+    while "resumed from" not in log_of(run.path).read_text():
+        assert time.monotonic() < until, log_of(run.path).read_text()
+        time.sleep(0.05)
+    assert "the run failed after step" in log_of(run.path).read_text()
+
+
+def is_rank_of(run: Run, line: list[str]) -> bool:
+    return "--local_rank=0" in line and f'run="{run.path}"' in line
 
 
 def options(settings: Launch, folder: Path) -> list[LaunchOptions]:
