@@ -54,6 +54,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kills", [10 if EVERYTHING else 1])
 def test_a_sweep_that_is_killed_ends_with_the_same_bytes(
     kills: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
