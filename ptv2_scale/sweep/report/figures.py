@@ -85,7 +85,8 @@ def _places(axes: Axes, plot: Plot, panel: Panel) -> None:
 
 
 def _line(axes: Axes, line: Line, number: int, joined: bool) -> Any:
-    """Draw a line: means over seeds, and from the lowest to the highest seed."""
+    """Draw a line: means over seeds, and the range of several seeds."""
+    several = any(len(point.found.scores) > 1 for point in line.points)
     means = [point.found.mean for point in line.points]
     lows = [mean - min(one.found.scores) for mean, one in zip(means, line.points, strict=True)]
     highs = [max(one.found.scores) - mean for mean, one in zip(means, line.points, strict=True)]
@@ -93,9 +94,13 @@ def _line(axes: Axes, line: Line, number: int, joined: bool) -> Any:
         [point.x for point in line.points],
         means,
         # A mean may lie outside its own scores by a rounding error.
-        yerr=[[max(0.0, low) for low in lows], [max(0.0, high) for high in highs]],
+        yerr=[[max(0.0, low) for low in lows], [max(0.0, high) for high in highs]]
+        if several
+        else None,
         color=colour(number),
         marker=SHAPES[shape(number)][0],
+        markersize=7,
+        markeredgecolor=LIGHT,  # tells markers apart that lie on each other
         linestyle="-" if joined else "none",
         capsize=3,
     )

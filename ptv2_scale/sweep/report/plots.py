@@ -106,9 +106,28 @@ def plots_of(records: Sequence[TrialRecord]) -> list[Plot]:
 
 def _by_size(records: Sequence[TrialRecord]) -> Plot:
     names = other_axes(axis_names(records), "task", "backbone")
-    panels = _panels(records, names, lambda one: one.outcome.backbone_parameters)
+    panels = _panels(records, names, _backbone_sizes(records))
     title, x_label = "Score against backbone size", "parameters of the backbone"
     return Plot("score-by-size", title, x_label, True, True, (), panels)
+
+
+def _backbone_sizes(records: Sequence[TrialRecord]) -> Place:
+    """Parameters of a trial's backbone: those that are frozen.
+
+    Fine-tuning freezes none: its backbone is as large as it is with another method, or else as all
+    that is trained.
+    """
+    frozen: dict[str, int] = defaultdict(int)
+    for one in records:
+        if label := label_of(one, "backbone"):
+            frozen[label] = max(frozen[label], one.outcome.backbone_parameters or 0)
+
+    def place(one: TrialRecord) -> float | None:
+        own = one.outcome.backbone_parameters
+        known = own or frozen.get(label_of(one, "backbone")) or one.outcome.all_parameters
+        return None if own is None else known
+
+    return place
 
 
 def _by_setting(records: Sequence[TrialRecord], role: Role, title: str, x_label: str) -> Plot:

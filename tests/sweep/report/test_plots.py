@@ -23,6 +23,21 @@ def test_scores_by_size_are_means_of_the_seeds() -> None:
     assert [point.found.mean for point in lines["prompt"]] == pytest.approx([0.56, 0.66, 0.76])
 
 
+def test_fine_tuning_stands_where_its_backbone_does_for_other_methods() -> None:
+    """It freezes nothing, and trains the head, too."""
+    trials = [
+        trial({"backbone": name, "method": "full"}, 0.6, trained_parameters=size + 10,
+              backbone_parameters=0)
+        for name, size in (("small", 10**6), ("base", 10**7))
+    ]  # fmt: skip
+    other = trial({"backbone": "small", "method": "none"}, 0.5)
+    (panel,) = named(plots_of([*trials, other]))["score-by-size"].panels
+    assert [[point.x for point in line.points] for line in panel.lines] == [
+        [10**6, 10**7 + 10],
+        [10**6],
+    ]
+
+
 def test_only_what_varies_is_drawn() -> None:
     assert list(named(plots_of(ladder()))) == ["score-by-size", "score-by-share", "score-by-cost"]
     assert plots_of([trial({"method": "a"}, 0.7), trial({"method": "b"}, None)]) == []
