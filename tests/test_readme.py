@@ -12,12 +12,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from glm_words import WORDS, words_tokenizer
 from ranks import CHECKOUT
 from tiny import save_backbone
 
+from ptv2_scale import demo
 from ptv2_scale.backbones.tensor_files import NamedTensors
-from ptv2_scale.cli import parse
+from ptv2_scale.cli import main, parse
 from ptv2_scale.config import RunConfig, load_recipe
 from ptv2_scale.export.card import Card
 from ptv2_scale.export.native import write_export
@@ -104,6 +106,24 @@ def test_the_demo_and_the_example_in_python(
     printed = capsys.readouterr().out
     assert "tensor([[" in printed
     assert printed.startswith("[{'label': ")
+
+
+def test_the_sweep_of_the_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Shortened by a file called demo: two methods on the smallest backbone, two steps each."""
+    monkeypatch.chdir(tmp_path)
+    sweep = yaml.safe_load(demo.SWEEP.read_text())
+    for axis, labels in {"backbone": ["12k"], "method": ["P-Tuning v2", "head only"]}.items():
+        sweep["axes"][axis] = {label: sweep["axes"][axis][label] for label in labels}
+    sweep |= {"recipe": str(demo.RECIPE)}  # else it would be this file
+    sweep["set"] |= {"train.steps": 2, "evaluate.every": 2}
+    Path("demo").write_text(yaml.safe_dump(sweep, sort_keys=False))
+    assert "ptv2-scale sweep demo " in README
+    assert main(["sweep", "demo"]) == 0
+    printed = capsys.readouterr().out
+    assert "2 of 2 done" in printed
+    assert Path("runs/sweeps/demo/report/report.html") in map(Path, printed.splitlines())
 
 
 def test_the_example_of_filling_blanks(

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ptv2_scale.demo import BACKBONE as DEMO_BACKBONE
+from ptv2_scale.demo import BACKBONES as EMBEDDED
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.paths import expand_path
 
@@ -47,8 +47,8 @@ NOTES: Mapping[str, str] = {
 def named_folder(name: str) -> Path | None:
     """The folder that a backbone's or tokenizer's name stands for; None: it is a name on the hub.
 
-    "demo" is the embedded backbone, unless there is a folder of that name. Whether the folder is
-    there is not looked at.
+    "demo", "demo-12k" and so on are the embedded backbones, unless there is a folder of that name.
+    Whether the folder is there is not looked at.
 
     Raises:
         UserError: the name is a preset's, or begins with no user's home.
@@ -59,8 +59,8 @@ def named_folder(name: str) -> Path | None:
         raise UserError(f"backbone.name: found '{name}', but {error}.") from None
     if os.path.isdir(path):
         return Path(path)
-    if name == "demo":
-        return DEMO_BACKBONE
+    if name in EMBEDDED:
+        return EMBEDDED[name]
     if name in PRESETS:
         raise UserError(
             f"backbone.name: '{name}' is a preset: a shape without weights and tokenizer, which"

@@ -23,10 +23,12 @@ def add_sweep(command: argparse.ArgumentParser) -> None:
     """Give the command its arguments."""
     command.add_argument(
         "what", nargs="?", default="run", choices=tuple(_ACTIONS),
-        help="run (default): what is left of it; status: how far it is; report: its tables and"
-        " figures; retry: failed trials again",
+        help="run (default): what is left of it, then its report; status: how far it is; report:"
+        " its tables and figures, at any time; retry: failed trials again",
     )  # fmt: skip
-    command.add_argument("file", type=Path, metavar="SWEEP.yaml", help="the sweep's file")
+    command.add_argument(
+        "file", type=Path, metavar="SWEEP.yaml", help="the sweep's file, or `demo`"
+    )
     command.add_argument(
         "--dry-run", action="store_true", help="print the table of cells, and run nothing"
     )
@@ -50,6 +52,7 @@ def _run(asked: Sweep, arguments: argparse.Namespace) -> int:
     whole = scheduler.run()
     code = _report(asked, scheduler.state)
     if whole:
+        _write_report(asked, arguments)
         return code
     print("ptv2-scale: stopped, with everything saved. Run it again to go on.", file=sys.stderr)
     return SAVED

@@ -58,7 +58,8 @@ class TaskSection(AnyTask):
     """What the section of a task with rows of its own has."""
 
     path: PathText | None = Field(
-        default=None, description="Folder of local files; null: from the hub, or embedded for demo."
+        default=None,
+        description="Folder of local files; null: from the hub, or embedded (demo, demo-tags).",
     )
     train: Text | None = Field(default=None, description="Training file inside path.")
     validation: Text | None = Field(default=None, description="Validation file inside path.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -81,14 +82,16 @@ def rate_of_size(parameter: torch.nn.Parameter) -> float:
     return 1e-2 * parameter.detach().square().mean().sqrt().item()
 
 
-def build_llama(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """An untrained Llama of four layers, its projection tied to the word embeddings."""
+def build_llama(
+    tokenizer: PreTrainedTokenizerFast, width: int = 96, layers: int = 4
+) -> LlamaForCausalLM:
+    """An untrained Llama with heads of 16, its projection tied to the word embeddings."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=96,
-        intermediate_size=192,
-        num_hidden_layers=4,
-        num_attention_heads=6,
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 16,
         max_position_embeddings=512,
         tie_word_embeddings=True,
         pad_token_id=tokenizer.pad_token_id,
@@ -99,6 +102,19 @@ def build_llama(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
+def llama(width: int = 96, layers: int = 4) -> Architecture:
+    """A Llama of a size; wider ones take smaller steps."""
+    rate = round(4e-3 * (96 / width) ** 0.5, 4)
+    return Architecture(
+        "Llama",
+        f"({layers} layers of width {width}, tied embeddings)",
+        build_causal_tokenizer,
+        partial(build_llama, width=width, layers=layers),
+        lambda _: rate,
+        f"{rate}",
+    )
+
+
 T5 = Architecture(
     "T5",
     "(v1.1 style: gated activations, no dropout)",
@@ -106,12 +122,4 @@ T5 = Architecture(
     build_t5,
     rate_of_size,
     "0.01 of each parameter's size",
-)
-LLAMA = Architecture(
-    "Llama",
-    "(four layers, tied embeddings)",
-    build_causal_tokenizer,
-    build_llama,
-    lambda _: 4e-3,
-    "0.004",
 )

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from ptv2_scale.demo.architectures import LLAMA, T5, Architecture
+from ptv2_scale.demo.architectures import T5, Architecture, llama
 from ptv2_scale.demo.card import write_card, write_curve
 from ptv2_scale.demo.objectives import NextToken, Objective, SpanCorruption
 from ptv2_scale.demo.training_loop import Settings, measure_verdict_accuracy, train
@@ -90,13 +90,43 @@ MODELS: dict[str, Pretraining] = {
     ),
     "llama": Pretraining(
         "Causal model",
-        LLAMA,
+        llama(),
         NextToken(),
         Settings(steps=400, short_steps=200),
         "It goes on with a text; it knows\nno language but the generated one below.",
         "written",
         CAUSAL_ABOUT,
     ),
+}
+
+
+LADDER_ABOUT = """\
+- **Objective.**  Every word of a document from those before it, and the document's end.
+- **What it did not see.**  The tasks of this package's sweeps, their rows and labels.
+- **How it was chosen.**  It is one of four sizes of one family.  Small ones were given more
+  steps, about as much computation each.
+"""
+
+
+def _of_ladder(size: str, width: int, layers: int, steps: int) -> Pretraining:
+    """One size of the ladder that `ptv2-scale sweep demo` goes over."""
+    return Pretraining(
+        f"Demo backbone of {size} parameters",
+        llama(width, layers),
+        NextToken(),
+        Settings(steps=steps, short_steps=steps * 2 // 5),
+        "It exists to compare methods over sizes\n"
+        "offline in minutes; it knows no language but the generated one below.",
+        "written",
+        LADDER_ABOUT,
+    )
+
+
+MODELS |= {
+    "demo-12k": _of_ladder("12 thousand", 16, 4, 4000),
+    "demo-24k": _of_ladder("24 thousand", 32, 2, 2000),
+    "demo-190k": _of_ladder("190 thousand", 96, 2, 800),
+    "demo-380k": _of_ladder("380 thousand", 96, 4, 500),
 }
 
 

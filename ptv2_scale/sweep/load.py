@@ -16,6 +16,7 @@ from ptv2_scale.config.expected import Schema, allowed_at, describe, keys_at, wi
 from ptv2_scale.config.problems import repeated, show_path, show_value, value_at
 from ptv2_scale.config.source import Source, order
 from ptv2_scale.config.yaml_text import Document, KeyPath, UnreadableError
+from ptv2_scale.demo import SWEEP as DEMO_SWEEP
 from ptv2_scale.runtime.errors import UserError, did_you_mean, printable
 from ptv2_scale.runtime.files import read_text
 from ptv2_scale.sweep.config import SweepConfig
@@ -57,9 +58,13 @@ class SweepFile:
 def load_sweep(path: Path) -> SweepFile:
     """Read a sweep file; its recipes are checked when its cells are made.
 
+    Args:
+        path: of the file; `demo` is the embedded one unless a file is called so.
+
     Raises:
         UserError: names all that is wrong, one problem a line.
     """
+    path = DEMO_SWEEP if path == Path("demo") and not path.exists() else path
     name = printable(str(path))
     try:
         document = yaml_text.parse(read_text(path, _LARGEST, "a sweep file"))

@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, BenchmarkSpec] = {
 DEMO = "demo"
 
 DEMO_FOLDER = Path(demo.__file__).parent / "task"
+EMBEDDED: Mapping[str, Path] = {"demo-tags": Path(demo.__file__).parent / "tags"}
 DEMO_FILES: Mapping[Split, str] = {"train": "train.jsonl", "validation": "validation.jsonl"}
 
 
@@ -72,12 +73,13 @@ def _published_splits(config: TaskSection, spec: BenchmarkSpec) -> Splits:
     layout = Layout(spec.header, spec.rename, quoting, spec.skip_short)
     if config.path is None and spec.dataset is not None:
         return HubSplits(spec.dataset, spec.subset, layout, spec.hub_splits)
-    if config.path is None:
+    folder = Path(config.path) if config.path is not None else EMBEDDED.get(spec.name)
+    if folder is None:
         raise UserError(
             f"task.path: missing, and {spec.name} is not on the hub in a form that can be read"
             f" without running its code. Set task.path=FOLDER, with {', '.join(files.values())}"
         )
-    return LocalSplits(Path(config.path), files, layout)
+    return LocalSplits(folder, files, layout)
 
 
 def _demo_splits(config: TaskSection) -> Splits:

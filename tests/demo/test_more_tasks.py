@@ -9,7 +9,15 @@ import yaml
 
 from ptv2_scale import demo, train
 from ptv2_scale.demo.language import Report
-from ptv2_scale.demo.more_tasks import labelled_verdicts, write_task, written_verdicts
+from ptv2_scale.demo.more_tasks import (
+    judged_stay,
+    labelled_verdicts,
+    main,
+    tagged_words,
+    write_task,
+    written_verdicts,
+)
+from ptv2_scale.tasks.catalogue import EMBEDDED
 
 REPORT = Report(("the", "soup", "was", "cold", "."), {"food": False, "room": True, "service": True})
 
@@ -18,6 +26,32 @@ def test_answers_are_the_reports_verdicts() -> None:
     text = "the soup was cold ."
     assert written_verdicts(REPORT) == {"input": text, "target": "service good . food poor ."}
     assert labelled_verdicts(REPORT) == {"text": text, "label": "good"}
+
+
+def test_a_stay_is_what_most_was() -> None:
+    assert judged_stay(REPORT) == {"text": "the soup was cold .", "label": "good"}
+    assert judged_stay(Report((), {"food": False, "room": True})) is None
+
+
+def test_words_have_tags_of_aspects_and_of_verdicts() -> None:
+    said = "nobody called the soup bland while the bed was awful but we came by car ."
+    report = Report(tuple(said.split()), {"food": True, "room": False})
+    tags = {"soup": "B-food", "bland": "B-good", "bed": "B-room", "awful": "B-poor"}
+    assert tagged_words(report) == {
+        "tokens": said.split(),
+        "tags": [tags.get(word, "O") for word in said.split()],
+    }
+
+
+def test_the_script_makes_the_shipped_tags(tmp_path: Path) -> None:
+    main(["tags", str(tmp_path)])
+    shipped = EMBEDDED["demo-tags"]
+    for name in ("train.jsonl", "validation.jsonl"):
+        assert (tmp_path / name).read_bytes() == (shipped / name).read_bytes()
+    rows = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    assert len(rows) == 1200
+    # Four aspects a report, each of which has a noun and an opinion.
+    assert {sum(tag != "O" for tag in row["tags"]) for row in rows} == {8}
 
 
 def test_no_report_is_in_both_splits(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ptv2_scale import demo
+from ptv2_scale.backbones.naming import named_folder
 from ptv2_scale.demo.language import VERDICTS, write_document
 from ptv2_scale.demo.objectives import NextToken, SpanCorruption, corrupt, verdict_accuracy
 from ptv2_scale.demo.pretrain import MODELS, ensure_pretrained, main, pretrain
@@ -66,15 +67,29 @@ def test_accuracy_counts_verdict_words_alone() -> None:
     assert verdict_accuracy(SpanCorruption(), logits, labels, ids) == pytest.approx(2 / 3)
 
 
-def test_the_shipped_backbone_is_what_the_script_makes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["demo", "demo-12k"])
+def test_a_shipped_backbone_is_what_the_script_makes(name: str, tmp_path: Path) -> None:
     """Its first steps: their loss is the shipped curve's."""
-    main([str(tmp_path), "--steps", "20"])
+    main([str(tmp_path), "--model", name, "--steps", "20"])
     shipped, made = (
         next(csv.DictReader((folder / "loss_curve.csv").read_text().splitlines()))
-        for folder in (Path(demo.BACKBONE), tmp_path)
+        for folder in (demo.BACKBONES[name], tmp_path)
     )
     assert shipped["step"] == made["step"] == "20"
     assert float(made["loss"]) == pytest.approx(float(shipped["loss"]), abs=2e-4)
+
+
+def test_sizes_of_the_ladder_are_what_their_names_say() -> None:
+    counts, size = [], 0
+    for name in demo.LADDER:
+        folder = named_folder(name)
+        assert folder is not None
+        counts.append(AutoModelForCausalLM.from_pretrained(folder).num_parameters())
+        assert counts[-1] == pytest.approx(int(name[5:-1]) * 1000, rel=0.03)
+        assert f"--model {name}" in (folder / "README.md").read_text()
+        size += sum(path.stat().st_size for path in folder.iterdir())
+    assert counts[-1] > 30 * counts[0]
+    assert size < 8e6
 
 
 def test_a_causal_model_is_made_once(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 from ranks import CHECKOUT
 
+from ptv2_scale import demo
 from ptv2_scale.config import yaml_text
 from ptv2_scale.sweep.api import Sweep
 from ptv2_scale.sweep.config import json_schema
@@ -17,6 +18,7 @@ from ptv2_scale.sweep.config import json_schema
 SWEEPS = CHECKOUT / "recipes" / "sweeps"
 # Cells, and runs that are planned, multiplied out by hand: axes, then grid or search and seeds.
 SHIPPED = {
+    "demo": (4 * 4, 4 * 4),
     "small": (3, 3 * 2),
     "paper-superglue": (8 * 4 * 4, 8 * 4 * (2 + 3 + 3 + 3) * 3),
     "t5-ladder": (2 * 5 * 5, 2 * 5 * ((2 + 3 + 2 + 2) * 3 + 12)),
@@ -24,6 +26,8 @@ SHIPPED = {
     "depth": (2 * 9, 2 * 9 * 2 * 3),
     "reparametrisation": (3 * 2, 3 * 2 * 2 * 3),
     "metamath": (6, 7),
+    "ladder": (2 * 4 * 5, 2 * 4 * 5),
+    "minilm-depth": (2 * 3 * 5, 2 * 3 * 5),
 }
 
 
@@ -32,13 +36,13 @@ def schema() -> dict[str, Any]:
 
 
 def test_all_are_known() -> None:
-    assert {path.stem for path in SWEEPS.glob("*.yaml")} == set(SHIPPED)
+    assert {path.stem for path in SWEEPS.glob("*.yaml")} == set(SHIPPED) - {"demo"}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_sweep(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    path = SWEEPS / f"{name}.yaml"
+    path = demo.SWEEP if name == "demo" else SWEEPS / f"{name}.yaml"
     asked = Sweep.read(path)
     runs = [(cell.folder, one.folder) for cell in asked.cells for one in cell.planned]
     assert (len(asked.cells), len(runs)) == SHIPPED[name]
@@ -46,6 +50,13 @@ def test_a_shipped_sweep(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert asked.file.folder == Path("runs/sweeps") / name
     jsonschema.validate(yaml_text.parse(path.read_text()).value, schema())
     assert not list(tmp_path.iterdir())  # reading makes nothing
+
+
+def test_the_demo_has_each_method_on_each_size() -> None:
+    cells = Sweep.read(demo.SWEEP).cells
+    methods = {"full", "prefix", "prompt", "none"}
+    found = {(cell.config.backbone.name, cell.config.prompt.method) for cell in cells}
+    assert found == {(name, method) for name in demo.LADDER for method in methods}
 
 
 def test_the_shipped_schema_is_that_of_the_models() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ptv2_scale import demo
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.sweep.load import load_sweep
 
@@ -44,6 +45,16 @@ def test_all_mistakes_are_named_at_once_in_the_order_of_the_file(tmp_path: Path)
         load_sweep(path)
     found = [line.partition(": ")[0] for line in str(error.value).splitlines()]
     assert found == [str(path), f"{path}:1", f"{path}:2"]  # the recipe that is missing first
+
+
+def test_demo_is_the_embedded_sweep_unless_a_file_is_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = load_sweep(Path("demo"))
+    assert (file.path, file.folder) == (demo.SWEEP, Path("runs/sweeps/demo"))
+    Path("demo").write_text("recipe: demo\nseeds: [5]\n")
+    assert load_sweep(Path("demo")).config.seeds == [5]
 
 
 def test_a_sweep_is_called_after_its_file_and_has_a_folder(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ class Tagging(TaskSection):
 
     NAMES: ClassVar[tuple[str, ...]] = (
         *("ner/conll2003", "ner/conll04", "ner/ontonotes5", "ner/wnut17"),
-        *("srl/conll2005", "srl/conll2012", "tagging"),
+        *("srl/conll2005", "srl/conll2012", "demo-tags", "tagging"),
     )
     PEFT_TASK_TYPE: ClassVar[str | None] = "TOKEN_CLS"
     FOUND: ClassVar[frozenset[str]] = frozenset({"labels", "metric"})

@@ -86,5 +86,13 @@ CONLL2012 = TaggingSpec(
     predicate="index",
     layout="predicates",
 )
+DEMO_TAGS = TaggingSpec(  # embedded: ptv2_scale/demo/more_tasks.py
+    name="demo-tags",
+    dataset=None,
+    subset=None,
+    files={"train": "train.jsonl", "validation": "validation.jsonl"},
+    columns=("tokens",),
+    metric="f1",
+)
 
-TASKS = (CONLL2003, CONLL04, ONTONOTES5, WNUT17, CONLL2005, CONLL2012)
+TASKS = (CONLL2003, CONLL04, ONTONOTES5, WNUT17, CONLL2005, CONLL2012, DEMO_TAGS)
