@@ -1,6 +1,8 @@
 # Set-up, demo, tests and checks. No environment has to be activated.
 PYTHON ?= python3
 BIN := .venv/bin
+# What runs need is installed; what tests and checks need is, too.
+INSTALLED := .venv/installed
 READY := .venv/ready
 export TORCH_EXTENSIONS_DIR := $(CURDIR)/.venv/torch_extensions
 
@@ -14,17 +16,21 @@ setup: $(READY)
 
 # PyTorch comes first and is left alone where it can be imported: which build fits is the user's
 # choice (TORCH_INDEX_URL, or a torch already in .venv), so that one is pinned for all the rest.
-$(READY): pyproject.toml constraints-ci.txt
+$(INSTALLED): pyproject.toml constraints-ci.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install \
 		$(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) -c constraints-ci.txt torch
 	$(BIN)/python -c 'import torch; print(f"torch=={torch.__version__}")' > .venv/constraints.txt
 	grep -v '^torch==' constraints-ci.txt >> .venv/constraints.txt
-	$(BIN)/python -m pip install -c .venv/constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -c .venv/constraints.txt -e .
 	$(BIN)/python -c 'from ptv2_scale.engine.jit import prepare_extensions as p; p()'
 	touch $@
 
-demo: setup
+$(READY): $(INSTALLED)
+	$(BIN)/python -m pip install -c .venv/constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(INSTALLED)
 	@n=1; while [ -e runs/demo.$$n ]; do n=$$((n + 1)); done; \
 		[ ! -e runs/demo ] || { mv runs/demo runs/demo.$$n && echo "runs/demo is now runs/demo.$$n"; }
 	$(BIN)/deepspeed --quiet --num_gpus $(RANKS) --master_port $(PORT) --module ptv2_scale train demo

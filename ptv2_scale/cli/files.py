@@ -11,7 +11,7 @@ from ptv2_scale.runtime.errors import UserError
 
 
 def export(arguments: argparse.Namespace) -> int:
-    """Write what a run has trained as a folder of its own, ours or PEFT's."""
+    """Write what a run has trained into a folder, in our own or in PEFT's format."""
     from ptv2_scale.export.from_run import export_run
     from ptv2_scale.export.peft import export_peft
 
@@ -31,7 +31,7 @@ def export(arguments: argparse.Namespace) -> int:
 
 
 def inspect(arguments: argparse.Namespace) -> int:
-    """Show where a recipe's prefix lies, and how much of the model is trained."""
+    """Show which part of the model a recipe trains, and how many parameters that are."""
     from ptv2_scale.cli.inspection import describe, described_as_json
 
     config, _ = load(arguments)
@@ -40,7 +40,7 @@ def inspect(arguments: argparse.Namespace) -> int:
 
 
 def convert(arguments: argparse.Namespace) -> int:
-    """Write a backbone's folder anew as safetensors shards, in bounded memory."""
+    """Convert a backbone's folder to safetensors shards, in bounded memory."""
     from ptv2_scale.backbones.convert import Conversion, convert
     from ptv2_scale.runtime.progress import Progress
 
@@ -51,7 +51,7 @@ def convert(arguments: argparse.Namespace) -> int:
 
 
 def schema(arguments: argparse.Namespace) -> int:
-    """Print the JSON schema of recipes, or of sweep files, for editors; or a page of all keys."""
+    """Print the JSON schema of recipes or of sweep files, for editors; or a page of all keys."""
     if arguments.markdown:
         if arguments.what == "sweep":
             raise UserError("--markdown: makes the page of a recipe's keys; leave out 'sweep'.")

@@ -24,8 +24,12 @@ AddArguments = Callable[[argparse.ArgumentParser], None]
 
 
 def _recipe(command: argparse.ArgumentParser, nargs: str | None = None) -> None:
-    command.add_argument("recipe", metavar="RECIPE", help="YAML file, or `demo`", nargs=nargs)
-    command.add_argument("overrides", nargs="*", metavar="key=value", help="train.lr=5e-3 ...")
+    command.add_argument(
+        "recipe", metavar="RECIPE", help="the recipe's YAML file, or `demo`", nargs=nargs
+    )
+    command.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="keys set anew: train.lr=5e-3"
+    )
 
 
 def _json(command: argparse.ArgumentParser) -> None:
@@ -49,7 +53,8 @@ def _verbosity(command: argparse.ArgumentParser) -> None:
 def _resume(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--resume", default="never", metavar="auto|never|PATH",
-        help="continue from the newest valid checkpoint, or from this one",
+        help="auto: continue from the newest valid checkpoint, if there is one; PATH: from this"
+        " one; never (default): start a new run",
     )  # fmt: skip
 
 
@@ -62,7 +67,9 @@ def _doctor(command: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(command: argparse.ArgumentParser) -> None:
-    command.add_argument("source", metavar="EXPORT", help="folder of an export or a finished run")
+    command.add_argument(
+        "source", metavar="EXPORT", help="folder of an export, or of a finished run"
+    )
     command.add_argument("overrides", nargs="*", metavar="task.key=value", help="task.path=... ...")
     command.add_argument("--split", default="validation", choices=("train", "validation", "test"))
     command.add_argument("--backbone", help="name or folder, where it is not the export's own")
@@ -123,21 +130,28 @@ def _generate(command: argparse.ArgumentParser) -> None:
     command.add_argument("--backbone", help="name or folder, where it is not the exports' own")
     _task(command)
     beams = command.add_argument_group("beams, instead of the likeliest token each time")
-    beams.add_argument("--num-beams", type=count, metavar="N", help="beams of a text")
+    beams.add_argument("--num-beams", type=count, metavar="N", help="number of beams of a text")
     beams.add_argument(
         "--length-penalty", type=float, metavar="X",
-        help="power of the length that a beam's log-likelihood is divided by; default: 1",
+        help="a beam's log-likelihood is divided by its length to this power; default: 1",
     )  # fmt: skip
     drawn = command.add_argument_group("sampling, if any of these is given")
-    drawn.add_argument("--temperature", type=float, metavar="T", help="above 0; default: 1")
-    drawn.add_argument("--top-k", type=count, metavar="K", help="the K likeliest tokens only")
+    drawn.add_argument(
+        "--temperature",
+        type=float,
+        metavar="T",
+        help="temperature of the softmax, above 0; default: 1",
+    )
+    drawn.add_argument(
+        "--top-k", type=count, metavar="K", help="draw from the K likeliest tokens only"
+    )
     drawn.add_argument(
         "--top-p", type=float, metavar="P",
-        help="the likeliest tokens only that together have this probability",
+        help="draw only from the likeliest tokens that together have this probability",
     )  # fmt: skip
     drawn.add_argument(
         "--seed", type=number, metavar="S",
-        help="of the draws, which follow from it and a row's number alone; default: 0",
+        help="seed of the draws, which depend on it and the row's number only; default: 0",
     )  # fmt: skip
 
 
@@ -151,13 +165,19 @@ def _export(command: argparse.ArgumentParser) -> None:
 
 
 def _task(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--task", metavar="NAME", help="which task, of a run of several")
+    command.add_argument(
+        "--task", metavar="NAME", help="name of the task, where the run has several"
+    )
 
 
 def _convert(command: argparse.ArgumentParser) -> None:
-    command.add_argument("source", metavar="FOLDER", help="backbone with pytorch_model*.bin")
     command.add_argument(
-        "target", metavar="OUT", help="folder to be made; goes on where it was stopped"
+        "source", metavar="FOLDER", help="folder of a backbone with pytorch_model*.bin"
+    )
+    command.add_argument(
+        "target",
+        metavar="OUT",
+        help="folder to be made; an interrupted conversion continues in it",
     )
     command.add_argument("--dtype", default="bf16", choices=("bf16", "fp32"))
 

@@ -18,7 +18,7 @@ from ptv2_scale.runtime.errors import UserError
 
 
 def launch(arguments: argparse.Namespace) -> int:
-    """Train on the ranks of one host or many; restart after failures."""
+    """Start the ranks of a recipe on one host or many, and restart them after failures."""
     from ptv2_scale.launchers.api import launch
 
     options = launch_options(arguments)
@@ -46,7 +46,7 @@ def _plan_as_json(options: LaunchOptions) -> int:
 
 
 def doctor(arguments: argparse.Namespace) -> int:
-    """Check all hosts of a launch, and report what ranks would stumble over."""
+    """Check all hosts of a launch, and report what would make the run fail."""
     from ptv2_scale.launchers.doctor.collect import HostSurvey
     from ptv2_scale.launchers.doctor.report import exit_code, run_checks, summary, table
     from ptv2_scale.launchers.doctor.settings import check_settings
@@ -74,7 +74,7 @@ def doctor(arguments: argparse.Namespace) -> int:
 
 
 def fetch(arguments: argparse.Namespace) -> int:
-    """Bring what a recipe takes from the Hugging Face hub to all its hosts, at one commit."""
+    """Download what a recipe needs from the Hugging Face hub to all its hosts, at one commit."""
     from ptv2_scale.launchers.fetch.everywhere import LostError, fetch_all
     from ptv2_scale.launchers.fetch.report import pins, table
     from ptv2_scale.launchers.hosts import hosts_of, ssh_of

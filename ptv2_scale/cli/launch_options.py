@@ -11,11 +11,11 @@ from ptv2_scale.launchers.backends.registry import rank_backends, transports
 from ptv2_scale.launchers.options import LaunchOptions
 
 _SLURM_WORDS = {
-    "partition": "where the job is queued",
-    "account": "that pays for it",
-    "qos": "quality of service",
-    "time": "limit, as sbatch has it: 24:00:00",
-    "constraint": "features that a node must have",
+    "partition": "partition that the job is queued in",
+    "account": "account that the job is charged to",
+    "qos": "quality of service of the job",
+    "time": "time limit in the notation of sbatch: 24:00:00",
+    "constraint": "features that each node must have",
 }
 
 
@@ -24,13 +24,15 @@ def add_options(launch: argparse.ArgumentParser) -> None:
     where = launch.add_argument_group("where")
     one = where.add_mutually_exclusive_group()
     one.add_argument(
-        "--hostfile", type=Path, metavar="FILE", help="hosts as DeepSpeed has them: NAME slots=N"
+        "--hostfile", type=Path, metavar="FILE", help="hosts and their ranks, NAME slots=N a line"
     )
     one.add_argument(
-        "--slurm", action="store_true", help="a batch job, as the recipe's section slurm asks for"
+        "--slurm",
+        action="store_true",
+        help="submit a batch job, as the recipe's section slurm says",
     )
     where.add_argument(
-        "--nproc", type=count, metavar="N", help="ranks of a host; default: one a GPU"
+        "--nproc", type=count, metavar="N", help="ranks of each host; default: one for each GPU"
     )
     where.add_argument(
         "--master", metavar="ADDRESS[:PORT]", help="where ranks meet; default: the first host"
@@ -39,36 +41,49 @@ def add_options(launch: argparse.ArgumentParser) -> None:
         "--nodes",
         type=count,
         metavar="N",
-        help="nodes of a Slurm job; without Slurm this command is given on each of them",
+        help="nodes of a Slurm job; without Slurm, hosts on each of which this command is given",
     )
     where.add_argument(
-        "--node-rank", type=number, metavar="I", help="number of this host among them, from 0 on"
+        "--node-rank", type=number, metavar="I", help="number of this host among them, from 0"
     )
     slurm = launch.add_argument_group("Slurm, instead of the recipe's own")
     slurm.add_argument("--gpus-per-node", type=count, metavar="N", help="GPUs of a node")
     for option, what in _SLURM_WORDS.items():
         slurm.add_argument(f"--{option}", metavar=option.upper(), help=what)
     slurm.add_argument(
-        "--array", type=Path, metavar="FILE", help="a job for each line of key=value words"
+        "--array", type=Path, metavar="FILE", help="submit one job for each line of key=value words"
     )
     how = launch.add_argument_group("how")
     how.add_argument(
         "--backend",
         default="deepspeed",
         metavar=_any_of(rank_backends()),
-        help="what starts a host's ranks",
+        help="program that starts the ranks of a host; default: deepspeed",
     )
     how.add_argument(
         "--transport",
         metavar=_any_of(transports()),
-        help="to hosts; default: pdsh where it is installed",
-    )
-    how.add_argument("--ssh-config", type=Path, metavar="FILE", help="instead of ~/.ssh/config")
-    how.add_argument(
-        "--max-restarts", type=number, default=0, metavar="N", help="after a rank or host failed"
+        help="how other hosts are reached; default: pdsh where it is installed, else ssh",
     )
     how.add_argument(
-        "--backoff", type=float, default=10.0, metavar="SECONDS", help="before the first restart"
+        "--ssh-config",
+        type=Path,
+        metavar="FILE",
+        help="configuration of ssh; default: ~/.ssh/config",
+    )
+    how.add_argument(
+        "--max-restarts",
+        type=number,
+        default=0,
+        metavar="N",
+        help="how often a run that failed is started again; default: 0",
+    )
+    how.add_argument(
+        "--backoff",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="pause before the first restart, twice as long each time; default: 10",
     )
     how.add_argument(
         "--no-doctor", action="store_true", help="start without checking the hosts before"
@@ -82,10 +97,20 @@ def add_hosts(command: argparse.ArgumentParser) -> None:
     """Give a command that is for all hosts its options; without them it is for this one."""
     one = command.add_mutually_exclusive_group()
     one.add_argument(
-        "--hostfile", type=Path, metavar="FILE", help="on all its hosts, NAME slots=N a line"
+        "--hostfile",
+        type=Path,
+        metavar="FILE",
+        help="do it on all hosts of this file, NAME slots=N a line",
     )
-    one.add_argument("--slurm", action="store_true", help="on all nodes of the allocation")
-    command.add_argument("--ssh-config", type=Path, metavar="FILE", help="instead of ~/.ssh/config")
+    one.add_argument(
+        "--slurm", action="store_true", help="do it on all nodes of this Slurm allocation"
+    )
+    command.add_argument(
+        "--ssh-config",
+        type=Path,
+        metavar="FILE",
+        help="configuration of ssh; default: ~/.ssh/config",
+    )
 
 
 def launch_options(arguments: argparse.Namespace) -> LaunchOptions:

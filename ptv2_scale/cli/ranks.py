@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Train a recipe's prompt, evaluate it, export it."""
+    """Train a recipe in this process, or as one rank of a launcher; evaluate and export it."""
     rank = rank_from_environment()
     rank_output.redirect(rank)
     loaded = early(lambda: load(arguments))

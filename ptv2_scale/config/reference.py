@@ -17,7 +17,7 @@ from ptv2_scale.config.task import TASKS, TaskSection
 
 _HEADING = """# Every key of a recipe
 
-A recipe is a YAML file of sections; [the README](../README.md#a-run-of-your-own) has an example.
+A recipe is a YAML file of sections; [the README](../README.md#recipes) has an example.
 On the command line a key is written `section.key=value`. Every key has a default but those that are
 **required**.
 

@@ -31,7 +31,7 @@ class LaunchOptions:
         node_rank: number of this host among them, from 0 on.
         gpus_per_node: GPUs of a Slurm node; this and the next five stand for the recipe's own.
         partition: Slurm partition in which the job is queued.
-        account: Slurm account that pays for it.
+        account: Slurm account that the job is charged to.
         qos: Slurm quality of service.
         time: Slurm time limit, as sbatch has it ("24:00:00").
         constraint: features that a Slurm node must have.
