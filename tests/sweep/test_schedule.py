@@ -41,7 +41,7 @@ class Processes:
         return process
 
     def end(self, process: subprocess.Popen[str]) -> tuple[int, str]:
-        text, _ = process.communicate(timeout=240)
+        text, _ = process.communicate(timeout=500)
         return process.returncode, text
 
     def run(self, *words: str) -> tuple[int, str]:
@@ -54,7 +54,7 @@ class Processes:
 
     def wait_for(self, count: int, process: subprocess.Popen[str]) -> None:
         """Wait until so many launches have begun, or the process has ended."""
-        until = time.monotonic() + 120
+        until = time.monotonic() + 400
         while (
             process.poll() is None
             and sum(one["event"] == "start" for one in self.launches()) < count
