@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from ptv2_scale.estimate.passes import ModuleUse
@@ -35,7 +35,11 @@ def most_gathered(
 
 
 class _Gathered:
-    """DeepSpeed's coordinator of one step whose order of modules is known."""
+    """DeepSpeed's coordinator of one step whose order of modules is known.
+
+    Several parameters that are gathered at once come in one buffer, and each is copied out of it
+    when a module first needs one of them; the buffer goes when modules have needed all of them.
+    """
 
     def __init__(
         self,
@@ -47,49 +51,63 @@ class _Gathered:
     ) -> None:
         self._uses, self._sizes, self._kept, self._zero = uses, sizes, kept, zero
         self._own = [[one for one in use.parameters if one not in persistent] for use in uses]
-        self._before = [0, *accumulate(sum(sizes[one] for one in own) for own in self._own)]
+        self._before = [0, *accumulate(self._elements(own) for own in self._own)]
         self._queue = [(step, one) for step, own in enumerate(self._own) for one in own]
         self._steps: dict[int, list[int]] = defaultdict(list)
         for step, one in self._queue:
             self._steps[one].append(step)
         self._next = 0  # place in the queue
         self._seen: dict[int, int] = {}  # last use up to which the queue has been looked at
-        self._gathers = 0
+        self._gathers: list[list[int]] = []
         self._gathered: dict[int, int] = {}  # parameter -> number of its gather
         self._held: dict[int, int] = {}  # parameter -> number of the gather that autograd keeps
+        self._waiting: dict[int, set[int]] = {}  # gather -> those that no module has needed yet
+        self._copied: set[int] = set()  # gathers whose parameters are out of their buffer
         self.most = 0
 
     def run(self, step: int) -> None:
         """Gather, look ahead, note the most, and give back."""
-        self._gather(self._own[step])
+        own = self._own[step]
+        self._gather([one for one in own if one not in self._gathered])
+        self._copied.update(self._gathered[one] for one in own)
+        self._note()
+        for one in own:
+            self._waiting.get(self._gathered[one], set()).discard(one)
         self._look_ahead(step)
         if not self._uses[step].backward:
-            for one in self._kept.intersection(self._own[step]) - self._held.keys():
+            for one in self._kept.intersection(own) - self._held.keys():
                 self._held[one] = self._gathered[one]
-        self.most = max(self.most, self._live())
-        for one in self._own[step]:
+        self._note()
+        for one in own:
             if self._uses[step].backward:
                 self._held.pop(one, None)
             if not self._is_reused(one, step):
                 del self._gathered[one]
 
-    def _gather(self, parameters: Sequence[int]) -> int:
-        new = [one for one in parameters if one not in self._gathered]
-        for one in new:
-            self._gathers += 1
-            self._gathered[one] = self._gathers
-        return sum(self._sizes[one] for one in new)
+    def _elements(self, parameters: Iterable[int]) -> int:
+        return sum(self._sizes[one] for one in parameters)
+
+    def _gather(self, new: list[int]) -> None:
+        if not new:
+            return
+        number = len(self._gathers)
+        self._gathers.append(new)
+        self._gathered.update(dict.fromkeys(new, number))
+        if len(new) > 1:  # one alone is its own buffer
+            self._waiting[number] = set(new)
 
     def _look_ahead(self, step: int) -> None:
         while self._next < len(self._queue) and self._queue[self._next][0] <= step:
             self._next += 1
-        available = sum(self._sizes[one] for one in self._gathered)
-        room, taken = min(self._zero.most_live - available, self._zero.ahead), 0
-        while self._next < len(self._queue) and taken < room:
+        room = self._zero.most_live - self._elements(self._gathered)
+        room, new = min(room, self._zero.ahead), dict[int, None]()
+        while self._next < len(self._queue) and self._elements(new) < room:
             later, one = self._queue[self._next]
-            taken += self._gather([one])
+            if one not in self._gathered:
+                new[one] = None
             self._seen[one] = max(self._seen.get(one, 0), later)
             self._next += 1
+        self._gather(list(new))
 
     def _is_reused(self, one: int, step: int) -> bool:
         """Whether a parameter is used again soon, or its next use has been counted on already."""
@@ -101,7 +119,13 @@ class _Gathered:
             return False
         return self._before[steps[place]] - self._before[step + 1] < self._zero.reuse
 
-    def _live(self) -> int:
-        gathered = sum(self._sizes[one] for one in self._gathered)
+    def _note(self) -> None:
+        buffers = (self._gathers[number] for number, left in self._waiting.items() if left)
+        out = (
+            one
+            for one, number in self._gathered.items()
+            if number not in self._waiting or number in self._copied
+        )
         beside = (one for one, held in self._held.items() if self._gathered.get(one) != held)
-        return gathered + sum(self._sizes[one] for one in beside)
+        found = sum(map(self._elements, buffers)) + self._elements(out) + self._elements(beside)
+        self.most = max(self.most, found)

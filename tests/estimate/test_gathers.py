@@ -39,10 +39,11 @@ NONE = frozenset[int]()
         # Behind 4 comes 4 at once, behind 3 come two of 5 first: both stay.
         ({"reuse": 20}, NONE, NONE, 100),
         ({"reuse": 20}, {0}, NONE, 100 + 40 + 5),
-        # Behind 1 come 40 and 5, and as that is below 50, the 100 of the backward pass.
-        ({"ahead": 50}, NONE, NONE, 195),
-        # As long as 60 are there, nothing is gathered ahead; at the end 20 and 100 beside 30 are.
-        ({"ahead": 50, "most_live": 60}, NONE, NONE, 30 + 20 + 100),
+        # 20 and 30 come ahead in one buffer, then 40, 5 and (45 is below 50) the 100 of the
+        # backward pass in another: it stays until that pass, beside the copies and 20 and 30.
+        ({"ahead": 50}, NONE, NONE, 145 + 145 + 20 + 30),
+        # As long as 60 are there, nothing comes ahead; at the end 20 and 100 do, in a buffer.
+        ({"ahead": 50, "most_live": 60}, NONE, NONE, 2 * (20 + 100)),
         # Autograd keeps 1 to 3, and in the backward pass each is gathered beside what is kept.
         ({}, NONE, {1, 2, 3}, 20 + 30 + 40 + 40),
         ({"reuse": 10**9}, NONE, {1, 2, 3}, 195),  # kept and gathered are the same memory
