@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -53,6 +54,10 @@ class Best:
     value: float
     metrics: dict[str, float] = field(default_factory=dict)
     loss: float | None = None
+
+    def is_beaten_by(self, value: float) -> bool:
+        """Whether a later evaluation is better; one that is not a number never is."""
+        return value > self.value or (math.isnan(self.value) and not math.isnan(value))
 
 
 @dataclass(frozen=True)

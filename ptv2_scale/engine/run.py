@@ -333,7 +333,7 @@ class Run:
         value = metrics[metric]
         self._record("evaluation", state.step, **metrics, validation_loss=loss)
         self._reporter.say(f"step {state.step}: validation {metric} {value:.4f}")
-        if state.best is not None and value <= state.best.value:
+        if state.best is not None and not state.best.is_beaten_by(value):
             return replace(state, without_gain=state.without_gain + 1)
         better = replace(state, best=Best(state.step, value, metrics, loss), without_gain=0)
         # The best counts only once it can be had again.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from math import nan
 from pathlib import Path
 
 import pytest
@@ -138,3 +139,16 @@ def test_a_run_does_not_write_through_links(name: str, tmp_path: Path) -> None:
         open_run(run, Found(None, []), load_recipe(DEMO, []), alone(), NewDirectory(run))
     assert elsewhere.read_text() == "mine"
     assert [path.name for path in run.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("best", "later", "beaten"),
+    [
+        (0.5, 0.6, True), (0.5, 0.5, False), (0.5, 0.4, False),
+        (0.5, nan, False), (nan, 0.1, True), (nan, nan, False),
+    ],
+)  # fmt: skip
+def test_a_metric_that_is_not_a_number_beats_nothing(
+    best: float, later: float, beaten: bool
+) -> None:
+    assert Best(1, best).is_beaten_by(later) is beaten
