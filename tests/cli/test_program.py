@@ -74,4 +74,4 @@ def test_what_a_rank_has_just_said_is_not_said_again(capsys: pytest.CaptureFixtu
 def test_a_key_is_for_rows_of_jsonl(capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["predict", "run", "--input", "a", "--output", "b", "--format", "glue", "--key", "k"]
     assert main(asked) == 2
-    assert "--key: names a place in JSONL, which --format glue does not" in capsys.readouterr().err
+    assert "--key: --format glue writes the leaderboard's file" in capsys.readouterr().err
