@@ -26,7 +26,7 @@ SHIPPED = {
     "depth": (2 * 9, 2 * 9 * 2 * 3),
     "reparametrisation": (3 * 2, 3 * 2 * 2 * 3),
     "metamath": (6, 7),
-    "ladder": (2 * 4 * 5, 2 * 4 * 5),
+    "ladder": (2 * 4 * 5, 2 * 4 * 5 * 2),
     "minilm-depth": (2 * 3 * 5, 2 * 3 * 5),
 }
 

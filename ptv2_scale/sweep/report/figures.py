@@ -36,10 +36,16 @@ def _figure(plot: Plot) -> Figure:
     figure = Figure(figsize=(6.4 * across, 4.4 * down), layout="constrained")
     figure.suptitle(plot.title)
     numbers = line_numbers(plot)
+    named: dict[str, Any] = {}
     for axes, panel in zip(
         figure.subplots(down, across, squeeze=False).flat, plot.panels, strict=False
     ):
-        _panel(axes, plot, panel, numbers)
+        named |= _panel(axes, plot, panel, numbers)
+    # Below all panels, where it hides no point.
+    columns = 3 * across
+    figure.legend(
+        list(named.values()), list(named), loc="outside lower center", ncols=columns, fontsize=8
+    )
     for axes in figure.axes[len(plot.panels) :]:
         axes.set_visible(False)
     return figure
@@ -51,22 +57,25 @@ def line_numbers(plot: Plot) -> dict[str, int]:
     return {label: number for number, label in enumerate(labels)}
 
 
-def _panel(axes: Axes, plot: Plot, panel: Panel, numbers: Mapping[str, int]) -> None:
+def _panel(axes: Axes, plot: Plot, panel: Panel, numbers: Mapping[str, int]) -> dict[str, Any]:
+    """Draw a task; returns what a legend names."""
     axes.set_title(short(panel.title))
     axes.set_xlabel(plot.x_label)
     axes.set_ylabel(short(panel.metric))
     _places(axes, plot, panel)
-    handles = [_line(axes, line, numbers[line.label], plot.joined) for line in panel.lines]
-    labels = [short(line.label) for line in panel.lines]
+    named = {
+        short(line.label): _line(axes, line, numbers[line.label], plot.joined)
+        for line in panel.lines
+    }
     if panel.trivial is not None:
-        handles.append(axes.axhline(panel.trivial, color="#555555", linestyle=":"))
-        labels.append("one answer for all")
+        named["one answer for all"] = axes.axhline(panel.trivial, color="#555555", linestyle=":")
     if panel.frontier:
         places = [*(point.x for point in panel.frontier), axes.get_xlim()[1]]
         means = [point.found.mean for point in (*panel.frontier, panel.frontier[-1])]
-        handles += axes.step(places, means, where="post", color="#555555", linestyle="--")
-        labels.append("frontier")
-    axes.legend(handles, labels, fontsize=8)
+        (named["frontier"],) = axes.step(
+            places, means, where="post", color="#555555", linestyle="--"
+        )
+    return named
 
 
 def _places(axes: Axes, plot: Plot, panel: Panel) -> None:
