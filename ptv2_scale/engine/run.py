@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -24,23 +21,22 @@ from ptv2_scale.checkpoint.store import (
 )
 from ptv2_scale.distributed.agreement import check_agreement
 from ptv2_scale.distributed.leaders import on_first_rank
-from ptv2_scale.distributed.memory import peak_memory
 from ptv2_scale.distributed.ranks import RankContext, gather, sum_over_ranks
-from ptv2_scale.engine.agreement import package_versions, run_facts, versions
+from ptv2_scale.engine.agreement import run_facts, versions
 from ptv2_scale.engine.build import deepspeed_config, release_engine, start_engine
-from ptv2_scale.engine.hardware import hardware_of, idle_cores_note
+from ptv2_scale.engine.hardware import idle_cores_note
 from ptv2_scale.engine.head_baseline import score_head_alone
 from ptv2_scale.engine.loss_spikes import LossSpikeDetector
 from ptv2_scale.engine.opened import Opened
 from ptv2_scale.engine.reporting import NOT_FINITE, Reporter
+from ptv2_scale.engine.result import result_of, write_result
 from ptv2_scale.engine.state import EngineState, set_values
 from ptv2_scale.engine.trained_values import read_on_first_rank
 from ptv2_scale.engine.trainer import StepOutcome, Trainer
-from ptv2_scale.export.card import CARD_FILE, Card
-from ptv2_scale.export.native import check_replaceable, write_export
+from ptv2_scale.engine.usage import RunUsage
+from ptv2_scale.export.native import check_replaceable
 from ptv2_scale.inference.forward import evaluate_all
 from ptv2_scale.model.setup import EncodedSplit, build_model
-from ptv2_scale.runtime.atomic import write_atomically
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.heartbeat import current, report_progress
 from ptv2_scale.runtime.metrics_file import recorded_seconds
@@ -70,8 +66,7 @@ class Run:
     def __init__(
         self, opened: Opened, path: Path, resume: Resume, ranks: RankContext, watch: Watch
     ) -> None:
-        self._began, self._earlier = opened.began, TrainerState()
-        self._seconds_before = 0.0
+        self._opened, self._usage = opened, RunUsage(ranks, opened.began)
         self._setup, config = opened.setup, opened.setup.config
         self._train, self._validation = opened.train, opened.validation
         self._config, self._path, self._ranks, self._watch = config, path, ranks, watch
@@ -118,12 +113,16 @@ class Run:
             resume = "auto"
         found = find_start(self._path, resume, self._content, self._groups)
         on_first_rank(self._ranks, lambda: check_replaceable(self._path / "export"))
+        earlier = TrainerState() if found.plan is None else found.plan.state
         if found.plan is not None:
-            self._earlier = found.plan.state
-            report_progress("opening the run directory", self._earlier.step)
+            report_progress("opening the run directory", earlier.step)
         # A process that was killed has recorded more time than its last checkpoint has.
         recorded = on_first_rank(self._ranks, lambda: recorded_seconds(self._path))
-        self._seconds_before = max(self._earlier.seconds, recorded)
+        self._usage = replace(
+            self._usage,
+            seconds_before=max(earlier.seconds, recorded),
+            peak_before=earlier.peak_memory_bytes,
+        )
         if found.path is None:
             self._groups.on_leaders(lambda: self._setup.method.check_start(self._setup.tokenizer))
         return open_run(self._path, found, self._config, self._groups, self._directory)
@@ -223,7 +222,7 @@ class Run:
     def _place(self, step: int) -> dict[str, float]:
         """Where a record of a step stands in the run; the time is this rank's."""
         epoch = self._trainer.order.epoch(step)
-        return {"epoch": epoch, "wall_seconds": round(self._seconds_here(), 3)}
+        return {"epoch": epoch, "wall_seconds": round(self._usage.seconds_here(), 3)}
 
     def _record(self, event: str, step: int, **values: float) -> None:
         self._reporter.record({"event": event, "step": step, **values, **self._place(step)})
@@ -345,22 +344,11 @@ class Run:
         return self._checkpoints.save(
             replace(
                 state,
-                seconds=self._seconds(),
-                peak_memory_bytes=self._peak_memory(),
+                seconds=self._usage.seconds(),
+                peak_memory_bytes=self._usage.peak_memory(),
                 work=on_first_rank(self._ranks, lambda: state.work),
             )
         )
-
-    def _seconds_here(self) -> float:
-        """Wall-clock time of this process and of those before it, by this rank's clock."""
-        return self._seconds_before + time.perf_counter() - self._began
-
-    def _seconds(self) -> float:
-        """Wall-clock time of this process and of those before it; alike on all ranks."""
-        return round(on_first_rank(self._ranks, self._seconds_here), 1)
-
-    def _peak_memory(self) -> int:
-        return max(self._earlier.peak_memory_bytes, peak_memory(self._ranks))
 
     def _finish(self, state: TrainerState) -> Result:
         if state.best is None:
@@ -375,23 +363,14 @@ class Run:
             self._checkpoints.restore(checkpoint_path(self._path, best.step))
         compared = self._config.train.head_only_baseline and not self._setup.method.trains_nothing
         head_only = self._head_only() if compared else None
-        result = self._result(state, best, head_only)
+        result = result_of(self._engine, self._opened, state, best, self._usage, head_only)
         report_progress("writing the export")
-        read_on_first_rank(self._engine, self._ranks, lambda trained: self._write(result, trained))
-        return result
 
-    def _write(self, result: Result, trained: TensorFile) -> None:
-        card = Card.of(self._setup, result.to_json())
-        write_export(self._path / "export", card, trained, replace_existing=True)
-        path = self._path / "result.json"
-        try:
-            path.unlink(missing_ok=True)  # an older one would be taken for this run's
-            write_atomically(path, json.dumps(result.to_json(), indent=1) + "\n")
-        except OSError as error:
-            self._reporter.say(
-                f"warning: {path}: cannot be written ({error.strerror}); the result stands in"
-                f" {self._path / 'export' / CARD_FILE} too"
-            )
+        def write(trained: TensorFile) -> None:
+            write_result(self._path, self._setup, result, trained, self._reporter.say)
+
+        read_on_first_rank(self._engine, self._ranks, write)
+        return result
 
     def _head_only(self) -> float:
         self._reporter.say("training a head alone on the frozen backbone, to compare")
@@ -403,39 +382,3 @@ class Run:
             self._ranks,
             self._check,
         )
-
-    def _result(self, state: TrainerState, best: Best, head_only: float | None) -> Result:
-        task = self._setup.task
-        parameters = list(self._engine.module.parameters())
-        adapter = self._engine.module.adapter
-        trained = sum(_size(one) for one in parameters if one.requires_grad)
-        trained -= 0 if adapter is None else adapter.kept_elements
-        trivial = on_first_rank(self._ranks, lambda: task.trivial(self._validation.rows))
-        work = on_first_rank(self._ranks, lambda: state.work)
-        return Result(
-            task=task.name,
-            split="validation",
-            metric=task.metric,
-            value=best.value,
-            trivial=trivial.value,
-            trivial_answer=trivial.answer,
-            best_step=best.step,
-            steps=state.step,
-            trained_parameters=trained,
-            backbone_parameters=sum(map(_size, parameters)) - trained,
-            seconds=self._seconds(),
-            peak_memory_bytes=self._peak_memory(),
-            ranks=self._ranks.world,
-            head_only=head_only,
-            metrics=best.metrics or {task.metric: best.value},
-            validation_loss=best.loss,
-            examples_per_second=work.a_second(work.examples),
-            tokens_per_second=work.a_second(work.tokens),
-            hardware=hardware_of(self._ranks),
-            versions=package_versions(),
-        )
-
-
-def _size(parameter: Any) -> int:
-    """Elements of a parameter, of which a rank may hold a shard."""
-    return int(getattr(parameter, "ds_numel", parameter.numel()))
