@@ -214,7 +214,7 @@ def test_two_ranks_refuse_a_batch_they_do_not_divide(job: Path) -> None:
     [
         (None, "in.jsonl", ("{job}/in.jsonl", "no such file")),
         ("", "in.jsonl", ("{job}/in.jsonl", "no rows")),
-        ("text\nw1\n", "in.csv", ("{job}/in.csv", "this command reads .jsonl files")),
+        ("text\nw1\n", "in.xls", ("{job}/in.xls", "allowed: .jsonl, .csv")),
         ('{"text": "w1"}\n{"txt": "w1"}\n', "in.jsonl", ("{job}/in.jsonl:2", "no column 'text'")),
         ('{"text": 3}\n', "in.jsonl", ("{job}/in.jsonl:1", "found 3, expected text")),
         (
@@ -223,7 +223,7 @@ def test_two_ranks_refuse_a_batch_they_do_not_divide(job: Path) -> None:
             ("{job}/in.jsonl:2", "has a column 'prediction'", "--key NAME"),
         ),
     ],
-    ids=["missing", "empty", "not JSONL", "missing column", "not text", "taken column"],
+    ids=["missing", "empty", "another kind", "missing column", "not text", "taken column"],
 )
 def test_predict_refuses(
     content: str | None, name: str, words: tuple[str, ...], job: Path, capsys: Any

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
-from accelerate import init_empty_weights
 from torch import Tensor, nn
 from transformers import AutoModel
 
 from ptv2_scale.backbones.attention import IMPLEMENTATION
 from ptv2_scale.backbones.config_keys import check_keys
 from ptv2_scale.backbones.detect import detect_config
+from ptv2_scale.backbones.empty import empty_parameters
 from ptv2_scale.backbones.families import family_of
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.backbones.matching import check_matching, match, shared_parameters
@@ -193,7 +193,7 @@ def build_empty(files: BackboneFiles, dtype: torch.dtype, dropout: float | None 
         options["add_pooling_layer"] = any(name.endswith("pooler.dense.weight") for name in names)
     # Not torch.device("meta"): rotary tables are buffers, and nobody would fill them in again.
     try:
-        with init_empty_weights(include_buffers=False):
+        with empty_parameters():
             model = AutoModel.from_config(
                 config,
                 attn_implementation=IMPLEMENTATION,

@@ -9,9 +9,9 @@ from functools import cached_property, partial
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights
 from torch import Tensor
 
+from ptv2_scale.backbones.empty import empty_parameters
 from ptv2_scale.backbones.fingerprint import fingerprint
 from ptv2_scale.backbones.load import (
     DTYPES,
@@ -216,7 +216,7 @@ def build_model(setup: Setup, backbone: Any = None) -> PromptedModel:
     reason = head.refusal(backbone) or _idle_slots(setup, head)
     if reason is not None:
         raise UserError(f"{setup.files.folder}: {reason}.")
-    with init_empty_weights(include_buffers=False):
+    with empty_parameters():
         model = PromptedModel(backbone, setup.files.family, head.to("meta"), setup.method)
     for trained in (model.adapter, model.head):
         if trained is not None:

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from accelerate import init_empty_weights
 from pydantic import TypeAdapter
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from transformers import AutoModel
 from transformers.pytorch_utils import Conv1D
 
+from ptv2_scale.backbones.empty import empty_parameters
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.backbones.tensor_files import read_tensors
 from ptv2_scale.config import Lora
@@ -58,7 +58,7 @@ class LoraMethod(Method):
     @cached_property
     def _empty(self) -> Any:
         """The backbone without memory, for names and sizes."""
-        with init_empty_weights():
+        with empty_parameters():
             return AutoModel.from_config(self.config)
 
     @cached_property
@@ -72,7 +72,7 @@ class LoraMethod(Method):
     def first_values(self, seed: int) -> dict[str, Tensor]:
         """See `Method`: A as PyTorch's linear layers start, B zero, as in PEFT; our own draws."""
         generator, values = torch.Generator().manual_seed(seed), {}
-        with init_empty_weights():
+        with empty_parameters():
             adapter = LoraAdapter(self.section, self._layers)
         for name, parameter in sorted(adapter.named_parameters()):
             values[name] = torch.zeros(parameter.shape)
