@@ -183,12 +183,12 @@ DEPTHS = (
     Contender("all layers", "{length: 20}", P_TUNING_V2.rates[:1]),
 )
 TABLES = {
-    "sst2": Table((SST2,), METHODS, (11,)),
-    "wnut17": Table((WNUT17,), METHODS, (11,)),
-    "cola": Table((COLA,), METHODS, (11,)),
-    "copa": Table((COPA,), METHODS, (11,)),
-    "rte": Table((RTE,), METHODS, (11,)),
-    "squad": Table((SQUAD,), METHODS, (11,)),
+    "sst2": Table((SST2,), METHODS, (11, 12)),
+    "wnut17": Table((WNUT17,), METHODS, (11, 12)),
+    "cola": Table((COLA,), METHODS, (11, 12)),
+    "copa": Table((COPA,), METHODS, (11, 12)),
+    "rte": Table((RTE,), METHODS, (11, 12)),
+    "squad": Table((SQUAD,), METHODS, (11, 12)),
     "length": Table((SST2,), LENGTHS, (11,)),
     "encoder": Table((SST2, WNUT17), ENCODERS, (11,)),
     "depth": Table((WNUT17,), DEPTHS, (11,)),
