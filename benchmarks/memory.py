@@ -27,25 +27,30 @@ SPECIAL = ("<pad>", "<s>", "</s>", "<unk>")
 ROWS, TOKENS, PREFIX, STEPS = 4, 128, 100, 2
 
 
-def save_backbone(folder: Path) -> None:
-    """Save a random Llama-class model, 8 layers of width 1024."""
-    import torch
-    from transformers import LlamaConfig, LlamaModel
+def llama_config(width: int, layers: int, heads: int) -> Any:
+    """Configuration of a Llama-class model of these sizes."""
+    from transformers import LlamaConfig
 
-    torch.manual_seed(7)
-    config = LlamaConfig(
+    return LlamaConfig(
         vocab_size=len(SPECIAL) + len(WORDS),
-        hidden_size=1024,
-        intermediate_size=2816,
-        num_hidden_layers=8,
-        num_attention_heads=16,
-        num_key_value_heads=16,
+        hidden_size=width,
+        intermediate_size=width * 11 // 4,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
         max_position_embeddings=512,
         pad_token_id=0,
         bos_token_id=1,
         eos_token_id=2,
     )
-    LlamaModel(config).save_pretrained(folder)
+
+
+def save_backbone(folder: Path) -> None:
+    """Save a random Llama-class model, 8 layers of width 1024."""
+    import torch
+    from transformers import LlamaModel
+
+    torch.manual_seed(7)
+    LlamaModel(llama_config(1024, 8, 16)).save_pretrained(folder)
 
 
 def save_tokenizer(folder: Path) -> None:

@@ -26,7 +26,7 @@ from typing import Any
 import psutil
 import torch
 import yaml
-from memory import SPECIAL, WORDS, save_tokenizer
+from memory import WORDS, llama_config, save_tokenizer
 
 from ptv2_scale import Predictor
 from ptv2_scale.backbones.tensor_files import NamedTensors
@@ -43,21 +43,10 @@ Row = Mapping[str, str]
 
 def save_backbone(folder: Path) -> None:
     """Save a random Llama-class model with its head over the vocabulary."""
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
     torch.manual_seed(7)
-    config = LlamaConfig(
-        vocab_size=len(SPECIAL) + len(WORDS),
-        hidden_size=256,
-        intermediate_size=704,
-        num_hidden_layers=4,
-        num_attention_heads=8,
-        max_position_embeddings=256,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    LlamaForCausalLM(llama_config(256, 4, 8)).save_pretrained(folder)
     save_tokenizer(folder)
 
 

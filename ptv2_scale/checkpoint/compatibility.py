@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from ptv2_scale.config import RunConfig
+from ptv2_scale.config.dotted import dotted
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.run_identity import TOKENIZER, RowsDigest, RunIdentity
 
@@ -64,14 +65,6 @@ class RunContent:
     examples: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
 
 
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        flat.update(_flat(value, f"{name}.") if isinstance(value, dict) else {name: value})
-    return flat
-
-
 def _completed(recipe: dict[str, Any]) -> dict[str, Any]:
     """A recipe with the defaults of keys that are newer than it."""
     try:
@@ -87,7 +80,7 @@ def _may_differ(key: str, config: RunConfig) -> bool:
 
 def changes(recipe: dict[str, Any], config: RunConfig) -> list[str]:
     """What has changed since a run's recipe was stored, of what must not; none without a recipe."""
-    before, now = _flat(_completed(recipe)), _flat(config.model_dump(mode="json"))
+    before, now = dotted(_completed(recipe)), dotted(config.model_dump(mode="json"))
     tasks = config.task.single.items()
     found = {f"{section}.{key}" for section, task in tasks for key in task.FOUND}
     return [

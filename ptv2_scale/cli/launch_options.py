@@ -21,7 +21,12 @@ _SLURM_WORDS = {
 
 def add_options(launch: argparse.ArgumentParser) -> None:
     """Give the command its options."""
-    where = launch.add_argument_group("where")
+    _add_places(launch.add_argument_group("where"))
+    _add_slurm(launch.add_argument_group("Slurm, instead of the recipe's own"))
+    _add_ways(launch.add_argument_group("how"))
+
+
+def _add_places(where: argparse._ArgumentGroup) -> None:
     one = where.add_mutually_exclusive_group()
     one.add_argument(
         "--hostfile", type=Path, metavar="FILE", help="hosts and their ranks, NAME slots=N a line"
@@ -46,14 +51,18 @@ def add_options(launch: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--node-rank", type=number, metavar="I", help="number of this host among them, from 0"
     )
-    slurm = launch.add_argument_group("Slurm, instead of the recipe's own")
+
+
+def _add_slurm(slurm: argparse._ArgumentGroup) -> None:
     slurm.add_argument("--gpus-per-node", type=count, metavar="N", help="GPUs of a node")
     for option, what in _SLURM_WORDS.items():
         slurm.add_argument(f"--{option}", metavar=option.upper(), help=what)
     slurm.add_argument(
         "--array", type=Path, metavar="FILE", help="submit one job for each line of key=value words"
     )
-    how = launch.add_argument_group("how")
+
+
+def _add_ways(how: argparse._ArgumentGroup) -> None:
     how.add_argument(
         "--backend",
         default="deepspeed",
@@ -65,12 +74,7 @@ def add_options(launch: argparse.ArgumentParser) -> None:
         metavar=_any_of(transports()),
         help="how other hosts are reached; default: pdsh where it is installed, else ssh",
     )
-    how.add_argument(
-        "--ssh-config",
-        type=Path,
-        metavar="FILE",
-        help="configuration of ssh; default: ~/.ssh/config",
-    )
+    _add_ssh_config(how)
     how.add_argument(
         "--max-restarts",
         type=number,
@@ -105,7 +109,11 @@ def add_hosts(command: argparse.ArgumentParser) -> None:
     one.add_argument(
         "--slurm", action="store_true", help="do it on all nodes of this Slurm allocation"
     )
-    command.add_argument(
+    _add_ssh_config(command)
+
+
+def _add_ssh_config(options: argparse._ActionsContainer) -> None:
+    options.add_argument(
         "--ssh-config",
         type=Path,
         metavar="FILE",

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from ptv2_scale.checkpoint.run_directory import CHECKPOINTS, hold
 from ptv2_scale.history.runs import Run
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.runtime.files import read_json
+from ptv2_scale.runtime.files import folder_bytes, read_json
 
 Asked = Literal["best", "export"]
 ASKED = get_args(Asked)
@@ -53,7 +53,7 @@ def leftovers(runs: Sequence[Run], asked: Collection[Asked] = ()) -> list[Leftov
         UserError: a run's result cannot be read.
     """
     return [
-        Leftover(run.path, path, reason, _nbytes(path))
+        Leftover(run.path, path, reason, folder_bytes(path))
         for run in runs
         if run.state != "running"
         for path, reason in _leftovers(run, asked)
@@ -94,10 +94,6 @@ def _best_step(run: Path) -> int:
             " is removed."
         )
     return step
-
-
-def _nbytes(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
 
 
 def remove(found: Sequence[Leftover]) -> None:

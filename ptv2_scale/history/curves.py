@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ptv2_scale.history.runs import Run
-from ptv2_scale.runtime.metrics_file import metrics_of, read_events
+from ptv2_scale.runtime.metrics_file import by_step, metrics_of, read_events
 
 Points = tuple[tuple[int, float], ...]  # pairs of step and value
 
@@ -40,8 +40,8 @@ def curves_of(runs: Sequence[Run]) -> list[Curves]:
 
 def _curves(run: Run, label: str) -> Curves:
     events = list(read_events(run.path))
-    steps = _by_step(events, "step")
-    evaluations = _by_step(events, "evaluation")
+    steps = by_step(events, "step")
+    evaluations = by_step(events, "evaluation")
     names = dict.fromkeys(name for one in evaluations.values() for name in metrics_of(one))
     metric, trivial = run.outcome.metric, run.outcome.trivial
     return Curves(
@@ -52,12 +52,6 @@ def _curves(run: Run, label: str) -> Curves:
         {name: _points(evaluations, name) for name in names},
         None if metric is None or trivial is None else (metric, trivial),
     )
-
-
-def _by_step(events: Iterable[Mapping[str, Any]], kind: str) -> dict[int, Mapping[str, Any]]:
-    """Records by step; of a step that was made again after a resume, the last."""
-    found = {one["step"]: one for one in events if one.get("event") == kind}
-    return dict(sorted(found.items()))
 
 
 def _points(records: Mapping[int, Mapping[str, Any]], name: str) -> Points:

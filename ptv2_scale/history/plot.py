@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ptv2_scale.history.canvas import Kind, drawing, saved, short
 from ptv2_scale.history.curves import Curves, Points
-from ptv2_scale.sweep.report.canvas import Kind, drawing, saved, short
-from ptv2_scale.sweep.report.palette import SHAPES, colour, shape
+from ptv2_scale.history.palette import SHAPES, colour, shape
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ptv2_scale.checkpoint.run_directory import is_in_use, is_run, stored_recipe
+from ptv2_scale.history.outcome import Outcome, read_outcome
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.metrics_file import recorded_seconds
 from ptv2_scale.runtime.status import Status, read_status
-from ptv2_scale.sweep.outcome import read_outcome
-from ptv2_scale.sweep.records import Outcome
 
 State = Literal["running", "ended", "stopped", "failed"]
 KILLED = "its processes have gone without a word: killed, or on a host that was lost"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from ptv2_scale.config.dotted import dotted
+from ptv2_scale.history.outcome import stored_outcome
 from ptv2_scale.history.runs import Run
 from ptv2_scale.runtime.errors import printable
-from ptv2_scale.sweep.outcome import stored_outcome
-from ptv2_scale.sweep.overview import columns, duration
+from ptv2_scale.runtime.terminal import columns, duration
 
 _COLUMNS = ("run", "state", "task", "method", "backbone", "score", "trivial", "steps", "time",
             "date")  # fmt: skip
@@ -67,18 +68,10 @@ def differences(runs: Sequence[Run]) -> dict[str, list[Any]]:
 
     A key that a recipe does not have (another method's) is None there.
     """
-    recipes = [_flat(run.recipe) for run in runs]
+    recipes = [dotted(run.recipe) for run in runs]
     keys = dict.fromkeys(key for recipe in recipes for key in recipe)
     found = {key: [recipe.get(key) for recipe in recipes] for key in keys if key not in _PLACES}
     return {key: values for key, values in found.items() if any(one != values[0] for one in values)}
-
-
-def _flat(recipe: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in recipe.items():
-        name = f"{before}{key}"
-        found |= _flat(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return found
 
 
 def _shown(value: Any) -> str:

@@ -141,3 +141,8 @@ def _refuse_half_characters(value: Any) -> None:
         raise ValueError(
             "half a character (a lone surrogate, \\ud800 to \\udfff) is no text"
         ) from None
+
+
+def folder_bytes(folder: Path) -> int:
+    """Bytes of all files below a folder; what a symbolic link leads to is not counted."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())

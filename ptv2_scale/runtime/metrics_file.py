@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,12 @@ def read_events(run: Path) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(found, dict) and isinstance(found.get("step"), int):
             yield found
+
+
+def by_step(records: Iterable[Mapping[str, Any]], event: str) -> dict[int, Mapping[str, Any]]:
+    """The records of an event by step; of a step that was made again after a resume, the last."""
+    found = {one["step"]: one for one in records if one.get("event") == event}
+    return dict(sorted(found.items()))
 
 
 def metrics_of(evaluation: Mapping[str, Any]) -> dict[str, float]:

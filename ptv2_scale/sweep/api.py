@@ -12,7 +12,7 @@ from ptv2_scale.runtime.atomic import write_atomically
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.sweep.cells import INLINE, Cell, cells_of
 from ptv2_scale.sweep.load import SweepFile, load_sweep
-from ptv2_scale.sweep.planning import Plans, cells_that_do_not_fit, memory_limit, plan_cells
+from ptv2_scale.sweep.planning import Plans, cell_limit, cells_that_do_not_fit, plan_cells
 from ptv2_scale.sweep.runners.base import Runner
 from ptv2_scale.sweep.schedule import OnTrial, Scheduler
 from ptv2_scale.sweep.state import SweepState
@@ -49,7 +49,7 @@ class Sweep:
     def left_out(self) -> Mapping[str, str]:
         """Labels of cells that do not fit and are left out, with the reason."""
         launch = self.file.config.launch
-        if memory_limit(launch) is None or launch.does_not_fit == "run":
+        if cell_limit(launch) is None:  # nothing has to be estimated
             return {}
         return cells_that_do_not_fit(self.plans, launch)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
 
 from ptv2_scale.runtime.errors import UserError, printable
+from ptv2_scale.runtime.terminal import columns, duration
 from ptv2_scale.sweep.cells import Cell
 from ptv2_scale.sweep.flags import flags_of
 from ptv2_scale.sweep.planning import GB, CellPlan, Plans
@@ -116,20 +117,3 @@ def progress_line(records: Sequence[TrialRecord], at_once: int) -> str:
 
 def _score(record: TrialRecord) -> float:
     return record.score if record.score is not None else float("-inf")
-
-
-def duration(seconds: float) -> str:
-    """A time as people say it: 45 s, 12 min, 3.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of words, one below the other."""
-    widths = [max(len(row[number]) for row in rows) for number in range(len(rows[0]))]
-    lines = (
-        "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True))
-        for row in rows
-    )
-    return "\n".join(line.rstrip() for line in lines)

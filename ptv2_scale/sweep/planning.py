@@ -48,6 +48,11 @@ def memory_limit(launch: Launch) -> int | None:
     return gpu_memory()
 
 
+def cell_limit(launch: Launch) -> int | None:
+    """Bytes that a rank of a cell's run may need; None: no cell is left out."""
+    return None if launch.does_not_fit == "run" else memory_limit(launch)
+
+
 def plan_cells(cells: Sequence[Cell], launch: Launch) -> Plans:
     """What the first run of each cell takes; those that are alike are estimated once.
 
@@ -91,8 +96,8 @@ def plan_cell(cell: Cell, launch: Launch, *, on_gpu: bool) -> CellPlan:
 
 def cells_that_do_not_fit(plans: Plans, launch: Launch) -> dict[str, str]:
     """Cells that are left out, by label, with the reason."""
-    limit = memory_limit(launch)
-    if limit is None or launch.does_not_fit == "run":
+    limit = cell_limit(launch)
+    if limit is None:
         return {}
     from ptv2_scale.estimate.fitting import verdict
 

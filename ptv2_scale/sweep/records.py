@@ -8,59 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ptv2_scale.history.outcome import Outcome
+
 TrialState = Literal[
     "waiting", "running", "interrupted", "done", "failed", "pruned", "does not fit"
 ]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a trial's run directory says; of a run that has failed, as far as it came.
-
-    Attributes:
-        metric: name of the metric that chooses the best evaluation; higher is better.
-        score: its value at the best evaluation; None: the run has reached no result.
-        trivial: score of always giving the same answer.
-        trivial_answer: that answer: "the most frequent class".
-        metrics: all metrics of the best evaluation, by name.
-        curve: score after each evaluation, as pairs of step and score.
-        losses: mean training loss of the first and of the last tenth of the steps.
-        not_finite: steps whose loss or gradient was not finite.
-        best_step: step of the best evaluation.
-        steps: optimizer steps made.
-        seconds: wall-clock time of the run, start-up included; of a resumed run, of all parts.
-        peak_memory_bytes: the largest of all ranks: GPU memory on a GPU, else resident memory.
-        trained_parameters: number of trained parameters.
-        backbone_parameters: number of frozen parameters.
-        checkpoint_bytes: bytes of the newest checkpoint; None: there is none.
-        export_bytes: bytes of the exported prefix and head, or of what else was trained.
-        head_only: score of a head trained alone, where the recipe asks for it.
-    """
-
-    metric: str | None = None
-    score: float | None = None
-    trivial: float | None = None
-    trivial_answer: str = ""
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    curve: tuple[tuple[int, float], ...] = ()
-    losses: tuple[float, float] | None = None
-    not_finite: int = 0
-    best_step: int | None = None
-    steps: int = 0
-    seconds: float | None = None
-    peak_memory_bytes: int | None = None
-    trained_parameters: int | None = None
-    backbone_parameters: int | None = None
-    checkpoint_bytes: int | None = None
-    export_bytes: int | None = None
-    head_only: float | None = None
-
-    @property
-    def all_parameters(self) -> int | None:
-        """Number of trained and frozen parameters."""
-        if self.trained_parameters is None or self.backbone_parameters is None:
-            return None
-        return self.trained_parameters + self.backbone_parameters
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Scheduler:
     _stopping: threading.Event = field(default_factory=threading.Event)
     _renewed: float = float("-inf")
     _ask_at: float = float("-inf")
-    _pruned: float = float("-inf")
+    _prune_checked: float = float("-inf")
 
     def stop(self) -> None:
         """Have all trials save and end; from a signal handler or another thread."""
@@ -89,9 +89,9 @@ class Scheduler:
 
     def _prune(self) -> None:
         """Stop trials early that score less than others of their cell, where a search asks so."""
-        if time.monotonic() - self._pruned < _PRUNE_S:
+        if time.monotonic() - self._prune_checked < _PRUNE_S:
             return
-        self._pruned = time.monotonic()
+        self._prune_checked = time.monotonic()
         for trial in self._own.values():
             search = trial.cell.search
             if search is not None and search.prune != "none" and self.state.should_prune(trial):

@@ -14,11 +14,11 @@ from pathlib import Path
 from time import sleep
 from typing import TYPE_CHECKING, Any
 
+from ptv2_scale.history.outcome import Outcome, read_outcome, stored_outcome
 from ptv2_scale.sweep.cells import Cell, Planned
 from ptv2_scale.sweep.lease import Lease
 from ptv2_scale.sweep.load import SweepFile
-from ptv2_scale.sweep.outcome import read_outcome, stored_outcome
-from ptv2_scale.sweep.records import Outcome, TrialRecord, TrialState, best_params
+from ptv2_scale.sweep.records import TrialRecord, TrialState, best_params
 from ptv2_scale.sweep.space import choose
 from ptv2_scale.sweep.storage import open_storage, state_url
 from ptv2_scale.sweep.studies import (

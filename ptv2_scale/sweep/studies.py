@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from ptv2_scale.checkpoint.compatibility import changes
 from ptv2_scale.config import RunConfig
+from ptv2_scale.history.outcome import Outcome, outcome_of
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.sweep.cells import Cell, Planned
 from ptv2_scale.sweep.lease import Lease, is_held
-from ptv2_scale.sweep.outcome import outcome_of
-from ptv2_scale.sweep.records import Outcome, TrialRecord, TrialState
+from ptv2_scale.sweep.records import TrialRecord, TrialState
 from ptv2_scale.sweep.space import fixed, pruner_of, ranges_of, sampler_of, tried_in
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import Literal
 from ptv2_scale.data.rows import Row, place_of
 from ptv2_scale.runtime.errors import UserError, did_you_mean
 from ptv2_scale.tasks.labels import LabelReader, canonical, label_counts, other_labels
+from ptv2_scale.tasks.truth import all_known
 
 logger = logging.getLogger(__name__)
 
@@ -75,13 +76,7 @@ class Classes:
         Raises:
             UserError: a label is missing.
         """
-        classes = [self.of(row, number) for number, row in enumerate(rows, start=1)]
-        known = [one for one in classes if one is not None]
-        if len(known) < len(classes):
-            raise UserError(
-                "these rows have no labels (a published test split?): nothing to compare"
-            )
-        return known
+        return all_known((self.of(row, n) for n, row in enumerate(rows, start=1)), "labels")
 
     def checked(self, rows: list[Row]) -> list[Row]:
         """The rows of a test split, which may lack labels; those that are there are classes."""

@@ -10,10 +10,10 @@ import pytest
 from run_folders import make_run
 
 from ptv2_scale.history.curves import Curves, curves_of
+from ptv2_scale.history.palette import COLOURS
 from ptv2_scale.history.plot import draw_runs
 from ptv2_scale.history.runs import read_run
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.sweep.report.palette import COLOURS
 
 SVG = "{http://www.w3.org/2000/svg}"
 

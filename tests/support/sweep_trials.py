@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ptv2_scale.sweep.records import Outcome, TrialRecord
+from ptv2_scale.history.outcome import Outcome
+from ptv2_scale.sweep.records import TrialRecord
 
 HOSTILE = (
     "<script>document.title = 'taken'</script>",

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from ptv2_scale.history.outcome import Outcome
 from ptv2_scale.sweep.flags import flags_of
-from ptv2_scale.sweep.records import Outcome, TrialRecord
+from ptv2_scale.sweep.records import TrialRecord
 
 GOOD = Outcome(
     metric="accuracy",

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ptv2_scale.history.outcome import Outcome
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.sweep.api import Sweep
 from ptv2_scale.sweep.overview import (
-    duration,
     plan_table,
     problems_of,
     progress_line,
@@ -17,7 +17,7 @@ from ptv2_scale.sweep.overview import (
     status_table,
 )
 from ptv2_scale.sweep.planning import CellPlan
-from ptv2_scale.sweep.records import Outcome, TrialRecord
+from ptv2_scale.sweep.records import TrialRecord
 
 
 def trial(state: Any, lr: float = 0.1, seed: int = 1, score: float | None = None) -> TrialRecord:
@@ -60,7 +60,6 @@ def test_how_far_the_sweep_is_and_how_long_it_takes() -> None:
     assert seconds_left([trial("waiting")], 1) is None
     other = replace(trial("waiting"), cell="of another time")
     assert seconds_left([*TRIALS[:2], other], 1) == 60
-    assert [duration(one) for one in (45, 720, 12600)] == ["45 s", "12 min", "3.5 h"]
 
 
 def test_why_trials_failed_is_said_without_what_a_terminal_obeys() -> None:

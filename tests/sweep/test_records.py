@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ptv2_scale.sweep.records import Outcome, TrialRecord, best_params, by_cell
+from ptv2_scale.history.outcome import Outcome
+from ptv2_scale.sweep.records import TrialRecord, best_params, by_cell
 
 
 def record(cell: str, lr: float, seed: int, score: float | None, **changes: Any) -> TrialRecord:

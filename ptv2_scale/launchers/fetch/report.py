@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ptv2_scale.hub import HubItem
 from ptv2_scale.launchers.fetch.protocol import Fetched
+from ptv2_scale.runtime.terminal import columns
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,7 @@ def table(rows: Sequence[HostItem]) -> str:
         cells.append(
             (row.host, str(row.item), snapshot.commit, f"{snapshot.size / 1e6:.1f} MB", words)
         )
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = ("  ".join(map(str.ljust, line, widths)) for line in cells)
-    return "\n".join(line.rstrip() for line in lines)
+    return columns(cells)
 
 
 def pins(rows: Sequence[HostItem], backbone: str) -> list[str]:

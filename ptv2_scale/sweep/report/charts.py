@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import log10
 
+from ptv2_scale.history.canvas import short
+from ptv2_scale.history.palette import COLOURS, SHAPES, shape
 from ptv2_scale.sweep.records import TrialRecord
-from ptv2_scale.sweep.report.canvas import short
 from ptv2_scale.sweep.report.figures import line_numbers
-from ptv2_scale.sweep.report.palette import COLOURS, SHAPES, shape
 from ptv2_scale.sweep.report.plots import Line, Panel, Plot, Point
 from ptv2_scale.sweep.report.scales import limits, number_words, ticks
 

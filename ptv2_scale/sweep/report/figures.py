@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ptv2_scale.sweep.report.canvas import METADATA, drawing, saved, short
-from ptv2_scale.sweep.report.palette import LIGHT, SHAPES, colour, shape
+from ptv2_scale.history.canvas import METADATA, drawing, saved, short
+from ptv2_scale.history.palette import LIGHT, SHAPES, colour, shape
 from ptv2_scale.sweep.report.plots import Line, Panel, Plot
 from ptv2_scale.sweep.report.scales import limits, number_words, ticks
 

@@ -11,10 +11,11 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ptv2_scale.history import palette
 from ptv2_scale.runtime.errors import printable
 from ptv2_scale.sweep.flags import Flag
 from ptv2_scale.sweep.records import TrialRecord, by_cell
-from ptv2_scale.sweep.report import charts, palette
+from ptv2_scale.sweep.report import charts
 from ptv2_scale.sweep.report.plots import Plot
 from ptv2_scale.sweep.report.runs import RunTexts, texts_of
 from ptv2_scale.sweep.report.tables import Table, byte_words

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import TypeVar
 
-from ptv2_scale.sweep.records import Outcome, TrialRecord, best_params, show
+from ptv2_scale.history.outcome import Outcome
+from ptv2_scale.sweep.records import TrialRecord, best_params, show
 
 Number = TypeVar("Number", int, float)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ptv2_scale.sweep.records import Outcome, TrialRecord, show
+from ptv2_scale.history.outcome import Outcome
+from ptv2_scale.sweep.records import TrialRecord, show
 from ptv2_scale.sweep.report.roles import axis_names
 
 _OUTCOME = ("metric", "score", "trivial", "trivial_answer", "head_only", "best_step", "steps",

@@ -33,6 +33,7 @@ from ptv2_scale.tasks.correlation import pearson, spearman
 from ptv2_scale.tasks.heads import Head, build_head, head_dropout, head_kind
 from ptv2_scale.tasks.submission import answer_lines, official_file
 from ptv2_scale.tasks.text import TextFormat, tokenize
+from ptv2_scale.tasks.truth import all_known
 
 logger = logging.getLogger(__name__)
 
@@ -186,13 +187,7 @@ class RegressionTask(RowTask):
         return Trivial(0.0, "the same score for all")
 
     def _truth(self, rows: Sequence[Mapping[str, object]]) -> list[float]:
-        scores = [self._score_of(row, number) for number, row in enumerate(rows, start=1)]
-        known = [one for one in scores if one is not None]
-        if len(known) < len(scores):
-            raise UserError(
-                "these rows have no scores (a published test split?): nothing to compare"
-            )
-        return known
+        return all_known((self._score_of(row, n) for n, row in enumerate(rows, start=1)), "scores")
 
 
 def _number(value: object) -> float | None:

@@ -36,6 +36,7 @@ from ptv2_scale.tasks.span_scores import span_scores
 from ptv2_scale.tasks.spans import row_record, window_record
 from ptv2_scale.tasks.submission import refusal
 from ptv2_scale.tasks.token_head import TokenHead
+from ptv2_scale.tasks.truth import all_known
 
 logger = logging.getLogger(__name__)
 
@@ -212,13 +213,7 @@ class SpanTask(RowTask):
         return [self.reader.gold(row, number) for number, row in enumerate(rows, start=1)]
 
     def _known(self, rows: Sequence[Mapping[str, object]]) -> list[Gold]:
-        found = self._all_gold(rows)
-        known = [gold for gold in found if gold is not None]
-        if len(known) < len(found):
-            raise UserError(
-                "these rows have no answers (a published test split?): nothing to compare"
-            )
-        return known
+        return all_known(self._all_gold(rows), "answers")
 
 
 def _tokens(encoder: ContextEncoder, context: str, gold: Gold) -> range:

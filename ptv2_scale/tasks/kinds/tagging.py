@@ -39,6 +39,7 @@ from ptv2_scale.tasks.entities import (
 from ptv2_scale.tasks.sentences import SentenceReader, tagged_splits
 from ptv2_scale.tasks.submission import refusal
 from ptv2_scale.tasks.token_head import TokenHead, token_head
+from ptv2_scale.tasks.truth import all_known
 from ptv2_scale.tasks.windows import SentenceEncoder
 
 logger = logging.getLogger(__name__)
@@ -214,14 +215,11 @@ class TaggingTask(RowTask):
         return Trivial(self.score(records, rows)[self.metric], f"the tag {often} on every word")
 
     def _truth(self, rows: Sequence[Mapping[str, object]]) -> list[list[str]]:
-        found = [
+        found = (
             self.reader.tags(row, number, self.section.labels)
             for number, row in enumerate(rows, start=1)
-        ]
-        known = [tags for tags in found if tags is not None]
-        if len(known) < len(found):
-            raise UserError("these rows have no tags (a published test split?): nothing to compare")
-        return known
+        )
+        return all_known(found, "tags")
 
 
 def _spread(example: Example) -> list[int]:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 from sweep_trials import HOSTILE, ladder, trial
 
-from ptv2_scale.sweep.report.canvas import short
+from ptv2_scale.history.canvas import short
+from ptv2_scale.history.palette import COLOURS
 from ptv2_scale.sweep.report.figures import draw
-from ptv2_scale.sweep.report.palette import COLOURS
 from ptv2_scale.sweep.report.plots import plots_of
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
+from ptv2_scale.history.palette import LIGHT
 from ptv2_scale.runtime.errors import UserError, printable
-from ptv2_scale.sweep.report.palette import LIGHT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ptv2_scale.sweep.report.palette import COLOURS, DARK, LIGHT, SHAPES, colour, shape
+from ptv2_scale.history.palette import COLOURS, DARK, LIGHT, SHAPES, colour, shape
 
 
 def luminance(text: str) -> float:

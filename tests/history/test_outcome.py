@@ -6,8 +6,7 @@ import json
 import math
 from pathlib import Path
 
-from ptv2_scale.sweep.outcome import outcome_of, read_outcome, stored_outcome
-from ptv2_scale.sweep.records import Outcome
+from ptv2_scale.history.outcome import Outcome, outcome_of, read_outcome, stored_outcome
 
 
 def write_run(run: Path, score: float) -> None:
