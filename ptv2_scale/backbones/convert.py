@@ -17,7 +17,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ptv2_scale.backbones.load import DTYPES
+from ptv2_scale.backbones.dtypes import DTYPES
 from ptv2_scale.backbones.safetensors_writer import (
     DTYPE_NAMES,
     Entry,

@@ -20,6 +20,7 @@ from transformers import AutoModel
 from ptv2_scale.backbones.attention import IMPLEMENTATION
 from ptv2_scale.backbones.config_keys import check_keys
 from ptv2_scale.backbones.detect import detect_config
+from ptv2_scale.backbones.dtypes import DTYPES, suitable_dtype
 from ptv2_scale.backbones.empty import empty_parameters
 from ptv2_scale.backbones.families import family_of
 from ptv2_scale.backbones.family import Config, Family
@@ -34,7 +35,6 @@ from ptv2_scale.runtime.errors import UserError, did_you_mean
 from ptv2_scale.runtime.files import read_json
 
 _STORED = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 # (names of a parameter, first element to copy, flat target) -> None
 Fill = Callable[[Sequence[str], int, Tensor], None]
@@ -303,7 +303,7 @@ def _check_equal(files: BackboneFiles, pair: tuple[str, str], start: int, values
 def load_backbone(
     name: str | Path,
     *,
-    dtype: Literal["bf16", "fp32"] = "fp32",
+    dtype: Literal["auto", "bf16", "fp32"] = "fp32",
     device: str | torch.device = "cpu",
     dropout: float | None = None,
     revision: str | None = None,
@@ -314,7 +314,7 @@ def load_backbone(
 
     Args:
         name: folder or hub name.
-        dtype: "bf16" or "fp32".
+        dtype: "bf16", "fp32", or "auto": bf16 where the device has units for it.
         device: where the weights go.
         dropout: overrides the configuration's dropout probabilities (they act in `train()` only).
         revision: of a hub name.
@@ -346,7 +346,8 @@ def load_backbone(
         weights=section.weights,
         trust_remote_code=section.trust_remote_code,
     )
-    model = build_empty(files, DTYPES[section.dtype], section.dropout)
+    dtype = suitable_dtype(place) if section.dtype == "auto" else section.dtype
+    model = build_empty(files, DTYPES[dtype], section.dropout)
     materialise(model, weight_filler(files, model), Unsharded(place))
     return model.to(place).eval()
 

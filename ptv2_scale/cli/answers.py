@@ -111,7 +111,7 @@ def _answer_file(
 
     with ExitStack() as stack:
 
-        def prepare(config: RunConfig, _: None) -> Opened:
+        def prepare(config: RunConfig, _: None, ranks: RankContext) -> Opened:
             exports = open_exports(arguments)
             planned, file = plan(exports), None
             if rank_from_environment() == 0:

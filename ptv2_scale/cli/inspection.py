@@ -24,7 +24,7 @@ def describe(config: RunConfig) -> str:
             f"{setup.files.family.name}: {setup.files.folder}",
             *shape_notes(config.backbone.name),
             "",
-            *(_row(part, total, config.backbone.dtype) for part in parts),
+            *(_row(part, total, setup.config.backbone.dtype) for part in parts),
             "",
             f"checkpoint: about {checkpoint_bytes(parts) / 2**20:.2f} MiB"
             " (fp32 and AdamW's moments)",
@@ -45,7 +45,7 @@ def described_as_json(config: RunConfig) -> dict[str, Any]:
     return {
         "family": setup.files.family.name,
         "backbone": str(setup.files.folder),
-        "dtype": config.backbone.dtype,
+        "dtype": setup.config.backbone.dtype,
         "parameters": sum(part.parameters for part in parts),
         "trained": sum(part.trained for part in parts),
         "parts": [_part(part) for part in parts],

@@ -63,15 +63,18 @@ class _Plan:
     """What is printed."""
 
     recipe: str
+    dtype: str
     ranks: Cluster
     limit: int
     memory: MemoryEstimate
     verdict: Verdict
     remedies: list[Remedy]
+    warnings: list[str]
 
 
 def plan(arguments: argparse.Namespace) -> int:
     """Show the memory that a recipe takes, from shapes alone, and what would make it fit."""
+    from ptv2_scale.config import override
     from ptv2_scale.config.locate import load_run
     from ptv2_scale.estimate.fitting import estimate, remedies, verdict
     from ptv2_scale.estimate.zero import Cluster
@@ -79,16 +82,30 @@ def plan(arguments: argparse.Namespace) -> int:
 
     def reopen(words: Sequence[str]) -> Setup:
         config, _ = load_run(arguments.recipe, [*arguments.overrides, *words])
+        if config.backbone.dtype == "auto" and arguments.gpu_memory is not None:
+            config = override(config, ["backbone.dtype=bf16"])  # on GPUs that are not here
         return open_shapes(config)
 
     ranks, limit = Cluster(arguments.hosts, arguments.gpus_per_host), _limit(arguments)
-    memory = estimate(reopen(()), ranks, "cuda")
+    setup = reopen(())
+    memory = estimate(setup, ranks, "cuda")
     said, ways = verdict(memory.total, limit), []
     if said != "fits":
         ways = remedies(reopen, ranks, "cuda", limit)
-    made = _Plan(arguments.recipe, ranks, limit, memory, said, ways)
+    dtype, slow = setup.config.backbone.dtype, _warnings(arguments, setup)
+    made = _Plan(arguments.recipe, dtype, ranks, limit, memory, said, ways, slow)
     print(json.dumps(_as_json(made), indent=1) if arguments.json else "\n".join(_lines(made)))
     return DONE
+
+
+def _warnings(arguments: argparse.Namespace, setup: Setup) -> list[str]:
+    """What is slow on this machine's GPUs, where the plan is for them."""
+    from ptv2_scale.distributed.accelerator import accelerator_here
+    from ptv2_scale.engine.hardware import slow_dtype_note
+
+    if arguments.gpu_memory is not None:
+        return []
+    return slow_dtype_note(accelerator_here(), setup.config.backbone.dtype)
 
 
 def _limit(arguments: argparse.Namespace) -> int:
@@ -115,6 +132,8 @@ def _as_json(made: _Plan) -> dict[str, object]:
         "total": made.memory.total,
         "parts": made.memory.parts(),
         "not_counted": list(NOT_COUNTED),
+        "dtype": made.dtype,
+        "warnings": made.warnings,
         "remedies": [
             {
                 "words": list(one.words),
@@ -131,7 +150,11 @@ def _lines(made: _Plan) -> Iterator[str]:
     from ptv2_scale.estimate.memory import NOT_COUNTED
 
     memory, ranks = made.memory, made.ranks
-    yield f"memory of a rank, {ranks.hosts} hosts x {ranks.per_host} GPUs, in GB (10^9 bytes)"
+    yield from made.warnings
+    yield (
+        f"memory of a rank, {ranks.hosts} hosts x {ranks.per_host} GPUs, {made.dtype},"
+        " in GB (10^9 bytes)"
+    )
     yield ""
     parts = memory.parts()
     for name, said in _NAMES.items():

@@ -87,7 +87,7 @@ def predict_rows(arguments: argparse.Namespace) -> int:
     with ExitStack() as stack:
         output = _output(arguments, stack)
 
-        def prepare(config: RunConfig, _: None) -> _Prediction:
+        def prepare(config: RunConfig, _: None, ranks: RankContext) -> _Prediction:
             return _open(arguments, output, stack)
 
         def action(ranks: RankContext, opened: _Prediction) -> None:

@@ -54,7 +54,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
     source = Path(arguments.source)
 
-    def prepare(config: RunConfig, _: None) -> Export:
+    def prepare(config: RunConfig, _: None, ranks: RankContext) -> Export:
         return open_export(source, arguments.backbone, arguments.overrides, arguments.task)
 
     def action(ranks: RankContext, export: Export) -> None:

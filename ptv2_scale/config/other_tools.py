@@ -23,7 +23,7 @@ class Ours(NamedTuple):
 
 
 _WARMUP = "Below 1 it is a share of all steps, from 1 on it counts steps."
-_DTYPE = "It is bf16 or fp32."
+_DTYPE = "It is auto, bf16 or fp32."
 _ADAM = "AdamW is the optimizer of every run; its keys are train.betas, train.eps and weight_decay."
 
 OTHER_NAMES: Mapping[str, Ours] = {

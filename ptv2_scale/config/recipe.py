@@ -28,8 +28,10 @@ class Backbone(Section):
     tokenizer: PathText | None = Field(
         default=None, description="Folder or hub name of the tokenizer; null: beside the weights."
     )
-    dtype: Literal["bf16", "fp32"] = Field(
-        default="bf16", description="Number format of backbone and computation."
+    dtype: Literal["auto", "bf16", "fp32"] = Field(
+        default="auto",
+        description="Number format of backbone and computation; auto: bf16 where all ranks have"
+        " units for it, else fp32.",
     )
     dropout: Fraction | None = Field(
         default=None, description="Dropout inside the backbone; null: what its config.json says."

@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import torch
 
+from ptv2_scale.backbones.dtypes import computes_in_bf16, measure_matmul_rates
 from ptv2_scale.distributed.ranks import RankContext, gather
 
 
@@ -43,6 +44,19 @@ def idle_cores_note(ranks: RankContext, threads: int) -> list[str]:
     return [
         f"this run computes on {used} of {cores} CPU cores; train.cpu_threads={more} would use more"
     ]
+
+
+def slow_dtype_note(device: torch.device, dtype: str) -> list[str]:
+    """A warning where a number format is slow on a device of this machine; else none.
+
+    Args:
+        device: that a rank computes on; on a CPU, with as many threads as PyTorch has now.
+        dtype: `backbone.dtype`.
+    """
+    if dtype != "bf16" or (device.type == "cuda" and computes_in_bf16(device)):
+        return []
+    slowness = measure_matmul_rates(device).slowness(dtype)
+    return [] if slowness is None else [f"warning: {slowness}; consider backbone.dtype=fp32"]
 
 
 def _device(ranks: RankContext) -> str:

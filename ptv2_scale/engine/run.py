@@ -24,7 +24,7 @@ from ptv2_scale.distributed.leaders import on_first_rank
 from ptv2_scale.distributed.ranks import RankContext, gather, sum_over_ranks
 from ptv2_scale.engine.agreement import run_facts, versions
 from ptv2_scale.engine.build import deepspeed_config, release_engine, start_engine
-from ptv2_scale.engine.hardware import idle_cores_note
+from ptv2_scale.engine.hardware import idle_cores_note, slow_dtype_note
 from ptv2_scale.engine.head_baseline import score_head_alone
 from ptv2_scale.engine.loss_spikes import LossSpikeDetector
 from ptv2_scale.engine.opened import Opened
@@ -89,7 +89,10 @@ class Run:
             self._reporter.say(f"set aside a damaged checkpoint: {damaged}")
         task = self._setup.task
         idle = idle_cores_note(ranks, config.train.cpu_threads)
-        for line in (*idle, *task.describe(), *task.describe_rows(self._train.rows)):
+        slow = slow_dtype_note(ranks.device, config.backbone.dtype) if ranks.first else []
+        if opened.chosen:
+            self._reporter.say(f"chosen for this run: {', '.join(opened.chosen)}")
+        for line in (*slow, *idle, *task.describe(), *task.describe_rows(self._train.rows)):
             self._reporter.say(line)
         report_progress("loading the backbone")
         self._engine = start_engine(self._setup, model, settings, ranks)

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from ptv2_scale.config import RunConfig
 from ptv2_scale.config.values import seconds
+from ptv2_scale.distributed.accelerator import accelerator_here
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine import join
 from ptv2_scale.runtime.rank_env import world_from_environment
@@ -18,7 +19,7 @@ F = TypeVar("F")
 T = TypeVar("T")
 R = TypeVar("R")
 Load = Callable[[], tuple[RunConfig, F]]
-Prepare = Callable[[RunConfig, F], T]
+Prepare = Callable[[RunConfig, F, RankContext], T]
 Action = Callable[[RankContext, T], R]
 
 
@@ -30,7 +31,7 @@ def run_distributed(load: Load[F], prepare: Prepare[F, T], action: Action[T, R],
 
     Args:
         load: finds the recipe, and what else `prepare` is to have.
-        prepare: what each rank does by itself: opening files.
+        prepare: what each rank does by itself: opening files; of one rank alone, before it joins.
         action: what the ranks do together.
         watch: what watches this process meanwhile.
 
@@ -45,14 +46,16 @@ def run_distributed(load: Load[F], prepare: Prepare[F, T], action: Action[T, R],
         with watch:
             if world_from_environment() == 1:
                 config, found = load()
-                prepared = prepare(config, found)  # before DeepSpeed starts, which takes seconds
+                alone = RankContext.alone(accelerator_here())
+                # Before DeepSpeed starts, which takes seconds.
+                prepared = prepare(config, found, alone)
                 return action(_join(watch, config), prepared)
             loaded = _attempt(load)
             if isinstance(loaded, Exception):
                 join.refuse(loaded)
             config, found = loaded
             ranks = _join(watch, config)
-            return action(ranks, prepare(config, found))
+            return action(ranks, prepare(config, found, ranks))
     finally:
         join.stop()
 

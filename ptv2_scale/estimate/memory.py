@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
-from ptv2_scale.backbones.load import DTYPES
+from ptv2_scale.backbones.dtypes import DTYPES
 from ptv2_scale.estimate.gathers import most_gathered
 from ptv2_scale.estimate.passes import PassMemory
 from ptv2_scale.estimate.zero import (

@@ -23,11 +23,13 @@ class Inputs:
         hub: models, tokenizers and data sets of the hub.
         gathered: whether ranks gather the backbone from all hosts in every pass: ZeRO-3 does,
             but for hpZ, which keeps a copy within each host.
+        dtype: `backbone.dtype`.
     """
 
     paths: dict[str, Path]
     hub: tuple[HubItem, ...]
     gathered: bool
+    dtype: str
 
 
 def inputs_of(config: RunConfig, recipe: Path) -> Inputs:
@@ -61,6 +63,7 @@ def inputs_of(config: RunConfig, recipe: Path) -> Inputs:
         {"recipe": recipe, **folders, **dict(_data(splits)), **dict(_named(config))},
         tuple(dict.fromkeys(hub)),
         _gathered(config),
+        backbone.dtype,
     )
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ptv2_scale.backbones.dtypes import DTYPES, suitable_dtype
 from ptv2_scale.backbones.empty import empty_parameters
 from ptv2_scale.backbones.fingerprint import fingerprint
 from ptv2_scale.backbones.load import (
-    DTYPES,
     BackboneFiles,
     Fill,
     build_empty,
@@ -28,10 +28,11 @@ from ptv2_scale.backbones.tensor_files import Tensors
 from ptv2_scale.backbones.tokenizers import all_tokens, load_tokenizer, spelled
 from ptv2_scale.backbones.vocabulary import check_ids, unknown_tokens
 from ptv2_scale.backbones.weights import TensorFile
-from ptv2_scale.config import RunConfig
+from ptv2_scale.config import Backbone, RunConfig
 from ptv2_scale.data.collate import Example, Padding
 from ptv2_scale.data.rows import Row, place_of
 from ptv2_scale.data.splits import Split
+from ptv2_scale.distributed.accelerator import accelerator_here
 from ptv2_scale.methods.base import Method
 from ptv2_scale.methods.registry import build_method
 from ptv2_scale.model.identity import identity_of
@@ -64,7 +65,7 @@ class Setup:
     """What a recipe names, opened and checked, before any weight is read.
 
     Attributes:
-        config: the recipe, with what was found in the data written out.
+        config: the recipe, with what was found in the data written out, and no `dtype: auto`.
         files: the backbone's files.
         tokenizer: the backbone's; None where only shapes are asked for.
         task: data, head and metric.
@@ -170,8 +171,15 @@ def _checked(config: RunConfig, files: BackboneFiles) -> Setup:
     task = build_task(config.task)
     if isinstance(task, BackboneReader):
         task = task.on(files)
-    resolved = config.model_copy(update={"task": task.resolved()})
-    return Setup(resolved, files, None, task, method)
+    found = {"task": task.resolved(), "backbone": _with_dtype(config.backbone)}
+    return Setup(config.model_copy(update=found), files, None, task, method)
+
+
+def _with_dtype(section: Backbone) -> Backbone:
+    """What `auto` is on this machine, where ranks have not agreed on it already."""
+    if section.dtype != "auto":
+        return section
+    return section.model_copy(update={"dtype": suitable_dtype(accelerator_here())})
 
 
 def _check_positions(method: Method, config: RunConfig) -> None:

@@ -16,6 +16,7 @@ def test_a_plan_says_what_would_make_it_fit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = str(write_recipe(tmp_path, "bert", train={"micro_batch": 4, "global_batch": 8}))
+    capsys.readouterr()  # libraries say something as they save the backbone
     words = ["train.gradient_checkpointing=false", "task.max_length=64", "--json"]
     assert main(["plan", recipe, *words, "--gpu-memory", "1"]) == DONE
     plenty = json.loads(capsys.readouterr().out)
@@ -34,6 +35,21 @@ def test_a_plan_says_what_would_make_it_fit(
     said = capsys.readouterr().out
     assert f"{best['total'] / 1e9:.3f}" in said
     assert said.rstrip().endswith("fits")
+
+
+def test_a_gpu_that_is_not_here_computes_in_bf16(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(write_recipe(tmp_path, "bert"))
+    capsys.readouterr()
+    weights = {}
+    for dtype in ("auto", "bf16", "fp32"):
+        words = [f"backbone.dtype={dtype}", "--json", "--gpu-memory", "80"]
+        assert main(["plan", recipe, *words]) == DONE
+        found = json.loads(capsys.readouterr().out)
+        weights[dtype] = found["parts"]["weights"]
+        assert found["dtype"] == ("fp32" if dtype == "fp32" else "bf16")
+    assert 2 * weights["auto"] == 2 * weights["bf16"] == weights["fp32"]
 
 
 def test_the_memory_of_a_gpu_must_be_known(

@@ -35,7 +35,7 @@ def load() -> tuple[RunConfig, None]:
     return load_recipe(RECIPE), None
 
 
-def prepare(config: RunConfig, _: None) -> Path:
+def prepare(config: RunConfig, _: None, ranks: RankContext) -> Path:
     fail_at("prepare")
     return RECIPE
 

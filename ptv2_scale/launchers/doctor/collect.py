@@ -63,6 +63,7 @@ class HostSurvey:
             hub=tuple(query.hub),
             run=query.run,
             gathered=self.inputs is not None and self.inputs.gathered,
+            dtype=None if self.inputs is None else self.inputs.dtype,
             local=local,
             silent=silent,
             facts=facts,

@@ -8,6 +8,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from ptv2_scale.hub import HubItem
+from ptv2_scale.runtime.matmul_rates import MatmulRates
 
 T = TypeVar("T")
 
@@ -132,6 +133,8 @@ class HostFacts:
         gpus: accelerators that ranks would see.
         interface: network interface towards the other hosts.
         limits: limits of its processes.
+        bf16: whether its ranks' devices have units for bf16.
+        rates: speed of such a device, with one thread where it is a CPU.
     """
 
     machine: str
@@ -145,6 +148,8 @@ class HostFacts:
     gpus: list[Gpu]
     interface: HostInterface
     limits: Limits
+    bf16: bool
+    rates: MatmulRates
 
 
 @dataclass(frozen=True)

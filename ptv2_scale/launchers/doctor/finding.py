@@ -54,6 +54,7 @@ class SurveyResult:
         hub: models and data sets that ranks take from the hub's cache.
         run: the run directory.
         gathered: whether ranks gather the backbone from all hosts in every pass.
+        dtype: the recipe's `backbone.dtype`; None: no recipe was given.
         local: digest of each path as the launching host sees it, where it does.
         silent: finding for each host that did not answer.
         facts: answers of the others, in the same order.
@@ -65,6 +66,7 @@ class SurveyResult:
     hub: tuple[HubItem, ...] = ()
     run: str | None = None
     gathered: bool = False
+    dtype: str | None = None
     local: Mapping[str, str] = field(default_factory=dict)
     silent: Mapping[str, Finding] = field(default_factory=dict)
     facts: Mapping[str, HostFacts] = field(default_factory=dict)

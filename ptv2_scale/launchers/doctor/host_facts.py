@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from ptv2_scale.hub import cached_snapshot
 from ptv2_scale.launchers.doctor.contents import facts_of_files, facts_of_path
@@ -41,6 +42,7 @@ def host_facts(query: HostQuery) -> HostFacts:
         gpus=_gpus(),
         interface=interface_toward(query.master, os.environ),
         limits=limits(),
+        **_arithmetic(),
     )
 
 
@@ -94,6 +96,17 @@ def _gpus() -> list[Gpu]:
     if not torch.cuda.is_available():
         return []
     return [_gpu(number) for number in range(torch.cuda.device_count())]
+
+
+def _arithmetic() -> dict[str, Any]:
+    # Here alone, as for accelerators: what is measured is PyTorch.
+    import torch
+
+    from ptv2_scale.backbones.dtypes import computes_in_bf16, measure_matmul_rates
+
+    torch.set_num_threads(1)  # as ranks are by default
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return {"bf16": computes_in_bf16(device), "rates": measure_matmul_rates(device)}
 
 
 def _gpu(number: int) -> Gpu:

@@ -19,7 +19,12 @@ from ptv2_scale.launchers.doctor.network import (
     check_interfaces,
     check_names,
 )
-from ptv2_scale.launchers.doctor.resources import check_gpus, check_limits, check_memory
+from ptv2_scale.launchers.doctor.resources import (
+    check_dtype,
+    check_gpus,
+    check_limits,
+    check_memory,
+)
 from ptv2_scale.launchers.doctor.software import check_packages, check_python
 from ptv2_scale.runtime.exit_codes import DONE, FAILED, INVALID_INPUT
 
@@ -31,6 +36,7 @@ _CHECKS = (
     check_run_directory,
     check_memory,
     check_gpus,
+    check_dtype,
     check_limits,
     check_interfaces,
     check_connections,

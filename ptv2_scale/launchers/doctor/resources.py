@@ -12,6 +12,7 @@ from ptv2_scale.launchers.doctor.finding import (
     amount,
     findings,
     hosts_with,
+    named,
 )
 
 _RANK_MEMORY = 2 << 30  # bytes: a process with PyTorch, DeepSpeed and a tokenised task
@@ -21,6 +22,7 @@ _SHARED_MEMORY = 1 << 30  # bytes: NCCL takes some tens of MB for each pair of r
 _TEMPORARY = 100 << 20  # bytes
 
 _MEMORY = "Ranks take about 2 GB each before the model: end other processes, or ask for more."
+_SLOW = "Set backbone.dtype to fp32."
 _FEW_GPUS = "Lower its slots, or see there what `nvidia-smi` and CUDA_VISIBLE_DEVICES say."
 
 
@@ -77,6 +79,24 @@ def _gpu_problems(gpus: list[Gpu], slots: int) -> Iterator[HostProblem]:
         if gpu.total - gpu.free > _TAKEN * gpu.total:
             text = f"{amount(gpu.free)} of {amount(gpu.total)} free on GPU {number}"
             yield HostProblem("warn", text, "See there with `nvidia-smi` who takes the rest.")
+
+
+def check_dtype(survey: SurveyResult) -> Iterator[Finding]:
+    """The number format that ranks compute in is none that their devices take apart."""
+    if survey.dtype is None:
+        return
+    able = {host: one.bf16 for host, one in survey.facts.items()}
+    dtype, why = survey.dtype, ""
+    if dtype == "auto":
+        dtype, why = ("bf16" if all(able.values()) else "fp32"), " (auto)"
+    slow = {host: one.rates.slowness(dtype) for host, one in survey.facts.items()}
+    problems = [(host, HostProblem("warn", text, _SLOW)) for host, text in slow.items() if text]
+    yield from findings("dtype", problems)
+    if why and len(set(able.values())) > 1:
+        without = named(host for host, one in able.items() if not one)
+        yield Finding("dtype", "note", f"{without}: no units for bf16, so all ranks take fp32")
+    elif not problems:
+        yield Finding("dtype", "ok", f"{dtype}{why}")
 
 
 def check_limits(survey: SurveyResult) -> Iterator[Finding]:

@@ -32,6 +32,7 @@ from ptv2_scale.launchers.doctor.report import exit_code, run_checks, summary, t
 from ptv2_scale.launchers.forwarded_env import Variables
 from ptv2_scale.launchers.hosts import Hosts
 from ptv2_scale.launchers.remote import LocalHost
+from ptv2_scale.runtime.matmul_rates import MatmulRates
 
 GB = 10**9
 H100 = Gpu("H100", 80 * GB, 79 * GB)
@@ -47,6 +48,8 @@ WELL = HostFacts(
     gpus=[H100, H100],
     interface=HostInterface("ib0", "10.0.0.1"),
     limits=Limits(65536, None, 64 * GB, True, 50 * GB),
+    bf16=True,
+    rates=MatmulRates(bf16=7e14, fp32=5e13),
 )
 HOSTS = ("n1", "n2", "n3", "n4")
 
@@ -68,6 +71,7 @@ SURVEY = SurveyResult(
     paths={"backbone": "/models/glm-10b"},
     hub=(HubItem("model", "some/tokenizer"),),
     run="runs/one",
+    dtype="auto",
     facts={host: replace(WELL, machine=host) for host in HOSTS},
     probed={host: probed() for host in HOSTS},
 )
@@ -94,7 +98,7 @@ def test_well_hosts() -> None:
     findings = run_checks(SURVEY)
     assert {one.level for one in findings} == {"ok"}
     assert exit_code(findings) == 0
-    assert len({one.check for one in findings}) == 14
+    assert len({one.check for one in findings}) == 15
 
 
 @pytest.mark.parametrize(
@@ -122,6 +126,9 @@ def test_well_hosts() -> None:
         ({"limits": replace(WELL.limits, shared_memory=64 * 10**6)}, "warn", "limits",
          "n3: 64 MB of shared memory"),
         ({"limits": replace(WELL.limits, temporary=None)}, "warn", "limits", "n3: no room for"),
+        ({"rates": MatmulRates(bf16=8e8, fp32=7e10)}, "warn", "dtype",
+         "n3: bf16 computes at 0.8 GFLOP/s, fp32 at 70"),
+        ({"bf16": False}, "note", "dtype", "n3: no units for bf16, so all ranks take fp32"),
         ({"interface": HostInterface("ib7", "", "GLOO_SOCKET_IFNAME", "no interface fits")}, "FAIL",
          "interface", "n3: no interface fits"),
     ],
