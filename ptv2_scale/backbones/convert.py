@@ -116,7 +116,7 @@ def _config(folder: Path) -> dict[str, Any]:
 def _entries(weights: WeightFolder, dtype: torch.dtype) -> list[Entry]:
     found = []
     for name in weights.names():
-        own = weights.read(name, 0, 0).dtype
+        own = weights.dtype(name)
         new = dtype if own in _FLOATS else own
         if new not in DTYPE_NAMES:
             known = ", ".join(map(str, dict.fromkeys((*_FLOATS, *DTYPE_NAMES))))

@@ -89,24 +89,40 @@ class LegacyFile:
         """Shape of one tensor, without reading it."""
         return self._tensors[name].shape
 
-    def read(self, name: str, start: int, stop: int) -> Tensor:
-        """Elements start..stop (flat) of one tensor; a transposed one is read whole for that."""
-        tensor = self._tensors[name]
-        stop = min(stop, tensor.numel())
-        if tensor.stride == _contiguous(tensor.shape):
-            return self._elements(tensor.storage, tensor.first + start, stop - start)
-        spread = self._elements(tensor.storage, tensor.first, tensor.extent())
-        return spread.as_strided(tensor.shape, tensor.stride).reshape(-1)[start:stop]
+    def dtype(self, name: str) -> torch.dtype:
+        """Dtype of one tensor, without reading it."""
+        return self._tensors[name].storage.dtype
 
-    def _elements(self, storage: _Storage, start: int, count: int) -> Tensor:
-        if count <= 0:
-            return torch.empty(0, dtype=storage.dtype)
-        content = bytearray(count * storage.dtype.itemsize)
-        with self._path.open("rb") as file:
-            file.seek(self._offsets[storage.key] + start * storage.dtype.itemsize)
-            if file.readinto(content) != len(content):
-                raise unreadable(self._path, "it has become shorter since it was opened")
-        return torch.frombuffer(content, dtype=storage.dtype)
+    def read(self, name: str, start: int, stop: int) -> Tensor:
+        """Elements start..stop (flat) of one tensor."""
+        count = max(0, min(stop, self._tensors[name].numel()) - start)
+        values = torch.empty(count, dtype=self.dtype(name))
+        self.read_into(name, start, values)
+        return values
+
+    def read_into(self, name: str, start: int, target: Tensor) -> None:
+        """Read elements from `start` on into `target` [n], on the CPU and of the tensor's dtype.
+
+        Of a transposed tensor all elements are read for that.
+        """
+        tensor, count = self._tensors[name], target.numel()
+        if tensor.stride == _contiguous(tensor.shape):
+            self._read_elements(tensor.storage, tensor.first + start, target)
+            return
+        spread = torch.empty(tensor.extent(), dtype=target.dtype)
+        self._read_elements(tensor.storage, tensor.first, spread)
+        whole = spread.as_strided(tensor.shape, tensor.stride).reshape(-1)
+        target.copy_(whole[start : start + count])
+
+    def _read_elements(self, storage: _Storage, start: int, target: Tensor) -> None:
+        content = target.view(torch.uint8).numpy().data
+        with self._path.open("rb", buffering=0) as file:
+            file.seek(self._offsets[storage.key] + start * target.itemsize)
+            while content:
+                read = file.readinto(content)
+                if not read:
+                    raise unreadable(self._path, "it has become shorter since it was opened")
+                content = content[read:]
 
 
 def _contiguous(shape: Sequence[int]) -> tuple[int, ...]:

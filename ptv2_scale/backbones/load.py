@@ -1,13 +1,13 @@
 """Loading a frozen backbone: built without memory on the meta device, then filled slice by slice.
 
-How parameters are spread over ranks is the caller's: a `Shards` says which flat ranges this rank
-holds and takes each parameter over once they are filled. Without one, everything is read whole.
+How parameters are spread over ranks is the caller's: a `Shards` allocates the flat ranges that this
+rank holds, and takes each parameter over once they are filled. `Unsharded` holds everything whole.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +24,7 @@ from ptv2_scale.backbones.dtypes import DTYPES, suitable_dtype
 from ptv2_scale.backbones.empty import empty_parameters
 from ptv2_scale.backbones.families import family_of
 from ptv2_scale.backbones.family import Config, Family
+from ptv2_scale.backbones.filling import Fill, Unfilled, fill_in_order
 from ptv2_scale.backbones.matching import check_matching, match, shared_parameters
 from ptv2_scale.backbones.naming import PRESETS, named_folder
 from ptv2_scale.backbones.quantised import quantised, refuse_quantised
@@ -36,24 +37,30 @@ from ptv2_scale.runtime.files import read_json
 
 _STORED = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
-# (names of a parameter, first element to copy, flat target) -> None
-Fill = Callable[[Sequence[str], int, Tensor], None]
-
 
 class Shards(Protocol):
     """How one rank holds parameters."""
 
     @property
-    def device(self) -> torch.device:
-        """Where parameters are filled."""
+    def at_once(self) -> int:
+        """Parameters that may be allocated and not yet adopted."""
+        ...
+
+    def allocate(self, parameter: nn.Parameter) -> tuple[nn.Parameter, list[tuple[int, Tensor]]]:
+        """The parameter in place of one on the meta device, with memory but without values.
+
+        Returns:
+            The parameter, and what this rank must have filled of it: first element and flat memory
+            of each range.
+        """
         ...
 
     def ranges(self, numel: int) -> list[tuple[int, int]]:
-        """The flat ranges of a parameter of `numel` elements that this rank must have filled."""
+        """These ranges of a parameter of `numel` elements, as (first element, one past the last)"""
         ...
 
     def adopt(self, parameter: nn.Parameter) -> None:
-        """Take over a parameter whose ranges are filled, and keep only them."""
+        """Take over a parameter whose ranges are filled."""
         ...
 
 
@@ -62,6 +69,12 @@ class Unsharded:
     """Every parameter whole, on one device: no sharding."""
 
     device: torch.device = torch.device("cpu")
+    at_once: int = 16
+
+    def allocate(self, parameter: nn.Parameter) -> tuple[nn.Parameter, list[tuple[int, Tensor]]]:
+        """All of it."""
+        whole = torch.empty(parameter.shape, dtype=parameter.dtype, device=self.device)
+        return nn.Parameter(whole, requires_grad=parameter.requires_grad), [(0, whole.view(-1))]
 
     def ranges(self, numel: int) -> list[tuple[int, int]]:
         """All of it."""
@@ -87,8 +100,16 @@ class Weights(Protocol):
         """Shape of one tensor."""
         ...
 
+    def dtype(self, name: str) -> torch.dtype:
+        """Dtype of one tensor in its file."""
+        ...
+
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements start..stop (flat) of one tensor."""
+        ...
+
+    def read_into(self, name: str, start: int, target: Tensor) -> None:
+        """Read elements from `start` on into `target` [n], of any dtype and on any device."""
         ...
 
 
@@ -212,28 +233,47 @@ def build_empty(files: BackboneFiles, dtype: torch.dtype, dropout: float | None 
     return model.requires_grad_(False)
 
 
-def materialise(module: nn.Module, fill: Fill, shards: Shards) -> None:
+def materialise(
+    module: nn.Module,
+    fill: Fill,
+    shards: Shards,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
     """Give every parameter of a module on the meta device its memory and its values.
 
-    One parameter at a time is allocated whole (untouched memory costs nothing), this rank's ranges
-    are filled, and `shards` keeps them; so the peak is this rank's shard and one parameter.
+    Each range that this rank holds is filled where it stays, so memory is that of the shards; some
+    parameters are filled at once, by several threads.
 
     Args:
         module: its parameters are replaced in place, ties kept.
-        fill: (names, start, target) -> None, copies elements from `start` on into `target` [n].
+        fill: (names, start, target) -> None, copies elements from `start` on into `target` [n];
+            called by several threads.
         shards: how this rank holds parameters.
+        on_progress: called with bytes filled and bytes to be filled on this rank.
     """
-    for names, parameter in list(shared_parameters(module)):
-        if not parameter.is_meta:  # a backbone that is shared and loaded already
-            continue
-        whole = torch.empty(parameter.shape, dtype=parameter.dtype, device=shards.device)
-        for start, stop in shards.ranges(whole.numel()):
-            fill(names, start, whole.view(-1)[start:stop])
-        filled = nn.Parameter(whole, requires_grad=parameter.requires_grad)
-        for name in names:
+    # A backbone that is shared and loaded already is left alone.
+    empty = [(names, one) for names, one in shared_parameters(module) if one.is_meta]
+    total = sum(_bytes_held(one, shards) for _, one in empty)
+    done = 0
+    for one in fill_in_order(_allocated(empty, shards), fill, shards.at_once):
+        shards.adopt(one.parameter)
+        for name in one.names:
             owner, _, leaf = name.rpartition(".")
-            setattr(module.get_submodule(owner), leaf, filled)
-        shards.adopt(filled)
+            setattr(module.get_submodule(owner), leaf, one.parameter)
+        done += one.nbytes
+        on_progress(done, total)
+
+
+def _bytes_held(parameter: nn.Parameter, shards: Shards) -> int:
+    held = sum(stop - start for start, stop in shards.ranges(parameter.numel()))
+    return held * parameter.itemsize
+
+
+def _allocated(
+    empty: Iterable[tuple[Sequence[str], nn.Parameter]], shards: Shards
+) -> Iterator[Unfilled]:
+    for names, parameter in empty:
+        yield Unfilled(names, *shards.allocate(parameter))
 
 
 def check_weights(files: BackboneFiles, model: Any) -> Mapping[str, Sequence[str]]:
@@ -265,10 +305,9 @@ def weight_filler(files: BackboneFiles, model: Any) -> Fill:
 
     def fill(names: Sequence[str], start: int, target: Tensor) -> None:
         first, *others = sources[names[0]]
-        values = files.weights.read(first, start, start + target.numel())
+        files.weights.read_into(first, start, target)
         for other in others:
-            _check_equal(files, (first, other), start, values)
-        target.copy_(values)
+            _check_equal(files, (first, other), start, target.numel())
 
     return fill
 
@@ -279,7 +318,7 @@ def check_tensor(files: BackboneFiles, name: str, expected: tuple[int, ...]) -> 
     Raises:
         UserError: names the tensor, and both shapes.
     """
-    dtype = files.weights.read(name, 0, 0).dtype
+    dtype = files.weights.dtype(name)
     if dtype not in _STORED:
         raise quantised(str(files.folder), f"{name} is of {dtype}")
     found = files.weights.shape(name)
@@ -290,10 +329,11 @@ def check_tensor(files: BackboneFiles, name: str, expected: tuple[int, ...]) -> 
         )
 
 
-def _check_equal(files: BackboneFiles, pair: tuple[str, str], start: int, values: Tensor) -> None:
+def _check_equal(files: BackboneFiles, pair: tuple[str, str], start: int, count: int) -> None:
     """What the model holds once may be stored under several names, but only with one value."""
     first, other = pair
-    if not torch.equal(values, files.weights.read(other, start, start + values.numel())):
+    values, others = (files.weights.read(name, start, start + count) for name in pair)
+    if not torch.equal(values, others):
         raise UserError(
             f"{files.folder}: {first} and {other} are one parameter of this {files.family.name},"
             " and have different values in the files, so one of the two would be left out."

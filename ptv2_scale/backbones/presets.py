@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 from transformers import AutoConfig
 
@@ -38,7 +39,15 @@ class NoWeights:
         """Never found."""
         raise KeyError(name)
 
+    def dtype(self, name: str) -> torch.dtype:
+        """Never found."""
+        raise KeyError(name)
+
     def read(self, name: str, start: int, stop: int) -> Tensor:
+        """Never found."""
+        raise KeyError(name)
+
+    def read_into(self, name: str, start: int, target: Tensor) -> None:
         """Never found."""
         raise KeyError(name)
 

@@ -1,6 +1,6 @@
 """Weight files of a backbone folder, read slice by slice: safetensors, or .bin without its code.
 
-A rank asks for a flat range of a tensor and only those rows are read, so that loading a sharded
+A rank asks for a flat range of a tensor and only that range is read, so that loading a sharded
 backbone moves each rank's own bytes and little more.
 """
 
@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ptv2_scale.backbones.legacy_bin import LegacyFile, unreadable
+from ptv2_scale.backbones.safetensors_file import SafetensorsFile
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.runtime.files import read_json, refuse_pointer
+from ptv2_scale.runtime.files import read_json, refuse_unreadable
+from ptv2_scale.runtime.pieces import ranges
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ _SETS = (
 
 
 class TensorFile(Protocol):
-    """One opened weight file."""
+    """Named tensors that are read in ranges."""
 
     def names(self) -> list[str]:
         """Names of its tensors."""
@@ -50,46 +51,16 @@ class TensorFile(Protocol):
         ...
 
 
-class SafetensorsFile:
-    """A .safetensors file, mapped into memory; rows outside a range are never touched."""
+class WeightFile(TensorFile, Protocol):
+    """One opened weight file, which several threads may read."""
 
-    def __init__(self, path: Path) -> None:
-        _refuse_pointer(path)
-        try:
-            self._file = safe_open(path, framework="pt")
-        except (SafetensorError, OSError) as error:
-            raise _unreadable(path, error) from None
-        self._path = path
+    def dtype(self, name: str) -> torch.dtype:
+        """Dtype of one tensor, without reading it."""
+        ...
 
-    def names(self) -> list[str]:
-        """See `TensorFile`."""
-        return list(self._file.keys())
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """See `TensorFile`."""
-        return tuple(self._file.get_slice(name).get_shape())
-
-    def read(self, name: str, start: int, stop: int) -> Tensor:
-        """See `TensorFile`."""
-        try:
-            return self._read(name, start, stop)
-        except Exception as error:
-            # A header may name what PyTorch does not have; that leads to several kinds of errors.
-            raise _unreadable(self._path, error) from None
-
-    def _read(self, name: str, start: int, stop: int) -> Tensor:
-        shape = self.shape(name)
-        if len(shape) < 2:
-            whole: Tensor = self._file.get_tensor(name)
-            return whole.reshape(-1)[start:stop]
-        row = max(1, torch.Size(shape[1:]).numel())
-        first = start // row
-        rows: Tensor = self._file.get_slice(name)[first : -(-stop // row)]
-        return rows.reshape(-1)[start - first * row : stop - first * row]
-
-
-def _unreadable(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path}: not a readable safetensors file ({error}). Download it again.")
+    def read_into(self, name: str, start: int, target: Tensor) -> None:
+        """Read elements from `start` on into `target` [n], on the CPU and of the tensor's dtype."""
+        ...
 
 
 class PickledFile:
@@ -106,9 +77,17 @@ class PickledFile:
         """See `TensorFile`."""
         return tuple(self._tensors[name].shape)
 
+    def dtype(self, name: str) -> torch.dtype:
+        """See `WeightFile`."""
+        return self._tensors[name].dtype
+
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """See `TensorFile`."""
         return self._tensors[name].reshape(-1)[start:stop]
+
+    def read_into(self, name: str, start: int, target: Tensor) -> None:
+        """See `WeightFile`."""
+        target.copy_(self.read(name, start, start + target.numel()))
 
 
 def load_pickled(path: Path) -> dict[str, Tensor]:
@@ -117,7 +96,7 @@ def load_pickled(path: Path) -> dict[str, Tensor]:
     Raises:
         UserError: it is damaged, or would run code.
     """
-    _refuse_pointer(path)
+    refuse_unreadable(path)
     try:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
         found = {str(name): value for name, value in loaded.items() if isinstance(value, Tensor)}
@@ -132,17 +111,10 @@ def load_pickled(path: Path) -> dict[str, Tensor]:
     raise unreadable(path, reason)
 
 
-def _refuse_pointer(path: Path) -> None:
-    try:
-        refuse_pointer(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}.") from None
-
-
-def _opened(path: Path) -> TensorFile:
+def _opened(path: Path) -> WeightFile:
     if path.suffix == ".safetensors":
         return SafetensorsFile(path)
-    _refuse_pointer(path)
+    refuse_unreadable(path)
     return PickledFile(path) if _is_zip(path) else LegacyFile(path)
 
 
@@ -181,8 +153,8 @@ class WeightFolder:
         self.paths = _weight_paths(folder, allowed)
 
     @cached_property
-    def _files(self) -> dict[str, tuple[TensorFile, str]]:
-        table: dict[str, tuple[TensorFile, str]] = {}
+    def _files(self) -> dict[str, tuple[WeightFile, str]]:
+        table: dict[str, tuple[WeightFile, str]] = {}
         for path in self.paths:
             file = _opened(path)
             for name in file.names():
@@ -207,16 +179,27 @@ class WeightFolder:
         file, own_name = self._files[name]
         return file.shape(own_name)
 
+    def dtype(self, name: str) -> torch.dtype:
+        """Dtype of one tensor in its file."""
+        file, own_name = self._files[name]
+        return file.dtype(own_name)
+
     def read(self, name: str, start: int, stop: int) -> Tensor:
         """Elements start..stop (flat) of one tensor, in the file's dtype."""
         file, own_name = self._files[name]
-        values = file.read(own_name, start, stop)
-        if values.numel() != stop - start:
-            # Several numbers in one element, as in fp4.
-            raise UserError(
-                f"{self.folder}: {name} is of {values.dtype}, which cannot be read here."
-            )
-        return values
+        return file.read(own_name, start, stop)
+
+    def read_into(self, name: str, start: int, target: Tensor) -> None:
+        """Read elements from `start` on into `target` [n], of any dtype and on any device.
+
+        Straight from the file where dtype and device allow it, else in pieces of bounded size.
+        """
+        file, own_name = self._files[name]
+        if target.device.type == "cpu" and target.dtype == file.dtype(own_name):
+            file.read_into(own_name, start, target)
+            return
+        for low, high in ranges(0, target.numel()):
+            target[low:high].copy_(file.read(own_name, start + low, start + high))
 
 
 def _weight_paths(folder: Path, allowed: str) -> list[Path]:

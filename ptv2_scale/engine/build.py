@@ -13,14 +13,13 @@ from deepspeed.runtime.zero.parameter_offload import (
 )
 
 from ptv2_scale.backbones.attention import enable_checkpointing
-from ptv2_scale.backbones.load import materialise
 from ptv2_scale.backbones.tensor_files import NamedTensors
 from ptv2_scale.config.deepspeed import complete, deepspeed_of
 from ptv2_scale.data.order import accumulation
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine.host_needs import check_host_needs
 from ptv2_scale.engine.jit import NVME, prepare_extensions
-from ptv2_scale.engine.sharding import shards_for
+from ptv2_scale.engine.loading import load_weights
 from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.model.setup import Setup, build_model, first_values, model_filler
 
@@ -65,7 +64,7 @@ def start_engine(
     if (settings["zero_optimization"].get("offload_param") or {}).get("device") == "nvme":
         prepare_extensions((NVME,))
     fill = model_filler(setup, model, NamedTensors(first_values(setup)))
-    materialise(model, fill, shards_for(settings, ranks))
+    load_weights(model, fill, settings, ranks)
     if train.gradient_checkpointing and setup.method.trains_through_backbone:
         enable_checkpointing(model.backbone)
     if not model.trained():

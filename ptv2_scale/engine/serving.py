@@ -8,13 +8,13 @@ from typing import Any
 
 import deepspeed
 
-from ptv2_scale.backbones.load import Fill, materialise
+from ptv2_scale.backbones.filling import Fill
 from ptv2_scale.config import RunConfig
 from ptv2_scale.distributed.agreement import check_agreement
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine.agreement import serving_facts
 from ptv2_scale.engine.build import deepspeed_config
-from ptv2_scale.engine.sharding import shards_for
+from ptv2_scale.engine.loading import load_weights
 from ptv2_scale.inference.exported import Export
 from ptv2_scale.inference.predictor import Predictor
 from ptv2_scale.inference.shared import SharedBackbone
@@ -36,7 +36,7 @@ def sharded_predictor(exports: Sequence[Export], ranks: RankContext) -> Predicto
         model = shared.models[0]
         assert isinstance(model, PromptedModel)
         settings = deepspeed_config(setup, model, ranks)
-        materialise(shared, fill, shards_for(settings, ranks))
+        load_weights(shared, fill, settings, ranks)
         run: Callable[..., Any] = _start(shared, settings, ranks)
         return run
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import torch
 
+from ptv2_scale.backbones.safetensors_file import SafetensorsFile
 from ptv2_scale.backbones.tensor_files import Tensors
-from ptv2_scale.backbones.weights import SafetensorsFile, TensorFile
+from ptv2_scale.backbones.weights import TensorFile
 from ptv2_scale.config import RunConfig
 from ptv2_scale.export.card import CARD_FILE, Card, card_text, export_folder, model_card, read_card
 from ptv2_scale.methods.base import PROMPT_FILE, Method

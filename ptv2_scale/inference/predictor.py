@@ -10,7 +10,8 @@ from typing import Any, get_args
 
 import torch
 
-from ptv2_scale.backbones.load import Fill, Unsharded, materialise, usable_device
+from ptv2_scale.backbones.filling import Fill
+from ptv2_scale.backbones.load import Unsharded, materialise, usable_device
 from ptv2_scale.data.rows import given_rows
 from ptv2_scale.data.splits import Split
 from ptv2_scale.distributed.ranks import RankContext

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ptv2_scale.backbones.load import Fill
+from ptv2_scale.backbones.filling import Fill
 from ptv2_scale.inference.exported import Export
 from ptv2_scale.model.decoding import Request, Written
 from ptv2_scale.model.prompted import PromptedModel, PromptedOutput

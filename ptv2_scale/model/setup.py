@@ -13,10 +13,10 @@ from torch import Tensor
 
 from ptv2_scale.backbones.dtypes import DTYPES, suitable_dtype
 from ptv2_scale.backbones.empty import empty_parameters
+from ptv2_scale.backbones.filling import Fill
 from ptv2_scale.backbones.fingerprint import fingerprint
 from ptv2_scale.backbones.load import (
     BackboneFiles,
-    Fill,
     build_empty,
     check_weights,
     local_folder,

@@ -40,6 +40,18 @@ def refuse_pointer(path: Path) -> None:
             )
 
 
+def refuse_unreadable(path: Path) -> None:
+    """Refuse a large file that cannot be read, or that Git LFS has not fetched.
+
+    Raises:
+        UserError: says which of the two.
+    """
+    try:
+        refuse_pointer(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}.") from None
+
+
 def read_text(path: Path, most: int, what: str) -> str:
     """The text of a file.
 

@@ -18,10 +18,11 @@ class Progress:
 
     Args:
         unit: what is counted.
+        what: what is worked on, said before each number; "": plain to see from the command.
     """
 
-    def __init__(self, unit: Literal["bytes", "batches", "rows"] = "bytes") -> None:
-        self._unit = unit
+    def __init__(self, unit: Literal["bytes", "batches", "rows"] = "bytes", what: str = "") -> None:
+        self._unit, self._what = unit, what
         self._bar: tqdm[None] | None = None
         self._began = self._reported = time.monotonic()
         self._first = -1
@@ -42,7 +43,9 @@ class Progress:
         if self._bar is None:
             unit = {"bytes": "B", "batches": "batch", "rows": "row"}[self._unit]
             scaled = self._unit == "bytes"
-            self._bar = tqdm(total=total, initial=done, unit=unit, unit_scale=scaled)
+            self._bar = tqdm(
+                total=total, initial=done, unit=unit, unit_scale=scaled, desc=self._what or None
+            )
         self._bar.update(done - self._bar.n)
         if done == total:
             self.end()
@@ -53,13 +56,17 @@ class Progress:
             self._bar.close()
 
     def _line(self, done: int, total: int) -> str:
-        reported = f"{done / 1e9:.2f} of {total / 1e9:.2f} GB"
-        if self._unit != "bytes":
-            reported = f"{done} of {total} {self._unit}"
+        reported = f"{self._what}: " if self._what else ""
+        if self._unit == "bytes":
+            reported += f"{done / 1e9:.2f} of {total / 1e9:.2f} GB"
+        else:
+            reported += f"{done} of {total} {self._unit}"
         made, took = done - self._first, time.monotonic() - self._began
         if not made:
             return reported
-        if self._unit == "rows":
+        if self._unit == "bytes":
+            reported += f", {made / took / 1e9:.2f} GB/s"
+        elif self._unit == "rows":
             reported += f", {made / took:.1f} a second"
         if done == total:
             return reported

@@ -213,11 +213,16 @@ def test_dropout_is_overridden(saved: Callable[[str], Path]) -> None:
 class TwoRanks:
     """`Shards` of one of two ranks: the first half, rounded up, or the second."""
 
-    device = torch.device("cpu")
+    at_once = 3
 
     def __init__(self, rank: int) -> None:
         self.rank = rank
         self.adopted: list[nn.Parameter] = []
+
+    def allocate(self, parameter: nn.Parameter) -> tuple[nn.Parameter, list[tuple[int, Tensor]]]:
+        held = nn.Parameter(torch.empty(parameter.shape), requires_grad=False)
+        [(start, stop)] = self.ranges(parameter.numel())
+        return held, [(start, held.detach().view(-1)[start:stop])]
 
     def ranges(self, numel: int) -> list[tuple[int, int]]:
         middle = -(-numel // 2)

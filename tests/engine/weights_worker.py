@@ -1,5 +1,7 @@
 """One rank: every gathered backbone weight against its file, before and after the first step.
 
+And the most memory that was allocated while weights were read, beside that of the shards.
+
 Arguments: folder of a tiny backbone, DeepSpeed configuration, "auto" or the hpZ group's size.
 """
 
@@ -12,8 +14,10 @@ from typing import Any
 
 import deepspeed
 import torch
+from allocator import peak
 from fake_setup import fake_setup
 from parity_worker import batch
+from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModel
 
 from ptv2_scale.engine import build
@@ -56,6 +60,21 @@ def step(engine: Any) -> None:
     engine.step()
 
 
+def measured_loading(found: dict[str, int]) -> Any:
+    """Loading that notes the peak of the allocator and the bytes that stay."""
+    load = build.load_weights
+
+    def loading(module: Any, *arguments: Any) -> None:
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+            load(module, *arguments)
+        found["peak"] = peak(profiler)
+        for one in module.parameters():
+            held = getattr(one, "ds_tensor", one), getattr(one, "ds_secondary_tensor", None)
+            found["held"] += sum(each.nbytes for each in held if each is not None)
+
+    return loading
+
+
 def main(folder: Path, name: str, hpz: str) -> None:
     ranks = start(1)
     setup = fake_setup(
@@ -69,6 +88,8 @@ def main(folder: Path, name: str, hpz: str) -> None:
                 "stage3_param_persistence_threshold": 10,
             }
         }
+    memory = {"peak": 0, "held": 0}
+    build.load_weights = measured_loading(memory)
     engine = build.build_engine(setup, ranks)
     expected = dict(AutoModel.from_pretrained(folder).named_parameters())
     found: dict[str, list[str]] = {}
@@ -84,7 +105,7 @@ def main(folder: Path, name: str, hpz: str) -> None:
         getattr(p, "ds_secondary_tensor", None) is not None
         for p in engine.module.backbone.parameters()
     )
-    print("FOUND", json.dumps({"wrong": found, "secondary": secondary}), flush=True)
+    print("FOUND", json.dumps({"wrong": found, "secondary": secondary, **memory}), flush=True)
     stop()
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from allocator import peak
 from torch.profiler import ProfilerActivity, profile
 
 from ptv2_scale.config import load_recipe
@@ -32,12 +33,6 @@ def tensors() -> dict[int, int]:
                     storage = tensor.untyped_storage()
                     found[storage.data_ptr()] = storage.nbytes()
     return found
-
-
-def peak(profiler: Any) -> int:
-    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
-    events.sort(key=lambda one: one.start_ns())
-    return int(torch.tensor([one.nbytes() for one in events]).cumsum(0).max())
 
 
 def main(recipe: Path) -> None:

@@ -27,9 +27,9 @@ def test_lines_with_the_time_left(
         now[0] += 10.0
         tell(done, 1000)
     assert capfd.readouterr().err.splitlines() == [
-        "3.00 of 10.00 GB, about 70 s left",
-        "4.00 of 10.00 GB, about 60 s left",
-        "10.00 of 10.00 GB",
+        "3.00 of 10.00 GB, 0.10 GB/s, about 70 s left",
+        "4.00 of 10.00 GB, 0.10 GB/s, about 60 s left",
+        "10.00 of 10.00 GB, 0.31 GB/s",
         "300 of 1000 rows, 20.0 a second, about 35 s left",
         "1000 of 1000 rows, 45.0 a second",
     ]

@@ -229,7 +229,7 @@ def at_start(place: str) -> None:
         "joined": (deepspeed, "init_distributed", True),
         "finding": (run, "find_start", False),
         "opening": (resume, "remove_unfinished", True),
-        "loading": (build, "materialise", True),
+        "loading": (build, "load_weights", True),
         "initialising": (deepspeed, "initialize", True),
         "restoring": (state, "restore", True),
         "guard": (method, "check_prefix", True),
