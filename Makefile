@@ -5,19 +5,22 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 READY := .venv/ready
 export TORCH_EXTENSIONS_DIR := $(CURDIR)/.venv/torch_extensions
+# Material's advertisement of its successor.
+export NO_MKDOCS_2_WARNING := 1
 
 # Two ranks: on two GPUs, on the only GPU there is (then one rank), or on the CPU.
 RANKS ?= $(shell $(BIN)/python -c 'import torch; print(min(torch.accelerator.device_count(), 2) or 2)')
 PORT ?= $(shell $(BIN)/python -c 'import socket; print(socket.create_server(("", 0)).getsockname()[1])')
 
-.PHONY: setup demo test check reliability
+.PHONY: setup demo test check site reliability
 
 setup: $(READY)
 
+# An old pip (Debian 12 has 23.0) cannot build what has no wheel, as seqeval, hence --upgrade-deps.
 # PyTorch comes first and is left alone where it can be imported: which build fits is the user's
 # choice (TORCH_INDEX_URL, or a torch already in .venv), so that one is pinned for all the rest.
 $(INSTALLED): pyproject.toml constraints-ci.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/python || $(PYTHON) -m venv --upgrade-deps .venv
 	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install \
 		$(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) -c constraints-ci.txt torch
 	$(BIN)/python -c 'import torch; print(f"torch=={torch.__version__}")' > .venv/constraints.txt
@@ -45,6 +48,12 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/codespell
+	$(BIN)/hadolint launch/Containerfile
+	$(BIN)/mkdocs build --strict
+
+# The documentation as a site, in build/site.
+site: setup
+	$(BIN)/mkdocs build --strict
 
 # All of what make test has a sample of: faults, hosts, launchers, Slurm, hostile input. About an hour and
 # a half on two cores.

@@ -1,4 +1,4 @@
-"""The wheel, installed where the repository is not: the README's first run, recipes, scripts."""
+"""The wheel, installed where the repository is not: the tutorial as written, recipes, scripts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import ranks
-from readme import first_run
+from readme import first_run, tutorial
 
 SCRIPTS = Path(sys.executable).parent
 _BESIDES = """
@@ -40,7 +40,7 @@ def test_a_wheel_has_all_that_a_first_hour_takes(tmp_path: Path) -> None:
     site, work = installed(tmp_path), tmp_path / "work"
     work.mkdir()
     done = subprocess.run(
-        ["bash", "-e", "-c", first_run() + _BESIDES],
+        ["bash", "-e", "-c", tutorial() + _BESIDES],
         cwd=work,
         env={
             **os.environ,
@@ -58,10 +58,16 @@ def test_a_wheel_has_all_that_a_first_hour_takes(tmp_path: Path) -> None:
     assert (row["text"], row["prediction"]["label"]) == ("the striker scored twice", "sport")
     assert "the most frequent class alone scores 0.5000" in done.stdout
     assert "\npaper/glm-10b " in done.stdout
-    assert len(first_run().splitlines()) <= 10
+    assert "prompt.method          prefix               lora" in done.stdout
+    assert (work / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert os.access(work / "launch" / "local.sh", os.X_OK)
     assert (work / "documents" / "runs.md").is_file()
     # Nothing that is no module of the package stands where one could be looked for.
     folders = {path.name for path in (site / "ptv2_scale").iterdir() if path.is_dir()}
     own = {path.parent.name for path in ranks.CHECKOUT.glob("ptv2_scale/*/__init__.py")}
     assert folders - {"__pycache__"} == {*own, "shipped"}
+
+
+def test_the_readmes_first_run_is_the_tutorials() -> None:
+    assert set(first_run().splitlines()) <= set(tutorial().splitlines())
+    assert len(first_run().splitlines()) <= 10

@@ -42,11 +42,12 @@ def train(
     afterwards as they were; memory and open files are given back. Several ranks are started by
     `ptv2-scale launch`.
 
-    >>> import ptv2_scale
-    >>> few = ["train.epochs=null", "train.steps=4", "train.head_only_baseline=false"]
-    >>> result = ptv2_scale.train("demo", [*few, "run=runs/four-steps"])
-    >>> result.metric, result.steps
-    ('accuracy', 4)
+    Examples:
+        >>> import ptv2_scale
+        >>> few = ["train.epochs=null", "train.steps=4", "train.head_only_baseline=false"]
+        >>> result = ptv2_scale.train("demo", [*few, "run=runs/four-steps"])
+        >>> result.metric, result.steps
+        ('accuracy', 4)
 
     Args:
         recipe: a recipe's YAML file, "demo", or a recipe that was loaded.

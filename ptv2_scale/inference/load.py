@@ -71,10 +71,11 @@ def load_row_encoder(
 ) -> RowEncoder:
     """What makes rows of a task into inputs, the very way training and `predict` do it.
 
-    >>> from ptv2_scale import load_row_encoder
-    >>> encode = load_row_encoder("runs/demo")
-    >>> encode([{"text": "the room was clean ."}]).keys()
-    dict_keys(['input_ids', 'attention_mask'])
+    Examples:
+        >>> from ptv2_scale import load_row_encoder
+        >>> encode = load_row_encoder("runs/demo")
+        >>> encode([{"text": "the room was clean ."}]).keys()
+        dict_keys(['input_ids', 'attention_mask'])
 
     Args:
         source: folder of an export or a finished run, or PEFT's folder that was made of one.

