@@ -11,7 +11,7 @@ import pytest
 import ranks
 import torch
 from killed import kill_after, losses
-from points import sample
+from points import at_length, sample
 from tiny import write_recipe
 
 from ptv2_scale import load_prompted, load_row_encoder
@@ -96,7 +96,8 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("method", sample(list(METHODS), 1))
+@at_length
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_goes_on_to_the_same_bits_and_predicts_as_it_was_trained(
     method: str, tmp_path: Path
 ) -> None:

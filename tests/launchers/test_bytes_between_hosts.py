@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cluster import Cluster
 from hosted import Run
+from points import at_length
 from safetensors import safe_open
 from tiny import write_recipe
 
@@ -38,6 +39,7 @@ def bytes_of_a_step(run: Run, hosts: Cluster) -> int:
     return (after - before) // (LAST - FIRST)
 
 
+@at_length
 def test_under_hpz_no_weight_crosses_after_the_first_step(
     cluster: Callable[..., Cluster], tmp_path: Path
 ) -> None:

@@ -36,7 +36,7 @@ def on_one_host(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], byt
 
 @pytest.mark.parametrize(
     ("script", "count"),
-    sample([("hostfile.sh", 2), ("hostfile.sh", 3), ("ssh.sh", 2), ("ssh.sh", 3)], 2),
+    sample([("hostfile.sh", 2), ("hostfile.sh", 3), ("ssh.sh", 2), ("ssh.sh", 3)], 1),
 )
 def test_the_scripts_to_copy_give_the_same_bits_as_on_one_host(
     script: str,

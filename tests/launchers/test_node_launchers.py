@@ -99,6 +99,7 @@ def test_a_crash_without_restarts_is_told_of(run: Run, crash: dict[str, str]) ->
     assert max(run.steps()) == 6
 
 
+@at_length
 def test_torchrun_is_kept_from_starting_a_stopped_run_again(run: Run, whole: bytes) -> None:
     launched = launch(run, "--backend", "torchrun", "--max-restarts", "3")
     run.wait_for(5)
@@ -185,6 +186,7 @@ def test_a_command_on_each_node(backend: str, cluster: Hosts, run: Run, whole: b
     assert run.result() == whole
 
 
+@at_length
 def test_a_node_whose_ranks_stop_says_so_by_itself(
     cluster: Hosts, run: Run, crash: dict[str, str]
 ) -> None:
