@@ -16,6 +16,8 @@ from ptv2_scale.runtime.exit_codes import DONE
 if TYPE_CHECKING:
     from ptv2_scale.estimate.fitting import Remedy, Verdict
     from ptv2_scale.estimate.memory import MemoryEstimate
+    from ptv2_scale.estimate.passes import PassMemory
+    from ptv2_scale.estimate.traffic import Traffic
     from ptv2_scale.estimate.zero import Cluster
     from ptv2_scale.model.setup import Setup
 
@@ -32,6 +34,13 @@ _NAMES = {
     "activations": "activations of a micro-batch",
     "evaluation": "or, evaluating, a batch",
     "update": "or, in the optimizer's step",
+}
+_TRAFFIC = {
+    "gathers": "a rank sends: gathered weights",
+    "gradients": "a rank sends: gradients",
+    "updates": "a rank sends: new values",
+    "across": "a host sends to others, of all these",
+    "from_host": "a rank copies from its host's memory or disk",
 }
 
 
@@ -70,13 +79,16 @@ class _Plan:
     verdict: Verdict
     remedies: list[Remedy]
     warnings: list[str]
+    traffic: Traffic | None
 
 
 def plan(arguments: argparse.Namespace) -> int:
     """Show the memory that a recipe takes, from shapes alone, and what would make it fit."""
     from ptv2_scale.config import override
     from ptv2_scale.config.locate import load_run
-    from ptv2_scale.estimate.fitting import estimate, remedies, verdict
+    from ptv2_scale.estimate.fitting import remedies, verdict
+    from ptv2_scale.estimate.memory import estimate_memory
+    from ptv2_scale.estimate.passes import measure_pass
     from ptv2_scale.estimate.zero import Cluster
     from ptv2_scale.model.setup import open_shapes
 
@@ -88,12 +100,14 @@ def plan(arguments: argparse.Namespace) -> int:
 
     ranks, limit = Cluster(arguments.hosts, arguments.gpus_per_host), _limit(arguments)
     setup = reopen(())
-    memory = estimate(setup, ranks, "cuda")
+    passes = measure_pass(setup, "cuda")
+    memory = estimate_memory(setup, ranks, passes)
     said, ways = verdict(memory.total, limit), []
     if said != "fits":
         ways = remedies(reopen, ranks, "cuda", limit)
-    dtype, slow = setup.config.backbone.dtype, _warnings(arguments, setup)
-    made = _Plan(arguments.recipe, dtype, ranks, limit, memory, said, ways, slow)
+    dtype, warnings = setup.config.backbone.dtype, _warnings(arguments, setup)
+    traffic = _traffic(setup, ranks, passes, warnings)
+    made = _Plan(arguments.recipe, dtype, ranks, limit, memory, said, ways, warnings, traffic)
     print(json.dumps(_as_json(made), indent=1) if arguments.json else "\n".join(_lines(made)))
     return DONE
 
@@ -106,6 +120,19 @@ def _warnings(arguments: argparse.Namespace, setup: Setup) -> list[str]:
     if arguments.gpu_memory is not None:
         return []
     return slow_dtype_note(accelerator_here(), setup.config.backbone.dtype)
+
+
+def _traffic(
+    setup: Setup, ranks: Cluster, passes: PassMemory, warnings: list[str]
+) -> Traffic | None:
+    """Traffic of a step; None, with a warning: the batch cannot be divided among the ranks."""
+    from ptv2_scale.estimate.traffic import estimate_traffic
+
+    try:
+        return estimate_traffic(setup, ranks, passes)
+    except UserError as error:
+        warnings.append(str(error))
+        return None
 
 
 def _limit(arguments: argparse.Namespace) -> int:
@@ -133,6 +160,7 @@ def _as_json(made: _Plan) -> dict[str, object]:
         "parts": made.memory.parts(),
         "not_counted": list(NOT_COUNTED),
         "dtype": made.dtype,
+        "traffic": None if made.traffic is None else made.traffic.parts(),
         "warnings": made.warnings,
         "remedies": [
             {
@@ -166,7 +194,19 @@ def _lines(made: _Plan) -> Iterator[str]:
     yield ""
     yield f"not counted: {', '.join(NOT_COUNTED)}"
     yield ""
+    if made.traffic is not None:
+        yield from _traffic_lines(made.traffic)
     yield from _conclusion(made)
+
+
+def _traffic_lines(traffic: Traffic) -> Iterator[str]:
+    yield "traffic of a step, in GB"
+    yield ""
+    parts = traffic.parts()
+    for name, said in _TRAFFIC.items():
+        if parts[name]:
+            yield _row(said, parts[name])
+    yield ""
 
 
 def _row(said: str, size: int) -> str:

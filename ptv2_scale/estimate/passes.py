@@ -69,7 +69,7 @@ def measure_pass(setup: Setup, device: Device) -> PassMemory:
 
 
 def _measure(setup: Setup, example: Example, device: Device) -> PassMemory:
-    model, train = _on_meta(build_model(setup)), setup.config.train
+    model, train = on_meta(build_model(setup)), setup.config.train
     if train.gradient_checkpointing and setup.method.trains_through_backbone:
         enable_checkpointing(model.backbone)
     recorder = _Recorder(model)
@@ -96,11 +96,11 @@ def _train(
     with saved_tensors_hooks(recorder.pack, lambda tensor: tensor):
         outputs = model(entry=entry, **batch.arguments).outputs
         loss = setup.task.loss_sum(outputs, batch.targets)
-        _backward(loss)
+        run_backward(loss)
     return method, live.peak
 
 
-def _backward(loss: Tensor) -> None:
+def run_backward(loss: Tensor) -> None:
     """`loss.backward()`, which would switch the kernels' mode off for what is computed anew."""
     start = (torch.ones_like(loss),)
     _engine_run_backward(
@@ -126,7 +126,8 @@ def _counted(
     live.close()
 
 
-def _on_meta(model: PromptedModel) -> PromptedModel:
+def on_meta(model: PromptedModel) -> PromptedModel:
+    """A model from `build_model`, its buffers on the meta device too."""
     for module in model.modules():
         for name, buffer in module._buffers.items():
             if buffer is not None:

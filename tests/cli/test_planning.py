@@ -37,6 +37,27 @@ def test_a_plan_says_what_would_make_it_fit(
     assert said.rstrip().endswith("fits")
 
 
+def test_a_plan_says_what_goes_over_the_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(write_recipe(tmp_path, "bert", train={"micro_batch": 4, "global_batch": 8}))
+    capsys.readouterr()
+    words = ["--gpu-memory", "1", "--gpus-per-host", "2", "deepspeed=zero1"]
+    assert main(["plan", recipe, *words, "--json"]) == DONE
+    found = json.loads(capsys.readouterr().out)
+    trained = 6 * 3 * 2 * 32 + 32 * 2 + 2  # prefix of 6 in 3 slots, head of two classes
+    # By a ring of two, in fp32: all-reduced, then the new values gathered.
+    assert found["traffic"] == {
+        "gathers": 0, "gradients": 4 * trained, "updates": 2 * trained, "from_host": 0, "across": 0
+    }  # fmt: skip
+    assert main(["plan", recipe, *words]) == DONE
+    assert "a rank sends: gradients" in capsys.readouterr().out
+    assert main(["plan", recipe, *words, "train.micro_batch=8", "--json"]) == DONE
+    undivided = json.loads(capsys.readouterr().out)
+    assert undivided["traffic"] is None
+    assert "cannot be divided" in undivided["warnings"][0]
+
+
 def test_a_gpu_that_is_not_here_computes_in_bf16(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
