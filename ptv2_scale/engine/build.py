@@ -20,6 +20,7 @@ from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine.host_needs import check_host_needs
 from ptv2_scale.engine.jit import NVME, prepare_extensions
 from ptv2_scale.engine.loading import load_weights
+from ptv2_scale.engine.regather import gather_again_in_backward
 from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.model.setup import Setup, build_model, first_values, model_filler
 
@@ -65,11 +66,13 @@ def start_engine(
         prepare_extensions((NVME,))
     fill = model_filler(setup, model, NamedTensors(first_values(setup)))
     load_weights(model, fill, settings, ranks)
+    sharded = settings["zero_optimization"]["stage"] == 3
+    if sharded:
+        gather_again_in_backward(model)
     if train.gradient_checkpointing and setup.method.trains_through_backbone:
         enable_checkpointing(model.backbone)
     if not model.trained():
         # DeepSpeed's stages 1 and 2 shard an optimizer's state alone.
-        sharded = settings["zero_optimization"]["stage"] == 3
         config = settings if sharded else {**settings, "zero_optimization": {"stage": 0}}
         engine, *_ = deepspeed.initialize(model=model, config=config)
         return engine

@@ -15,20 +15,19 @@ def most_gathered(
     uses: Sequence[ModuleUse],
     sizes: Sequence[int],
     persistent: frozenset[int],
-    kept: frozenset[int],
     zero: ZeroSettings,
 ) -> int:
     """Elements of gathered weights that are in memory at once, persistent ones among them.
+
+    Autograd keeps none of them: what a backward pass needs is gathered again (engine/regather.py).
 
     Args:
         uses: modules in the order in which a step runs them.
         sizes: elements of each parameter.
         persistent: numbers of those that are never given back.
-        kept: numbers of those that autograd keeps until their module's backward pass: their memory
-            is in use though DeepSpeed has given it back, and is gathered once more beside it.
         zero: the configuration.
     """
-    state = _Gathered(uses, sizes, persistent, kept, zero)
+    state = _Gathered(uses, sizes, persistent, zero)
     for step in range(len(uses)):
         state.run(step)
     return state.most + sum(sizes[number] for number in persistent)
@@ -46,10 +45,9 @@ class _Gathered:
         uses: Sequence[ModuleUse],
         sizes: Sequence[int],
         persistent: frozenset[int],
-        kept: frozenset[int],
         zero: ZeroSettings,
     ) -> None:
-        self._uses, self._sizes, self._kept, self._zero = uses, sizes, kept, zero
+        self._sizes, self._zero = sizes, zero
         self._own = [[one for one in use.parameters if one not in persistent] for use in uses]
         self._before = [0, *accumulate(self._elements(own) for own in self._own)]
         self._queue = [(step, one) for step, own in enumerate(self._own) for one in own]
@@ -60,7 +58,6 @@ class _Gathered:
         self._seen: dict[int, int] = {}  # last use up to which the queue has been looked at
         self._gathers: list[list[int]] = []
         self._gathered: dict[int, int] = {}  # parameter -> number of its gather
-        self._held: dict[int, int] = {}  # parameter -> number of the gather that autograd keeps
         self._waiting: dict[int, set[int]] = {}  # gather -> those that no module has needed yet
         self._copied: set[int] = set()  # gathers whose parameters are out of their buffer
         self.most = 0
@@ -74,13 +71,8 @@ class _Gathered:
         for one in own:
             self._waiting.get(self._gathered[one], set()).discard(one)
         self._look_ahead(step)
-        if not self._uses[step].backward:
-            for one in self._kept.intersection(own) - self._held.keys():
-                self._held[one] = self._gathered[one]
         self._note()
         for one in own:
-            if self._uses[step].backward:
-                self._held.pop(one, None)
             if not self._is_reused(one, step):
                 del self._gathered[one]
 
@@ -126,6 +118,4 @@ class _Gathered:
             for one, number in self._gathered.items()
             if number not in self._waiting or number in self._copied
         )
-        beside = (one for one, held in self._held.items() if self._gathered.get(one) != held)
-        found = sum(map(self._elements, buffers)) + self._elements(out) + self._elements(beside)
-        self.most = max(self.most, found)
+        self.most = max(self.most, sum(map(self._elements, buffers)) + self._elements(out))

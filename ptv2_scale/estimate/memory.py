@@ -121,7 +121,7 @@ def _gathered(zero: ZeroSettings, sizes: list[int], passes: PassMemory) -> int:
     if zero.stage < 3:
         return 0
     persistent = persistent_parameters(sizes, zero)
-    return most_gathered(passes.uses, sizes, persistent, passes.kept, zero)
+    return most_gathered(passes.uses, sizes, persistent, zero)
 
 
 def _second_copy(zero: ZeroSettings, sizes: list[int], width: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import _engine_run_backward, saved_tensors_hooks
+from torch.autograd.graph import _engine_run_backward
 from torch.utils._pytree import tree_leaves
 
 from ptv2_scale.backbones.attention import enable_checkpointing
@@ -43,14 +43,12 @@ class PassMemory:
         training: the peak of forward and backward pass, `method` in it.
         evaluation: the peak of a forward pass over a batch of the evaluation.
         uses: modules with parameters, in the order in which they run.
-        kept: numbers of the parameters that autograd keeps until their module's backward pass.
     """
 
     method: int
     training: int
     evaluation: int
     uses: tuple[ModuleUse, ...]
-    kept: frozenset[int]
 
 
 def measure_pass(setup: Setup, device: Device) -> PassMemory:
@@ -82,7 +80,7 @@ def _measure(setup: Setup, example: Example, device: Device) -> PassMemory:
     rows = [example] * setup.config.evaluate.micro_batch
     with _counted(setup, model, rows, device) as (live, batch), torch.no_grad():
         model(**batch.arguments)
-    return PassMemory(method, training, live.peak, uses or tuple(recorder.uses), recorder.kept)
+    return PassMemory(method, training, live.peak, uses or tuple(recorder.uses))
 
 
 def _train(
@@ -93,10 +91,9 @@ def _train(
         parameter.register_post_accumulate_grad_hook(_drop_gradient)
     entry = model.entry()
     method = live.now
-    with saved_tensors_hooks(recorder.pack, lambda tensor: tensor):
-        outputs = model(entry=entry, **batch.arguments).outputs
-        loss = setup.task.loss_sum(outputs, batch.targets)
-        run_backward(loss)
+    outputs = model(entry=entry, **batch.arguments).outputs
+    loss = setup.task.loss_sum(outputs, batch.targets)
+    run_backward(loss)
     return method, live.peak
 
 
@@ -136,7 +133,7 @@ def on_meta(model: PromptedModel) -> PromptedModel:
 
 
 class _Recorder:
-    """Notes which modules run, and which parameters autograd keeps.
+    """Notes which modules run.
 
     Args:
         model: on the meta device.
@@ -144,28 +141,12 @@ class _Recorder:
 
     def __init__(self, model: nn.Module) -> None:
         self.uses: list[ModuleUse] = []
-        self._kept: set[int] = set()
         self._numbers = {id(one): number for number, one in enumerate(model.parameters())}
-        self._storages = {
-            one.untyped_storage()._cdata: number for number, one in enumerate(model.parameters())
-        }
         for module in model.modules():
             own = tuple(self._numbers[id(one)] for one in module.parameters(recurse=False))
             if own:
                 module.register_forward_pre_hook(partial(self._forward, own))
                 module.register_forward_hook(partial(self._wait_for_backward, own))
-
-    @property
-    def kept(self) -> frozenset[int]:
-        """Numbers of the parameters that autograd keeps."""
-        return frozenset(self._kept)
-
-    def pack(self, tensor: Tensor) -> Tensor:
-        """Note what autograd keeps; what a checkpoint drops does not come here."""
-        number = self._storages.get(tensor.untyped_storage()._cdata)
-        if number is not None:
-            self._kept.add(number)
-        return tensor
 
     def _forward(self, own: tuple[int, ...], *_: Any) -> None:
         self.uses.append(ModuleUse(own, backward=False))

@@ -31,27 +31,24 @@ NONE = frozenset[int]()
 
 
 @pytest.mark.parametrize(
-    ("settings", "persistent", "kept", "most"),
+    ("settings", "persistent", "most"),
     [
-        ({}, NONE, NONE, 100),  # one module at a time
-        ({}, {4}, NONE, 100 + 5),
-        ({"reuse": 10**9}, NONE, NONE, 195),  # everything is used again
+        ({}, NONE, 100),  # one module at a time
+        ({}, {4}, 100 + 5),
+        ({"reuse": 10**9}, NONE, 195),  # everything is used again
         # Behind 4 comes 4 at once, behind 3 come two of 5 first: both stay.
-        ({"reuse": 20}, NONE, NONE, 100),
-        ({"reuse": 20}, {0}, NONE, 100 + 40 + 5),
+        ({"reuse": 20}, NONE, 100),
+        ({"reuse": 20}, {0}, 100 + 40 + 5),
         # 20 and 30 come ahead in one buffer, then 40, 5 and (45 is below 50) the 100 of the
         # backward pass in another: it stays until that pass, beside the copies and 20 and 30.
-        ({"ahead": 50}, NONE, NONE, 145 + 145 + 20 + 30),
+        ({"ahead": 50}, NONE, 145 + 145 + 20 + 30),
         # As long as 60 are there, nothing comes ahead; at the end 20 and 100 do, in a buffer.
-        ({"ahead": 50, "most_live": 60}, NONE, NONE, 2 * (20 + 100)),
-        # Autograd keeps 1 to 3, and in the backward pass each is gathered beside what is kept.
-        ({}, NONE, {1, 2, 3}, 20 + 30 + 40 + 40),
-        ({"reuse": 10**9}, NONE, {1, 2, 3}, 195),  # kept and gathered are the same memory
+        ({"ahead": 50, "most_live": 60}, NONE, 2 * (20 + 100)),
     ],
 )
 def test_the_most_that_is_gathered(
-    settings: dict[str, int], persistent: set[int], kept: set[int], most: int
+    settings: dict[str, int], persistent: set[int], most: int
 ) -> None:
     zero = replace(ALONE, **settings)
-    found = most_gathered(STEP, SIZES, frozenset(persistent), frozenset(kept), zero)
+    found = most_gathered(STEP, SIZES, frozenset(persistent), zero)
     assert found == most
