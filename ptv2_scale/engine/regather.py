@@ -55,7 +55,7 @@ def _pack(tensor: Tensor) -> Tensor | _SavedWeight:
     if not is_zero_param(parameter):
         # Not the tensor itself: an output that is saved would keep its own graph alive.
         return tensor.detach()
-    offset = tensor.storage_offset() - parameter.storage_offset()
+    offset = int(tensor.storage_offset()) - int(parameter.storage_offset())
     return _SavedWeight(parameter, tuple(tensor.shape), tensor.stride(), offset)
 
 
