@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from ptv2_scale.cli.launch_options import count
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ptv2_scale.estimate.fitting import Remedy, Verdict
     from ptv2_scale.estimate.memory import MemoryEstimate
     from ptv2_scale.estimate.passes import PassMemory
+    from ptv2_scale.estimate.step_time import StepTime
     from ptv2_scale.estimate.traffic import Traffic
     from ptv2_scale.estimate.zero import Cluster
     from ptv2_scale.model.setup import Setup
@@ -54,17 +55,32 @@ def add_plan(command: argparse.ArgumentParser) -> None:
         "--gpu-memory", type=_gigabytes, metavar="GB",
         help="of a GPU, in 10^9 bytes; default: that of this machine's",
     )  # fmt: skip
+    command.add_argument(
+        "--gpu", choices=("A100", "H100", "H200"), help="a GPU whose time is to be estimated"
+    )
+    command.add_argument(
+        "--rate", type=_positive, metavar="TFLOPS",
+        help="10^12 operations a second that a GPU achieves; default: 40 %% of its peak",
+    )  # fmt: skip
+    command.add_argument(
+        "--bandwidth", type=_positive, metavar="GB",
+        help="10^9 bytes a second from a host to others; default: a DGX's adapters",
+    )  # fmt: skip
     command.add_argument("--json", action="store_true", help="print JSON, all sizes in bytes")
 
 
-def _gigabytes(text: str) -> int:
+def _positive(text: str) -> float:
     try:
         found = float(text)
     except ValueError:
         found = math.nan
     if not 0 < found < 1e6:
         raise argparse.ArgumentTypeError(f"found {text!r:.40}, expected a number above 0")
-    return int(found * GB)
+    return found
+
+
+def _gigabytes(text: str) -> int:
+    return int(_positive(text) * GB)
 
 
 @dataclass(frozen=True)
@@ -80,6 +96,8 @@ class _Plan:
     remedies: list[Remedy]
     warnings: list[str]
     traffic: Traffic | None
+    time: StepTime | None
+    steps: int | None
 
 
 def plan(arguments: argparse.Namespace) -> int:
@@ -94,7 +112,7 @@ def plan(arguments: argparse.Namespace) -> int:
 
     def reopen(words: Sequence[str]) -> Setup:
         config, _ = load_run(arguments.recipe, [*arguments.overrides, *words])
-        if config.backbone.dtype == "auto" and arguments.gpu_memory is not None:
+        if config.backbone.dtype == "auto" and _elsewhere(arguments):
             config = override(config, ["backbone.dtype=bf16"])  # on GPUs that are not here
         return open_shapes(config)
 
@@ -107,9 +125,19 @@ def plan(arguments: argparse.Namespace) -> int:
         ways = remedies(reopen, ranks, "cuda", limit)
     dtype, warnings = setup.config.backbone.dtype, _warnings(arguments, setup)
     traffic = _traffic(setup, ranks, passes, warnings)
-    made = _Plan(arguments.recipe, dtype, ranks, limit, memory, said, ways, warnings, traffic)
+    time, steps = None, setup.config.train.steps
+    if traffic is not None and arguments.gpu is not None:
+        time = _time(arguments, setup, ranks, traffic, memory)
+    made = _Plan(
+        arguments.recipe, dtype, ranks, limit, memory, said, ways, warnings, traffic, time, steps
+    )
     print(json.dumps(_as_json(made), indent=1) if arguments.json else "\n".join(_lines(made)))
     return DONE
+
+
+def _elsewhere(arguments: argparse.Namespace) -> bool:
+    """Whether the plan is for GPUs that need not be here."""
+    return (arguments.gpu_memory or arguments.gpu) is not None
 
 
 def _warnings(arguments: argparse.Namespace, setup: Setup) -> list[str]:
@@ -117,7 +145,7 @@ def _warnings(arguments: argparse.Namespace, setup: Setup) -> list[str]:
     from ptv2_scale.distributed.accelerator import accelerator_here
     from ptv2_scale.engine.hardware import slow_dtype_note
 
-    if arguments.gpu_memory is not None:
+    if _elsewhere(arguments):
         return []
     return slow_dtype_note(accelerator_here(), setup.config.backbone.dtype)
 
@@ -135,10 +163,30 @@ def _traffic(
         return None
 
 
+def _time(
+    arguments: argparse.Namespace,
+    setup: Setup,
+    ranks: Cluster,
+    traffic: Traffic,
+    memory: MemoryEstimate,
+) -> StepTime:
+    from ptv2_scale.estimate.operations import count_operations
+    from ptv2_scale.estimate.step_time import GPUS, Rates, estimate_time
+
+    rates = Rates.of(GPUS[arguments.gpu], setup.config.backbone.dtype, ranks)
+    compute = None if arguments.rate is None else 1e12 * arguments.rate
+    across = None if arguments.bandwidth is None else GB * arguments.bandwidth
+    rates = rates.measured(compute, across)
+    made = count_operations(setup)
+    return estimate_time(setup.config, ranks, made, traffic, memory, rates)
+
+
 def _limit(arguments: argparse.Namespace) -> int:
     from ptv2_scale.distributed.memory import gpu_memory
+    from ptv2_scale.estimate.step_time import GPUS
 
-    found: int | None = arguments.gpu_memory or gpu_memory()
+    named = GPUS[arguments.gpu].memory if arguments.gpu is not None else None
+    found: int | None = arguments.gpu_memory or named or gpu_memory()
     if found is None:
         raise UserError(
             "--gpu-memory: missing, and this machine has no GPU whose memory could be taken. Give"
@@ -161,6 +209,7 @@ def _as_json(made: _Plan) -> dict[str, object]:
         "not_counted": list(NOT_COUNTED),
         "dtype": made.dtype,
         "traffic": None if made.traffic is None else made.traffic.parts(),
+        "time": None if made.time is None else _time_as_json(made.time, made.steps),
         "warnings": made.warnings,
         "remedies": [
             {
@@ -171,6 +220,15 @@ def _as_json(made: _Plan) -> dict[str, object]:
             }
             for one in made.remedies
         ],
+    }
+
+
+def _time_as_json(time: StepTime, steps: int | None) -> dict[str, object]:
+    return {
+        **asdict(time),
+        "seconds": time.seconds,
+        "tokens_a_second": time.tokens_a_second,
+        "hours": None if steps is None else time.hours(steps),
     }
 
 
@@ -196,6 +254,8 @@ def _lines(made: _Plan) -> Iterator[str]:
     yield ""
     if made.traffic is not None:
         yield from _traffic_lines(made.traffic)
+    if made.time is not None:
+        yield from _time_lines(made.time, made.steps)
     yield from _conclusion(made)
 
 
@@ -206,6 +266,20 @@ def _traffic_lines(traffic: Traffic) -> Iterator[str]:
     for name, said in _TRAFFIC.items():
         if parts[name]:
             yield _row(said, parts[name])
+    yield ""
+
+
+def _time_lines(time: StepTime, steps: int | None) -> Iterator[str]:
+    yield "time of a step with the longest texts, in seconds; estimated, not measured"
+    yield ""
+    yield f"{'computing':<46} {time.compute:>10.3f}"
+    yield f"{'gathering weights, beside it':<46} {time.gathers:>10.3f}"
+    yield f"{'gradients and new values':<46} {time.gradients:>10.3f}"
+    yield f"{'optimizer':<46} {time.optimizer:>10.3f}"
+    yield f"{'step':<46} {time.seconds:>10.3f}"
+    yield f"{'tokens a second, all ranks together':<46} {time.tokens_a_second:>10,.0f}"
+    count = 1000 if steps is None else steps
+    yield f"{f'hours of {count:,} steps':<46} {time.hours(count):>10.2f}"
     yield ""
 
 

@@ -52,6 +52,12 @@ def test_a_plan_says_what_goes_over_the_network(
     }  # fmt: skip
     assert main(["plan", recipe, *words]) == DONE
     assert "a rank sends: gradients" in capsys.readouterr().out
+    assert main(["plan", recipe, *words, "--gpu", "H100", "train.steps=7200", "--json"]) == DONE
+    time = json.loads(capsys.readouterr().out)["time"]
+    assert time["hours"] == pytest.approx(2 * time["seconds"])
+    assert time["tokens"] == 8 * 20
+    assert main(["plan", recipe, *words, "--gpu", "H100", "--rate", "1"]) == DONE
+    assert "hours of 12 steps" in capsys.readouterr().out
     assert main(["plan", recipe, *words, "train.micro_batch=8", "--json"]) == DONE
     undivided = json.loads(capsys.readouterr().out)
     assert undivided["traffic"] is None

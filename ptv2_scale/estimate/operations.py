@@ -1,0 +1,80 @@
+"""Floating-point operations of a micro-batch: what its passes need, and what is made once more.
+
+Counted by PyTorch's own formulas while a forward and a backward pass run on the meta device. A
+frozen layer has a gradient of its input and none of its weights, so that its backward pass costs as
+much as its forward pass, and not twice as much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from ptv2_scale.backbones.attention import enable_checkpointing
+from ptv2_scale.data.collate import Batch, Example, Padding
+from ptv2_scale.estimate.kernels import DeviceKernels, KnownValues
+from ptv2_scale.estimate.passes import on_meta, run_backward
+from ptv2_scale.model.setup import Setup, build_model
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Floating-point operations of a rank's micro-batch of the longest texts.
+
+    Attributes:
+        needed: of a forward and a backward pass, attention written out; of these MFU is taken.
+        repeated: of the forward passes that checkpointing makes once more.
+        tokens: of the texts.
+    """
+
+    needed: int
+    repeated: int
+    tokens: int
+
+    @property
+    def made(self) -> int:
+        """All that are made."""
+        return self.needed + self.repeated
+
+
+def count_operations(setup: Setup) -> Operations:
+    """Operations of a micro-batch of a recipe, for the sort of text that takes most.
+
+    Args:
+        setup: the recipe, opened; its longest text, micro-batch and checkpointing count.
+
+    Raises:
+        UserError: see `build_model`.
+    """
+    train, longest = setup.config.train, setup.config.task.longest
+    examples = setup.task.longest(longest)
+    needed = max(_count(setup, one, checkpointing=False) for one in examples)
+    made = needed
+    if train.gradient_checkpointing and setup.method.trains_through_backbone:
+        made = max(_count(setup, one, checkpointing=True) for one in examples)
+    return Operations(needed, made - needed, train.micro_batch * longest)
+
+
+class _WrittenOut(DeviceKernels):
+    """Attention as products of matrices, which are counted."""
+
+    def _attend(self, attention: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        return attention(*args, **kwargs)
+
+
+def _count(setup: Setup, example: Example, *, checkpointing: bool) -> int:
+    model = on_meta(build_model(setup)).train()
+    if checkpointing:
+        enable_checkpointing(model.backbone)
+    batch = setup.task.collate([example] * setup.config.train.micro_batch, Padding(0))
+    values, counter = KnownValues(), FlopCounterMode(display=False)
+    inputs, targets = values.on_meta(batch.inputs), values.on_meta(batch.targets)
+    with _WrittenOut("cpu", values), counter:
+        outputs = model(**Batch(inputs, targets, batch.part).arguments).outputs
+        if model.trained():
+            run_backward(setup.task.loss_sum(outputs, targets))
+    return int(counter.get_total_flops())
