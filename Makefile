@@ -23,7 +23,8 @@ $(INSTALLED): pyproject.toml constraints-ci.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv --upgrade-deps .venv
 	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install \
 		$(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) -c constraints-ci.txt torch
-	$(BIN)/python -c 'import torch; print(f"torch=={torch.__version__}")' > .venv/constraints.txt
+	$(BIN)/python -c 'from importlib.metadata import version as v; print("torch==" + v("torch"))' \
+		> .venv/constraints.txt
 	grep -v '^torch==' constraints-ci.txt >> .venv/constraints.txt
 	$(BIN)/python -m pip install -c .venv/constraints.txt -e .
 	$(BIN)/python -c 'from ptv2_scale.engine.jit import prepare_extensions as p; p()'

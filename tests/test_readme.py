@@ -74,6 +74,25 @@ def test_the_demo_installs_nothing_for_tests(target: str) -> None:
     assert installs == ["."] if target == "demo" else installs == [".", "'.[dev]'"]
 
 
+def test_pytorch_is_pinned_by_the_version_that_pip_knows(tmp_path: Path) -> None:
+    """The wheel with CUDA is 2.13.0 to pip, and calls itself 2.13.0+cu130."""
+    argv = ["make", "--dry-run", "--always-make", "setup"]
+    done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    lines = done.stdout.replace("\\\n", " ").splitlines()
+    (writes,) = (line for line in lines if re.search(r"[^>]> \.venv/constraints\.txt$", line))
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("__version__ = '2.13.0+cu130'\n")
+    (tmp_path / "torch-2.13.0.dist-info").mkdir()
+    metadata = "Metadata-Version: 2.1\nName: torch\nVersion: 2.13.0\n"
+    (tmp_path / "torch-2.13.0.dist-info" / "METADATA").write_text(metadata)
+    scripts = tmp_path / ".venv" / "bin"
+    scripts.mkdir(parents=True)
+    (scripts / "python").symlink_to(sys.executable)
+    found = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    subprocess.run(["bash", "-c", writes], cwd=tmp_path, env=found, check=True)
+    assert (tmp_path / ".venv" / "constraints.txt").read_text() == "torch==2.13.0\n"
+
+
 def launch(script: str, *overrides: str) -> str:
     """Run a script of launch/ on two ranks of the demo, three steps long."""
     steps = ("train.epochs=null", "train.steps=3")
