@@ -9,7 +9,7 @@ one backbone object.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.models.gemma2.modeling_gemma2 import (
     eager_attention_forward as softcapped_attention_forward,
 )
@@ -168,16 +169,27 @@ class Recorder(Bound):
         return call.run()
 
 
-def enable_checkpointing(backbone: Any) -> None:
-    """Turn on activation checkpointing in every layer of a transformers model, prefix kept.
+def checkpointable_layers(backbone: nn.Module) -> list[GradientCheckpointingLayer]:
+    """Layers of a transformers model that can be checkpointed, in the order in which they run."""
+    return [one for one in backbone.modules() if isinstance(one, GradientCheckpointingLayer)]
+
+
+def enable_checkpointing(backbone: Any, chosen: Collection[int] | None = None) -> None:
+    """Turn on activation checkpointing in layers of a transformers model, prefix kept.
 
     Frozen input embeddings are left without gradients: transformers would make them require some,
     and layers below the lowest prompted one would then run a backward pass for nothing.
+
+    Args:
+        backbone: the model.
+        chosen: places of the layers among `checkpointable_layers`; None: all.
     """
     enable = getattr(backbone, "activation_checkpointing_enable", None)
     kwargs = {"use_reentrant": False, "context_fn": checkpoint_contexts}
     (enable or backbone.gradient_checkpointing_enable)(kwargs)
     backbone.disable_input_require_grads()
+    for place, layer in enumerate(checkpointable_layers(backbone)):
+        layer.gradient_checkpointing = chosen is None or place in chosen
 
 
 def train_position_bias(backbone: nn.Module) -> None:

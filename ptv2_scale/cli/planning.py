@@ -89,6 +89,7 @@ class _Plan:
 
     recipe: str
     dtype: str
+    checkpointing: bool | int | str
     ranks: Cluster
     limit: int
     memory: MemoryEstimate
@@ -104,6 +105,7 @@ def plan(arguments: argparse.Namespace) -> int:
     """Show the memory that a recipe takes, from shapes alone, and what would make it fit."""
     from ptv2_scale.config import override
     from ptv2_scale.config.locate import load_run
+    from ptv2_scale.estimate.checkpointing import with_fewest_layers
     from ptv2_scale.estimate.fitting import remedies, verdict
     from ptv2_scale.estimate.memory import estimate_memory
     from ptv2_scale.estimate.passes import measure_pass
@@ -117,19 +119,22 @@ def plan(arguments: argparse.Namespace) -> int:
         return open_shapes(config)
 
     ranks, limit = Cluster(arguments.hosts, arguments.gpus_per_host), _limit(arguments)
-    setup = reopen(())
+    setup = with_fewest_layers(reopen(()), ranks, "cuda", limit)
+    again = setup.config.train.gradient_checkpointing
     passes = measure_pass(setup, "cuda")
     memory = estimate_memory(setup, ranks, passes)
     said, ways = verdict(memory.total, limit), []
     if said != "fits":
-        ways = remedies(reopen, ranks, "cuda", limit)
+        chosen = f"train.gradient_checkpointing={json.dumps(again)}"
+        ways = remedies(lambda words: reopen([chosen, *words]), ranks, "cuda", limit)
     dtype, warnings = setup.config.backbone.dtype, _warnings(arguments, setup)
     traffic = _traffic(setup, ranks, passes, warnings)
     time, steps = None, setup.config.train.steps
     if traffic is not None and arguments.gpu is not None:
         time = _time(arguments, setup, ranks, traffic, memory)
     made = _Plan(
-        arguments.recipe, dtype, ranks, limit, memory, said, ways, warnings, traffic, time, steps
+        *(arguments.recipe, dtype, again, ranks, limit, memory, said, ways),
+        *(warnings, traffic, time, steps),
     )
     print(json.dumps(_as_json(made), indent=1) if arguments.json else "\n".join(_lines(made)))
     return DONE
@@ -210,6 +215,7 @@ def _as_json(made: _Plan) -> dict[str, object]:
         "dtype": made.dtype,
         "traffic": None if made.traffic is None else made.traffic.parts(),
         "time": None if made.time is None else _time_as_json(made.time, made.steps),
+        "gradient_checkpointing": made.checkpointing,
         "warnings": made.warnings,
         "remedies": [
             {
@@ -250,6 +256,7 @@ def _lines(made: _Plan) -> Iterator[str]:
     yield _row("GPU", made.limit)
     yield _row("memory of a host, for offloading and loading", memory.host)
     yield ""
+    yield f"with train.gradient_checkpointing: {json.dumps(made.checkpointing)}"
     yield f"not counted: {', '.join(NOT_COUNTED)}"
     yield ""
     if made.traffic is not None:

@@ -93,8 +93,11 @@ class Train(Section):
     clip: Annotated[float, Field(gt=0)] | None = Field(
         default=1.0, description="Largest norm of the gradient; null: no clipping."
     )
-    gradient_checkpointing: bool = Field(
-        default=True, description="Recompute layers in the backward pass to save memory."
+    gradient_checkpointing: bool | Count | Literal["auto"] = Field(
+        default="auto",
+        description="Layers that are computed again in the backward pass, to save memory: true,"
+        " all; false, none; a number, so many at most, from the first one that a gradient passes;"
+        " auto, as few as the memory of all ranks needs.",
     )
     cpu_threads: Annotated[int, Field(ge=1, le=1024)] = Field(
         default=1,

@@ -8,6 +8,7 @@ import torch
 import torch.distributed
 
 from ptv2_scale.distributed.ranks import RankContext
+from ptv2_scale.runtime.memory import usable_memory
 
 
 def peak_memory(ranks: RankContext) -> int:
@@ -26,3 +27,10 @@ def gpu_memory() -> int | None:
     count = torch.cuda.device_count()
     sizes = (torch.cuda.get_device_properties(one).total_memory for one in range(count))
     return min(sizes, default=None)
+
+
+def available_memory(ranks: RankContext) -> int:
+    """Bytes that this rank can still use: of its GPU, or its part of the host's without one."""
+    if ranks.device.type == "cuda":
+        return int(torch.cuda.mem_get_info(ranks.device)[0])
+    return usable_memory() // ranks.per_host

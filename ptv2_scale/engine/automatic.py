@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +15,13 @@ from ptv2_scale.checkpoint.run_directory import stored_recipe
 from ptv2_scale.checkpoint.store import read_state
 from ptv2_scale.config import RunConfig, override
 from ptv2_scale.config.dotted import dotted
+from ptv2_scale.distributed.leaders import on_first_rank
+from ptv2_scale.distributed.memory import available_memory
 from ptv2_scale.distributed.ranks import RankContext, gather
+from ptv2_scale.estimate.checkpointing import fewest_layers
+from ptv2_scale.estimate.kernels import Device
+from ptv2_scale.estimate.zero import Cluster
+from ptv2_scale.model.setup import open_shapes
 from ptv2_scale.runtime.errors import UserError
 
 AUTO = "auto"
@@ -85,4 +92,18 @@ def _dtype(config: RunConfig, ranks: RankContext) -> str:
     return "bf16" if suitable == {"bf16"} else "fp32"
 
 
-_CHOICES: Mapping[str, Choose] = {"backbone.dtype": _dtype}
+def _checkpointing(config: RunConfig, ranks: RankContext) -> str:
+    """As few layers as the rank with the least memory needs."""
+    limit = min(gather(available_memory(ranks), ranks))
+    cluster = Cluster(max(ranks.world // ranks.per_host, 1), ranks.per_host)
+    device: Device = "cuda" if ranks.device.type == "cuda" else "cpu"
+    return json.dumps(
+        on_first_rank(ranks, lambda: fewest_layers(open_shapes(config), cluster, device, limit))
+    )
+
+
+# In this order: later ones may depend on what earlier ones are.
+_CHOICES: Mapping[str, Choose] = {
+    "backbone.dtype": _dtype,
+    "train.gradient_checkpointing": _checkpointing,
+}

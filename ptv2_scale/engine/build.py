@@ -12,7 +12,6 @@ from deepspeed.runtime.zero.parameter_offload import (
     PartitionedParameterCoordinator,
 )
 
-from ptv2_scale.backbones.attention import enable_checkpointing
 from ptv2_scale.backbones.tensor_files import NamedTensors
 from ptv2_scale.config.deepspeed import complete, deepspeed_of
 from ptv2_scale.data.order import accumulation
@@ -21,6 +20,7 @@ from ptv2_scale.engine.host_needs import check_host_needs
 from ptv2_scale.engine.jit import NVME, prepare_extensions
 from ptv2_scale.engine.loading import load_weights
 from ptv2_scale.engine.regather import gather_again_in_backward
+from ptv2_scale.estimate.layers import apply_checkpointing
 from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.model.setup import Setup, build_model, first_values, model_filler
 
@@ -69,8 +69,7 @@ def start_engine(
     sharded = settings["zero_optimization"]["stage"] == 3
     if sharded:
         gather_again_in_backward(model)
-    if train.gradient_checkpointing and setup.method.trains_through_backbone:
-        enable_checkpointing(model.backbone)
+    apply_checkpointing(setup, model)
     if not model.trained():
         # DeepSpeed's stages 1 and 2 shard an optimizer's state alone.
         config = settings if sharded else {**settings, "zero_optimization": {"stage": 0}}

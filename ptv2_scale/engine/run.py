@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from ptv2_scale.export.native import check_replaceable
 from ptv2_scale.inference.forward import evaluate_all
 from ptv2_scale.model.setup import EncodedSplit, build_model
 from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.heap import freed_memory_kept
 from ptv2_scale.runtime.heartbeat import current, report_progress
 from ptv2_scale.runtime.metrics_file import recorded_seconds
 from ptv2_scale.runtime.result import Result
@@ -136,11 +138,13 @@ class Run:
         Raises:
             Stopped: all ranks have agreed to stop; everything is saved.
         """
-        try:
-            return self._finish(self._steps(self._begin()))
-        finally:
-            self._reporter.close()
-            release_engine(self._engine)
+        on_cpu = self._ranks.device.type == "cpu"
+        with freed_memory_kept() if on_cpu else nullcontext():
+            try:
+                return self._finish(self._steps(self._begin()))
+            finally:
+                self._reporter.close()
+                release_engine(self._engine)
 
     def _steps(self, state: TrainerState) -> TrainerState:
         self._reporter.start(self._trainer.order.total_steps, state.step)

@@ -107,7 +107,8 @@ class _Search:
 def _changes(config: RunConfig) -> Iterator[list[str]]:
     """Words that make a recipe smaller, a list for each key."""
     train = config.train
-    yield [] if train.gradient_checkpointing else ["train.gradient_checkpointing=true"]
+    all_layers = train.gradient_checkpointing is True
+    yield [] if all_layers else ["train.gradient_checkpointing=true"]
     smaller = sorted({train.micro_batch // 2, 1} - {0, train.micro_batch}, reverse=True)
     yield [f"train.micro_batch={size}" for size in smaller]
     length = config.task.longest // 2

@@ -14,10 +14,10 @@ from typing import Any
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ptv2_scale.backbones.attention import enable_checkpointing
 from ptv2_scale.data.collate import Batch, Example, Padding
 from ptv2_scale.estimate.kernels import DeviceKernels, KnownValues
-from ptv2_scale.estimate.passes import on_meta, run_backward
+from ptv2_scale.estimate.layers import apply_checkpointing, on_meta
+from ptv2_scale.estimate.passes import run_backward
 from ptv2_scale.model.setup import Setup, build_model
 
 
@@ -69,7 +69,7 @@ class _WrittenOut(DeviceKernels):
 def _count(setup: Setup, example: Example, *, checkpointing: bool) -> int:
     model = on_meta(build_model(setup)).train()
     if checkpointing:
-        enable_checkpointing(model.backbone)
+        apply_checkpointing(setup, model)
     batch = setup.task.collate([example] * setup.config.train.micro_batch, Padding(0))
     values, counter = KnownValues(), FlopCounterMode(display=False)
     inputs, targets = values.on_meta(batch.inputs), values.on_meta(batch.targets)

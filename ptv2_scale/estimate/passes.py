@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.autograd.graph import _engine_run_backward
 from torch.utils._pytree import tree_leaves
 
-from ptv2_scale.backbones.attention import enable_checkpointing
 from ptv2_scale.data.collate import Batch, Example, Padding
 from ptv2_scale.estimate.kernels import Device, DeviceKernels, KnownValues
+from ptv2_scale.estimate.layers import apply_checkpointing, on_meta
 from ptv2_scale.estimate.live_bytes import LiveBytes
 from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.model.setup import Setup, build_model
@@ -68,8 +68,7 @@ def measure_pass(setup: Setup, device: Device) -> PassMemory:
 
 def _measure(setup: Setup, example: Example, device: Device) -> PassMemory:
     model, train = on_meta(build_model(setup)), setup.config.train
-    if train.gradient_checkpointing and setup.method.trains_through_backbone:
-        enable_checkpointing(model.backbone)
+    apply_checkpointing(setup, model)
     recorder = _Recorder(model)
     method, training = 0, 0
     if model.trained():
@@ -121,15 +120,6 @@ def _counted(
     with DeviceKernels(device, values), live:
         yield live, Batch(inputs, targets, batch.part)
     live.close()
-
-
-def on_meta(model: PromptedModel) -> PromptedModel:
-    """A model from `build_model`, its buffers on the meta device too."""
-    for module in model.modules():
-        for name, buffer in module._buffers.items():
-            if buffer is not None:
-                module._buffers[name] = buffer.to("meta")
-    return model
 
 
 class _Recorder:

@@ -66,20 +66,27 @@ def plan_cells(cells: Sequence[Cell], launch: Launch) -> Plans:
         alike = _shape(cell)
         if alike not in known:
             try:
-                known[alike] = plan_cell(cell, launch, on_gpu=limit is not None)
+                known[alike] = plan_cell(cell, launch, limit)
             except UserError as error:
                 known[alike] = error
         found[cell.label] = known[alike]
     return found
 
 
-def plan_cell(cell: Cell, launch: Launch, *, on_gpu: bool) -> CellPlan:
+def plan_cell(cell: Cell, launch: Launch, limit: int | None) -> CellPlan:
     """What a cell's first run takes; of a grid that tries lengths, the first one's.
+
+    Args:
+        cell: of the sweep.
+        launch: where trials run.
+        limit: bytes of a GPU; None: there is none, or it is not known, and where
+            `train.gradient_checkpointing` says `auto`, no layer is taken to be computed again.
 
     Raises:
         UserError: the backbone is not here, or does not go together with the recipe.
     """
     from ptv2_scale.distributed.accelerator import choose_accelerator
+    from ptv2_scale.estimate.checkpointing import with_fewest_layers
     from ptv2_scale.estimate.fitting import estimate
     from ptv2_scale.estimate.parameters import part_sizes
     from ptv2_scale.estimate.zero import Cluster
@@ -88,8 +95,10 @@ def plan_cell(cell: Cell, launch: Launch, *, on_gpu: bool) -> CellPlan:
     choose_accelerator()
     setup = open_shapes(cell.config)
     parts = part_sizes(build_model(setup))
-    hosts, ranks = _hosts_and_ranks(cell, launch)
-    memory = estimate(setup, Cluster(hosts, ranks), "cuda" if on_gpu else "cpu")
+    cluster = Cluster(*_hosts_and_ranks(cell, launch))
+    if limit is not None:
+        setup = with_fewest_layers(setup, cluster, "cuda", limit)
+    memory = estimate(setup, cluster, "cpu" if limit is None else "cuda")
     trained = sum(part.trained for part in parts)
     return CellPlan(trained, sum(part.parameters for part in parts), memory.total)
 

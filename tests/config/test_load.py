@@ -149,7 +149,8 @@ def test_all_problems_are_shown_at_once_in_the_order_of_the_file(recipe: Path) -
         ),
         (
             "train: {gradient_checkpointing: yes}",
-            "train.gradient_checkpointing: found 'yes' (str), expected true or false.",
+            "train.gradient_checkpointing: found 'yes' (str), expected 'auto', true or false or a"
+            " whole number from 1.",
         ),
         (
             "checkpoint: {keep: 1}",

@@ -79,3 +79,26 @@ def test_a_run_keeps_what_it_has_chosen(
     assert automatic.resolve(config, tmp_path / "new", "never", alone).chosen == (
         "backbone.dtype=bf16",
     )
+
+
+def test_as_few_layers_are_checkpointed_as_the_smallest_memory_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_recipe(write_recipe(tmp_path, "bert", train={"gradient_checkpointing": "auto"}))
+    alone, memory = RankContext.alone(), [2**40, 2**40]
+    monkeypatch.setattr(automatic, "gather", lambda value, ranks: [value, *memory[1:]]
+                        if isinstance(value, int) else [value])  # fmt: skip
+    monkeypatch.setattr(automatic, "available_memory", lambda ranks: memory[0])
+
+    def chosen(run: str = "new", resume: str = "never") -> Any:
+        found = automatic.resolve(config, tmp_path / run, resume, alone)
+        return found.config.train.gradient_checkpointing
+
+    assert chosen() is False
+    memory[1] = 2**10  # of another rank
+    assert chosen() is True
+    stored = config.train.model_copy(update={"gradient_checkpointing": 1})
+    (tmp_path / "old").mkdir()
+    recipe = config.model_copy(update={"train": stored}).model_dump(mode="json")
+    (tmp_path / "old/recipe.yaml").write_text(yaml.safe_dump(recipe))
+    assert chosen("old", "auto") == 1

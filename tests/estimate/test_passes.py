@@ -12,11 +12,11 @@ from points import sample
 from tiny import write_cloze_recipe, write_recipe, write_text_recipe
 from torch.profiler import ProfilerActivity, profile
 
-from ptv2_scale.backbones.attention import enable_checkpointing
 from ptv2_scale.backbones.load import Unsharded, materialise
 from ptv2_scale.backbones.tensor_files import NamedTensors
 from ptv2_scale.config import load_recipe
 from ptv2_scale.data.collate import Padding
+from ptv2_scale.estimate.layers import apply_checkpointing
 from ptv2_scale.estimate.passes import measure_pass
 from ptv2_scale.model.setup import Setup, build_model, first_values, model_filler, open_setup
 
@@ -64,8 +64,7 @@ def allocated(setup: Setup) -> tuple[int, int]:
     filler = model_filler(setup, model, NamedTensors(first_values(setup)))
     materialise(model, filler, Unsharded())
     model.train()
-    if setup.config.train.gradient_checkpointing and setup.method.trains_through_backbone:
-        enable_checkpointing(model.backbone)
+    apply_checkpointing(setup, model)
     for parameter in model.trained().values():
         parameter.register_post_accumulate_grad_hook(lambda one: setattr(one, "grad", None))
     longest = setup.config.task.longest

@@ -30,7 +30,12 @@ def fake_setup(folder: Path, dtype: str = "fp32", **changes: Any) -> Setup:
             "backbone": {"name": str(folder), "dtype": dtype, "dropout": 0.0},
             "prompt": prompt if "method" in prompt else {**PREFIX, **prompt},
             "task": {"name": "demo", "head": "linear", "max_length": 20},
-            "train": {"global_batch": 4, "micro_batch": 2, **changes.pop("train", {})},
+            "train": {
+                "global_batch": 4,
+                "micro_batch": 2,
+                "gradient_checkpointing": True,
+                **changes.pop("train", {}),
+            },
             **changes,
         }
     )

@@ -191,7 +191,10 @@ def write_recipe(folder: Path, model_type: str = "t5", **sections: Any) -> Path:
             "label": "label", "train": "train.jsonl", "validation": "validation.jsonl",
             "max_length": 20,
         },
-        "train": {"steps": 12, "global_batch": 6, "micro_batch": 1, "lr": 0.01},
+        "train": {
+            "steps": 12, "global_batch": 6, "micro_batch": 1, "lr": 0.01,
+            "gradient_checkpointing": True,
+        },
         "evaluate": {"every": 4, "micro_batch": 2},
         "run": str(folder / "run"),
     }  # fmt: skip

@@ -14,9 +14,10 @@ from typing import Any
 from ptv2_scale.hub import cached_snapshot
 from ptv2_scale.launchers.doctor.contents import facts_of_files, facts_of_path
 from ptv2_scale.launchers.doctor.facts import Gpu, HostFacts, HostQuery, RunFolder
-from ptv2_scale.launchers.doctor.limits import free_bytes, limits, usable_memory
+from ptv2_scale.launchers.doctor.limits import free_bytes, limits
 from ptv2_scale.launchers.doctor.reachability import interface_toward
 from ptv2_scale.runtime.launch_context import host_name
+from ptv2_scale.runtime.memory import usable_memory
 from ptv2_scale.runtime.shared_fs_probe import marked, nearest_folder
 
 OWN_CODE = "ptv2_scale's code"

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from ptv2_scale.cli import main
 from ptv2_scale.hub import HubItem
-from ptv2_scale.launchers.doctor import limits
 from ptv2_scale.launchers.doctor.collect import HostSurvey
 from ptv2_scale.launchers.doctor.contents import facts_of_path
 from ptv2_scale.launchers.doctor.facts import (
@@ -216,21 +215,6 @@ def test_a_copy_cut_short_shows(tmp_path: Path) -> None:
     assert one.identity != same.identity
     assert len({one.digest, sparse.digest, short.digest}) == 3
     assert facts_of_path(tmp_path / "none").problem == "No such file or directory"
-
-
-def test_memory_of_a_job_is_what_its_groups_leave(tmp_path: Path) -> None:
-    membership = tmp_path / "cgroup"
-    membership.write_text("0::/slurm/job_1\n")
-    job = tmp_path / "slurm" / "job_1"
-    job.mkdir(parents=True)
-    for folder, most in ((tmp_path / "slurm", "8000"), (job, "max")):
-        (folder / "memory.max").write_text(f"{most}\n")
-        (folder / "memory.current").write_text("5000\n")
-        (folder / "memory.stat").write_text("anon 3000\ninactive_file 1500\n")
-    assert limits._job_memory(tmp_path, membership) == 4500
-    (tmp_path / "slurm" / "memory.max").write_text("max\n")
-    assert limits._job_memory(tmp_path, membership) is None
-    assert limits._job_memory(tmp_path, tmp_path / "none") is None
 
 
 @pytest.mark.parametrize(
