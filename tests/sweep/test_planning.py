@@ -38,8 +38,8 @@ def test_cells_that_are_alike_are_estimated_once(
 ) -> None:
     asked = []
 
-    def plan(cell: Cell, launch: Launch, *, on_gpu: bool) -> CellPlan:
-        asked.append((cell.label, on_gpu))
+    def plan(cell: Cell, launch: Launch, limit: int | None) -> CellPlan:
+        asked.append((cell.label, limit))
         if cell.label == "prefix":
             raise UserError("no such backbone")
         return CellPlan(25, 1000, 10**10)
@@ -47,7 +47,7 @@ def test_cells_that_are_alike_are_estimated_once(
     monkeypatch.setattr(planning, "plan_cell", plan)
     twin = replace(small.cells[0], label="twin")
     plans = plan_cells([*small.cells, twin], Launch(gpu_memory=9.5))
-    assert asked == [("head only", True), ("prefix", True)]
+    assert asked == [("head only", 9_500_000_000), ("prefix", 9_500_000_000)]
     assert (list(plans), plans["twin"]) == (["head only", "prefix", "twin"], plans["head only"])
     # 10 GB less a tenth are 9 GB; what is not known may fit.
     assert cells_that_do_not_fit(plans, Launch(gpu_memory=9.5)) == {}
