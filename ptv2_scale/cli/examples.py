@@ -18,7 +18,7 @@ EXAMPLES = (
     "ptv2-scale completion bash > ptv2-scale.bash",
     "ptv2-scale recipes copy minilm-sst2",
     "ptv2-scale inspect recipes/paper/t5-11b/rte.yaml",
-    "ptv2-scale plan recipes/paper/glm-10b/rte.yaml --hosts 2 --gpus-per-host 8 --gpu-memory 80",
+    "ptv2-scale plan recipes/paper/glm-10b/rte.yaml --gpus-per-host 8 --gpu-memory 80",
     "ptv2-scale inspect recipes/paper/t5-11b/rte.yaml --json",
     "ptv2-scale doctor recipes/paper/glm-10b/rte.yaml --hostfile hosts",
     "ptv2-scale fetch recipes/paper/glm-10b/rte.yaml --hostfile hosts",
