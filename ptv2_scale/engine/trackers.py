@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import traceback
@@ -13,6 +14,10 @@ from ptv2_scale.runtime.errors import UserError
 
 # After a failure a tracker is left alone for so many times what its failing took.
 _PAUSE = 20.0
+# The argument that names a run, of trackers that put runs of one project side by side, and the
+# variable by which their users name the project.
+_PROJECTS = {"wandb": ("name", "WANDB_PROJECT"), "mlflow": ("run_name", "MLFLOW_EXPERIMENT_NAME")}
+_PROJECT = "ptv2_scale"
 
 Warn = Callable[[str], None]
 
@@ -113,6 +118,7 @@ class Trackers:
 
 
 def _open(name: str, run: Path, warn: Warn) -> Tracker:
+    from accelerate import PartialState
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 
     kind = LOGGER_TYPE_TO_CLASS.get(name)
@@ -122,10 +128,9 @@ def _open(name: str, run: Path, warn: Warn) -> Tracker:
         )
 
     def make() -> Any:
-        # It names a folder in the run directory, where there is to be one.
-        in_folder = kind.requires_logging_directory
+        PartialState()  # accelerate's own logging, which its trackers use, refuses to work without
         try:
-            tracker = kind(name, logging_dir=str(run)) if in_folder else kind(run.name)
+            tracker = _make(kind, name, run)
             if hasattr(tracker, "start"):
                 tracker.start()
         except (ImportError, NameError) as error:
@@ -135,3 +140,12 @@ def _open(name: str, run: Path, warn: Warn) -> Tracker:
         return tracker
 
     return Tracker(name, make, warn)
+
+
+def _make(kind: Any, name: str, run: Path) -> Any:
+    if kind.requires_logging_directory:
+        return kind(name, logging_dir=str(run))  # in a folder of that name in the run directory
+    if name in _PROJECTS:
+        argument, variable = _PROJECTS[name]
+        return kind(os.environ.get(variable, _PROJECT), **{argument: run.name})
+    return kind(run.name)

@@ -7,15 +7,18 @@ import shutil
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import ranks
+from accelerate import PartialState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS
 from killed import losses
 from tiny import write_recipe
 
 import ptv2_scale
 from ptv2_scale.config import trackers
+from ptv2_scale.engine import trackers as trackers_of_a_run
 from ptv2_scale.engine.reporting import Reporter
 from ptv2_scale.engine.trainer import StepResult
 from ptv2_scale.runtime.errors import UserError
@@ -30,7 +33,7 @@ class Failing:
     requires_logging_directory = False
     fails, error, calls = "", RuntimeError("the server\nhas gone"), []  # type: ignore[var-annotated]
 
-    def __init__(self, run_name: str) -> None:
+    def __init__(self, project: str, name: str) -> None:
         self.call("__init__")
 
     def start(self) -> None:
@@ -96,6 +99,29 @@ def test_a_tracker_that_is_not_installed_is_the_users_to_fix(
     monkeypatch.setattr(failing, "error", ImportError("no module named wandb"))
     with pytest.raises(UserError, match="'wandb' is not installed"):
         Reporter(tmp_path, True, ["wandb"]).start(total=1, done=0)
+
+
+@pytest.mark.parametrize("project", [None, "mine"])
+def test_weights_and_biases_gets_the_numbers_of_a_run_by_its_name(
+    project: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """accelerate's own tracker, in a process that has made no Accelerator, as ours makes none."""
+    wandb = MagicMock(spec_set=["init"])
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.setattr(PartialState, "_shared_state", {})
+    if project is None:
+        monkeypatch.delenv("WANDB_PROJECT", raising=False)
+    else:
+        monkeypatch.setenv("WANDB_PROJECT", project)
+    said: list[str] = []
+    opened = trackers_of_a_run.Trackers(["wandb"], tmp_path / "rte", said.append)
+    opened.start()
+    opened.log({"event": "step", "step": 3, "loss": 0.5})
+    opened.finish()
+    assert said == []
+    wandb.init.assert_called_once_with(project=project or "ptv2_scale", name="rte")
+    wandb.init.return_value.log.assert_called_once_with({"loss": 0.5}, step=3)
+    wandb.init.return_value.finish.assert_called_once_with()
 
 
 def test_tensorboards_folder_may_go(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
