@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ptv2_scale.cli.launch_options import count
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.exit_codes import DONE
+from ptv2_scale.runtime.memory import GB
 
 if TYPE_CHECKING:
     from ptv2_scale.estimate.fitting import Remedy, Verdict
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from ptv2_scale.estimate.zero import Cluster
     from ptv2_scale.model.setup import Setup
 
-GB = 1e9
 _NAMES = {
     "weights": "weights: this rank's slices",
     "second_copy": "weights: hpZ's second copy",

@@ -99,6 +99,11 @@ class Train(Section):
         " all; false, none; a number, so many at most, from the first one that a gradient passes;"
         " auto, as few as the memory of all ranks needs.",
     )
+    check_memory: bool = Field(
+        default=True,
+        description="Refuse a run that by its shapes does not fit the memory of its ranks, before"
+        " weights are loaded.",
+    )
     cpu_threads: Annotated[int, Field(ge=1, le=1024)] = Field(
         default=1,
         description="CPU threads of a rank. More are faster where cores are idle; another number"

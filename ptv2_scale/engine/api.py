@@ -95,12 +95,15 @@ def train_rank(
     # Not earlier: DeepSpeed reads the environment when it is imported.
     from ptv2_scale.checkpoint.resume import unlock_runs
     from ptv2_scale.engine.automatic import resolve
+    from ptv2_scale.engine.memory_check import check_memory
     from ptv2_scale.engine.opened import Opened, open_recipe
     from ptv2_scale.engine.run import Run
     from ptv2_scale.engine.session import run_distributed
 
     def prepare(config: RunConfig, run: Path, ranks: RankContext) -> tuple[Opened, Path]:
-        return open_recipe(resolve(config, run, resume, ranks)), run
+        opened = open_recipe(resolve(config, run, resume, ranks))
+        check_memory(opened.setup, opened.chosen, ranks)
+        return opened, run
 
     def action(ranks: RankContext, prepared: tuple[Opened, Path]) -> tuple[Result, Path]:
         opened, run = prepared

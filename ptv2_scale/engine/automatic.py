@@ -16,11 +16,9 @@ from ptv2_scale.checkpoint.store import read_state
 from ptv2_scale.config import RunConfig, override
 from ptv2_scale.config.dotted import dotted
 from ptv2_scale.distributed.leaders import on_first_rank
-from ptv2_scale.distributed.memory import available_memory
 from ptv2_scale.distributed.ranks import RankContext, gather
+from ptv2_scale.engine.memory_check import RankMemory
 from ptv2_scale.estimate.checkpointing import fewest_layers
-from ptv2_scale.estimate.kernels import Device
-from ptv2_scale.estimate.zero import Cluster
 from ptv2_scale.model.setup import open_shapes
 from ptv2_scale.runtime.errors import UserError
 
@@ -94,12 +92,12 @@ def _dtype(config: RunConfig, ranks: RankContext) -> str:
 
 def _checkpointing(config: RunConfig, ranks: RankContext) -> str:
     """As few layers as the rank with the least memory needs."""
-    limit = min(gather(available_memory(ranks), ranks))
-    cluster = Cluster(max(ranks.world // ranks.per_host, 1), ranks.per_host)
-    device: Device = "cuda" if ranks.device.type == "cuda" else "cpu"
-    return json.dumps(
-        on_first_rank(ranks, lambda: fewest_layers(open_shapes(config), cluster, device, limit))
-    )
+    memory = RankMemory.of(ranks)
+
+    def choose() -> bool | int:
+        return fewest_layers(open_shapes(config), memory.cluster, memory.device, memory.limit)
+
+    return json.dumps(on_first_rank(ranks, choose))
 
 
 # In this order: later ones may depend on what earlier ones are.

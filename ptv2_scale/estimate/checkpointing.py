@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import replace
 
-from ptv2_scale.estimate.fitting import estimate, verdict
+from ptv2_scale.estimate.fitting import estimate, needed, verdict
 from ptv2_scale.estimate.kernels import Device
 from ptv2_scale.estimate.layers import layers_with_gradient
 from ptv2_scale.estimate.zero import Cluster
@@ -42,8 +42,7 @@ def fewest_layers(setup: Setup, ranks: Cluster, device: Device, limit: int) -> b
 
     def fits(count: int) -> bool:
         found = estimate(_with_layers(setup, count or False), ranks, device)
-        host = found.host // ranks.per_host if device == "cpu" else 0
-        return verdict(found.total + host, limit) == "fits"
+        return verdict(needed(found, ranks, device), limit) == "fits"
 
     if not setup.method.trains_through_backbone or fits(0):
         return False

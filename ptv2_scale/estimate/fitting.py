@@ -31,7 +31,7 @@ class Remedy:
     Attributes:
         words: key=value, as on the command line.
         ranks: hosts and ranks on each.
-        total: bytes of a rank's device that it would take.
+        total: bytes of a rank that it would take; see `needed`.
     """
 
     words: tuple[str, ...]
@@ -49,6 +49,11 @@ def verdict(total: int, limit: int) -> Verdict:
 def estimate(setup: Setup, ranks: Cluster, device: Device) -> MemoryEstimate:
     """Memory of a recipe; see `estimate_memory` and `measure_pass`."""
     return estimate_memory(setup, ranks, measure_pass(setup, device))
+
+
+def needed(found: MemoryEstimate, ranks: Cluster, device: Device) -> int:
+    """Bytes of a rank; on a CPU, its part of what is offloaded to its host, too."""
+    return found.total + (found.host // ranks.per_host if device == "cpu" else 0)
 
 
 def remedies(reopen: Reopen, ranks: Cluster, device: Device, limit: int) -> list[Remedy]:
@@ -98,9 +103,10 @@ class _Search:
             own = tuple(word for word in words if not word.startswith("deepspeed="))
             if own not in self._passes:
                 self._passes[own] = measure_pass(setup, self._device)
-            total = estimate_memory(setup, ranks, self._passes[own]).total
+            found = estimate_memory(setup, ranks, self._passes[own])
         except UserError:  # not with this recipe
             return None
+        total = needed(found, ranks, self._device)
         return Remedy(words, ranks, total) if verdict(total, self._limit) == "fits" else None
 
 

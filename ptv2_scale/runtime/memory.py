@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 
+GB = 1e9  # as makers of GPUs count
 _CGROUPS = Path("/sys/fs/cgroup")
 
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
 
 from ptv2_scale.runtime.errors import UserError, printable
+from ptv2_scale.runtime.memory import GB
 from ptv2_scale.runtime.terminal import columns, duration
 from ptv2_scale.sweep.cells import Cell
 from ptv2_scale.sweep.flags import flags_of
-from ptv2_scale.sweep.planning import GB, CellPlan, Plans
+from ptv2_scale.sweep.planning import CellPlan, Plans
 from ptv2_scale.sweep.records import TrialRecord, TrialState, best_params, by_cell, show
 
 _SHOWN = 20

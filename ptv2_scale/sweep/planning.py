@@ -8,11 +8,10 @@ from pathlib import Path
 
 from ptv2_scale.launchers.hostfile import read_hostfile
 from ptv2_scale.runtime.errors import UserError
+from ptv2_scale.runtime.memory import GB
 from ptv2_scale.sweep.cells import Cell
 from ptv2_scale.sweep.config import Launch
 from ptv2_scale.sweep.runners.launched import ranks_here
-
-GB = 1e9
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import ptv2_scale
 from ptv2_scale.backbones import dtypes
 from ptv2_scale.config import RunConfig, load_recipe
 from ptv2_scale.distributed.ranks import RankContext
-from ptv2_scale.engine import automatic
+from ptv2_scale.engine import automatic, memory_check
 
 CPU = torch.device("cpu")
 AUTO = {"dtype": "auto"}
@@ -86,9 +86,8 @@ def test_as_few_layers_are_checkpointed_as_the_smallest_memory_needs(
 ) -> None:
     config = load_recipe(write_recipe(tmp_path, "bert", train={"gradient_checkpointing": "auto"}))
     alone, memory = RankContext.alone(), [2**40, 2**40]
-    monkeypatch.setattr(automatic, "gather", lambda value, ranks: [value, *memory[1:]]
-                        if isinstance(value, int) else [value])  # fmt: skip
-    monkeypatch.setattr(automatic, "available_memory", lambda ranks: memory[0])
+    monkeypatch.setattr(memory_check, "gather", lambda value, ranks: [value, *memory[1:]])
+    monkeypatch.setattr(memory_check, "available_memory", lambda ranks: memory[0])
 
     def chosen(run: str = "new", resume: str = "never") -> Any:
         found = automatic.resolve(config, tmp_path / run, resume, alone)
