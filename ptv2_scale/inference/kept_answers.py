@@ -1,8 +1,8 @@
 """Answers of a long prediction, kept on disk as they are made: an interrupted one goes on.
 
-The file's first line says which prediction it is of, by a digest of exports and rows; each other
-line has the answers to the next rows. A line that a killed process wrote half is taken out, and its
-rows are answered again, in the same batches as before.
+The file's first line says which prediction it is of, by a digest of exports, rows and
+settings; each other line has the answers to the next rows. A line that a killed process wrote half
+is taken out, and its rows are answered again, in the same batches as before.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 from ptv2_scale.data.rows import Row
 from ptv2_scale.inference.exported import Export
+from ptv2_scale.inference.writing import GenerationOptions
 from ptv2_scale.runtime.appended import repair_tail
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Record
@@ -25,12 +26,22 @@ from ptv2_scale.tasks.base import Record
 Answers = Mapping[str, Sequence[Record]]  # by each export's name, one a row
 
 
-def prediction_identity(exports: Sequence[Export], rows: Iterable[Row]) -> str:
-    """Digest of a prediction: of its exports, their batches, and the rows in their order."""
+def prediction_identity(
+    exports: Sequence[Export], rows: Iterable[Row], texts: GenerationOptions | None = None
+) -> str:
+    """Digest of a prediction: of its exports, their batches, and the rows in their order.
+
+    Args:
+        exports: that answer.
+        rows: that are answered.
+        texts: how answers are written where each is a text by the row's own export.
+    """
     digest = hashlib.sha256()
     for export in exports:
         batch = export.setup.config.evaluate.micro_batch
         digest.update(_json([export.name, batch, export.setup.fingerprint, asdict(export.card)]))
+    if texts is not None:
+        digest.update(_json(["texts", asdict(texts)]))
     for row in rows:
         digest.update(_json(row))
     return digest.hexdigest()
@@ -85,8 +96,8 @@ class KeptAnswers:
         if found != identity:
             raise UserError(
                 f"{self._called}: {self._path} has the answers of an interrupted prediction of"
-                " other rows, exports or batches. Give that command again to finish it, delete the"
-                " file, or name another output."
+                " other rows, exports, batches or settings. Give that command again to finish it,"
+                " delete the file, or name another output."
             )
         return sum(len(next(iter(one["answers"].values()))) for one in others)
 

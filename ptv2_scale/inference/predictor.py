@@ -19,7 +19,7 @@ from ptv2_scale.export.card import source_folder
 from ptv2_scale.inference.exported import Export, open_export
 from ptv2_scale.inference.forward import answer_all, check_same_examples, no_report
 from ptv2_scale.inference.shared import SharedBackbone, Writing, filler_of, models_of
-from ptv2_scale.inference.writing import EXPORT, GenerationOptions, Rows, owner_of, write_all
+from ptv2_scale.inference.writing import EXPORT, GenerationOptions, Rows, RowsWriter, owner_of
 from ptv2_scale.model.decoding import Request, chosen_strategy
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Record, TextWriter, Trivial
@@ -137,28 +137,30 @@ class Predictor:
         Raises:
             UserError: see `predict`.
         """
-        first = next(iter(self._exports.values()))
-        size = _PART * first.setup.config.evaluate.micro_batch
-        parts = [
-            self._parts(name, rows, range(start, len(rows), size), size) for name in self.names
-        ]
+        ranges = self._ranges(len(rows), start)
+        parts = [self._parts(name, rows, ranges) for name in self.names]
         for found in zip(*parts, strict=True):
             yield dict(zip(self.names, found, strict=True))
 
+    def _ranges(self, count: int, start: int) -> list[range]:
+        """Numbers of the rows of each part that comes after `start`."""
+        first = next(iter(self._exports.values()))
+        size = _PART * first.setup.config.evaluate.micro_batch
+        return [range(begin, min(begin + size, count)) for begin in range(start, count, size)]
+
     def _parts(
-        self, name: str, rows: Sequence[Row], starts: Sequence[int], size: int
+        self, name: str, rows: Sequence[Row], ranges: Sequence[range]
     ) -> Iterator[list[Record]]:
-        """Answers of one export, `size` rows at a time."""
+        """Answers of one export, part by part."""
         export = self._exports[name]
         if isinstance(export.setup.task, TextWriter):
-            for start in starts:
-                yield self.generate(rows[start : start + size], name)
+            yield from map(self._writer(rows, name, GenerationOptions()).write, ranges)
             return
         check_one_task(export)
         examples = export.setup.encode(rows, with_targets=False)
         places = [example.row for example in examples]  # in the order of rows
-        for start in starts:
-            own = slice(bisect_left(places, start), bisect_left(places, start + size))
+        for part in ranges:
+            own = slice(bisect_left(places, part.start), bisect_left(places, part.stop))
             yield self._answer(export, examples[own])
 
     def generate(
@@ -210,8 +212,42 @@ class Predictor:
             top_p=top_p,
             seed=seed,
         )
-        options = GenerationOptions(max_new_tokens, strategy)
-        return write_all(self._run, self._owned(rows, name), options, self._ranks, on_progress)
+        writer = self._writer(rows, name, GenerationOptions(max_new_tokens, strategy))
+        return writer.write(writer.whole, on_progress)
+
+    def generate_parts(
+        self,
+        rows: Sequence[Row],
+        options: GenerationOptions,
+        start: int = 0,
+        on_progress: Callable[[int, int], None] = no_report,
+    ) -> Iterator[list[Record]]:
+        """Texts that answer rows, part by part in their order; every rank calls it.
+
+        Parts and the numbers of rows are those of `predict_parts`: the texts that come after
+        `start`, drawn ones too, are the same whether others were written before or not.
+
+        Args:
+            rows: with the columns of the tasks; of several exports each row names its own.
+            options: how texts are written.
+            start: number of rows at the beginning that are answered already.
+            on_progress: called while a part is written with about the number of rows that are
+                answered, and with that of all of them.
+
+        Yields:
+            The answers to the next rows, as `generate` gives them.
+
+        Raises:
+            UserError: see `generate`.
+        """
+        writer = self._writer(rows, None, options)
+        for part in self._ranges(len(rows), start):
+            yield writer.write(part, _within(part, len(rows), on_progress))
+
+    def _writer(
+        self, rows: Sequence[Row], name: str | None, options: GenerationOptions
+    ) -> RowsWriter:
+        return RowsWriter(self._run, self._owned(rows, name), options, self._ranks)
 
     def _owned(self, rows: Sequence[Row], name: str | None) -> Rows:
         """Rows, each with the export that answers it; see `generate`."""
@@ -270,6 +306,18 @@ class Predictor:
             return output
 
         return answer_all(run, export.setup, examples, self._ranks)
+
+
+def _within(
+    part: range, rows: int, on_progress: Callable[[int, int], None]
+) -> Callable[[int, int], None]:
+    """What reports rows, called with batches of a part; its end is its caller's to report."""
+
+    def report(done: int, batches: int) -> None:
+        if done < batches:
+            on_progress(part.start + len(part) * done // batches, rows)
+
+    return report
 
 
 def check_one_task(export: Export) -> None:

@@ -15,7 +15,7 @@ from ptv2_scale.data.collate import Batch, Example
 from ptv2_scale.data.rows import PlacedRow, place_of
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.inference.exported import Export
-from ptv2_scale.inference.forward import check_same_examples, over_batches
+from ptv2_scale.inference.forward import check_same_examples, no_report, over_batches
 from ptv2_scale.inference.shared import Writing
 from ptv2_scale.model.decoding import Beams, Decoding, Request, Written
 from ptv2_scale.model.setup import Setup
@@ -140,41 +140,58 @@ def owner_of(row: Row, number: int, names: Sequence[str]) -> int:
     return names.index(name)
 
 
-def write_all(
-    run: Callable[..., Any],
-    rows: Rows,
-    options: GenerationOptions,
-    ranks: RankContext,
-    on_progress: Callable[[int, int], None],
-) -> list[Record]:
-    """Answers to rows, one record a row in their order; every rank calls it.
+class RowsWriter:
+    """Answers to rows, part by part; every rank makes it, and asks for the same parts.
+
+    All rows are read and tokenised at first: what is wrong with one of them is said before the
+    first token is written.
 
     Args:
         run: calls a `SharedBackbone` of the exports.
         rows: what is to be answered.
         options: how.
         ranks: where this process stands.
-        on_progress: see `over_batches`.
 
     Raises:
-        UserError: see `Rows.examples`.
+        UserError: see `Rows.examples`; or ranks have other rows.
     """
-    groups = rows.groups(options)
-    examples = rows.examples(groups)
-    check_same_examples(examples, ranks)
 
-    def make(batch: Batch, asked: list[Example]) -> list[Record]:
-        group = groups[cast(str, asked[0].part)]
+    def __init__(
+        self, run: Callable[..., Any], rows: Rows, options: GenerationOptions, ranks: RankContext
+    ) -> None:
+        self._run, self._rows, self._ranks = run, rows, ranks
+        self._groups = rows.groups(options)
+        self._examples = rows.examples(self._groups)
+        check_same_examples(self._examples, ranks)
+
+    @property
+    def whole(self) -> range:
+        """Numbers of all rows."""
+        return range(len(self._examples))
+
+    def write(
+        self, part: range, on_progress: Callable[[int, int], None] = no_report
+    ) -> list[Record]:
+        """Answers to the rows of these numbers, one record a row in their order.
+
+        Args:
+            part: numbers of rows that follow each other.
+            on_progress: see `over_batches`.
+        """
+        examples = self._examples[part.start : part.stop]
+        first = self._rows.exports[0].setup
+        return over_batches(first, examples, self._ranks, self._make, on_progress=on_progress)
+
+    def _make(self, batch: Batch, asked: list[Example]) -> list[Record]:
+        group = self._groups[cast(str, asked[0].part)]
+        # Of all rows, not of a part's: sampling draws by them.
         numbers = [example.row for example in asked]
-        owners = [rows.owners[number] for number in numbers]
-        request = Request(group.end, group.decoding, numbers, synced=ranks.world > 1)
+        owners = [self._rows.owners[number] for number in numbers]
+        request = Request(group.end, group.decoding, numbers, synced=self._ranks.world > 1)
         places = tuple(group.models.index(owner) for owner in owners)
-        written = run(writing=Writing(group.models, places, request), **batch.inputs)
+        written = self._run(writing=Writing(group.models, places, request), **batch.inputs)
         made = zip(owners, written, strict=True)
-        return [_record(rows.exports[owner], answer) for owner, answer in made]
-
-    first = rows.exports[0].setup
-    return over_batches(first, examples, ranks, make, on_progress=on_progress)
+        return [_record(self._rows.exports[owner], answer) for owner, answer in made]
 
 
 def _record(export: Export, answer: Written) -> Record:
