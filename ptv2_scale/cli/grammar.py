@@ -22,6 +22,15 @@ from ptv2_scale.cli.sweeps import add_sweep, sweep
 Action = Callable[[argparse.Namespace], int]
 AddArguments = Callable[[argparse.ArgumentParser], None]
 
+_KINDS = ("jsonl", "csv", "tsv", "parquet")
+_ROWS = (
+    ".jsonl, .csv, .tsv or .parquet with the task's columns; - reads JSON lines of standard input"
+)
+_ANSWERS = (
+    "file to be written, which must not exist; the same command goes on with one that was"
+    " interrupted. - writes JSON lines to standard output"
+)
+
 
 def _recipe(command: argparse.ArgumentParser, nargs: str | None = None) -> None:
     command.add_argument(
@@ -80,19 +89,25 @@ def _predict(command: argparse.ArgumentParser) -> None:
     command.add_argument("sources", nargs="+", metavar="EXPORT", help="exports on one backbone")
     command.add_argument(
         "--input", required=True,
-        help=".jsonl, .csv, .tsv or .parquet with the task's columns; - reads JSON lines of"
-        " standard input; for a leaderboard, the published test file",
+        help=f"{_ROWS}; for a leaderboard, the published test file",
     )  # fmt: skip
     command.add_argument(
-        "--output", required=True,
-        help="file to be written, which must not exist; - writes JSON lines to standard output;"
-        " for a leaderboard, its folder",
-    )  # fmt: skip
+        "--output", required=True, help=f"{_ANSWERS}; for a leaderboard, its folder"
+    )
     command.add_argument(
-        "--format", choices=("jsonl", "csv", "tsv", "parquet", *BOARDS),
+        "--format", choices=(*_KINDS, *BOARDS),
         help="of the output; default: by its name, else jsonl. glue, superglue: the file that this"
         " leaderboard takes",
     )  # fmt: skip
+    _answers(command)
+    command.add_argument(
+        "--key", metavar="NAME",
+        help="where a row's answer stands; default: prediction, or predictions of several exports",
+    )  # fmt: skip
+
+
+def _answers(command: argparse.ArgumentParser) -> None:
+    """How the rows of a file are answered."""
     command.add_argument(
         "--batch-size", type=count, metavar="N",
         help="rows of a rank's forward pass; default: the recipe's evaluate.micro_batch",
@@ -100,10 +115,6 @@ def _predict(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--on-bad-row", default="stop", choices=("stop", "skip"),
         help="what to do with a row that cannot be read; skip lists them in OUTPUT.skipped",
-    )  # fmt: skip
-    command.add_argument(
-        "--key", metavar="NAME",
-        help="where a row's answer stands; default: prediction, or predictions of several exports",
     )  # fmt: skip
     command.add_argument("--backbone", help="name or folder, where it is not the exports' own")
     _task(command)
@@ -114,21 +125,19 @@ def _generate(command: argparse.ArgumentParser) -> None:
         "sources", nargs="+", metavar="EXPORT",
         help="exports on one backbone; of several each row names its own in its column export",
     )  # fmt: skip
+    command.add_argument("--input", required=True, help=_ROWS)
+    command.add_argument("--output", required=True, help=_ANSWERS)
     command.add_argument(
-        "--input", required=True, help=".jsonl, .csv, .tsv or .parquet with the task's columns"
+        "--format", choices=_KINDS, help="of the output; default: by its name, else jsonl"
     )
+    _answers(command)
     command.add_argument(
-        "--output", required=True, help="JSONL to be written, which must not exist"
-    )
-    command.add_argument(
-        "--key", default="prediction", metavar="NAME", help="where a row's answer stands"
+        "--key", metavar="NAME", help="where a row's answer stands; default: prediction"
     )
     command.add_argument(
         "--max-new-tokens", type=count, metavar="N",
         help="most tokens of an answer; default: the recipe's task.max_new_tokens",
     )  # fmt: skip
-    command.add_argument("--backbone", help="name or folder, where it is not the exports' own")
-    _task(command)
     beams = command.add_argument_group("beams, instead of the likeliest token each time")
     beams.add_argument("--num-beams", type=count, metavar="N", help="number of beams of a text")
     beams.add_argument(

@@ -1,24 +1,23 @@
-"""`predict` from file to file: rows answered part by part, kept as they are, and scored."""
+"""`predict` and `generate` from file to file: rows answered part by part, and kept as they are."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
+from ptv2_scale.cli.output import Output, open_output, stream
 from ptv2_scale.cli.ranks import early
 from ptv2_scale.cli.summary import verdict
 from ptv2_scale.config import RunConfig
 from ptv2_scale.runtime.atomic import new_file, refuse_existing, working_file
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.runtime.exit_codes import DONE
 from ptv2_scale.runtime.rank_env import rank_from_environment, world_from_environment
 
 if TYPE_CHECKING:
@@ -26,36 +25,10 @@ if TYPE_CHECKING:
     from ptv2_scale.distributed.ranks import RankContext
     from ptv2_scale.inference.exported import Export
     from ptv2_scale.inference.kept_answers import Answers, KeptAnswers
-    from ptv2_scale.inference.row_files import FileKind
+    from ptv2_scale.inference.predictor import Predictor
+    from ptv2_scale.inference.writing import GenerationOptions
 
 _SHOWN = 20  # of the rows that were skipped
-
-
-@dataclass(frozen=True)
-class _Output:
-    """Where answers go.
-
-    Attributes:
-        path: the file, or `STANDARD`.
-        kind: of it.
-        key: under which a row's answer stands.
-        results: standard output, where that is what is written.
-    """
-
-    path: Path
-    kind: FileKind
-    key: str
-    results: BinaryIO | None = None
-
-    @property
-    def called(self) -> str:
-        """As messages name it."""
-        return f"--output {self.path}"
-
-    @property
-    def skipped(self) -> Path:
-        """The list of rows that were skipped."""
-        return self.path.with_name(f"{self.path.name}.skipped")
 
 
 @dataclass
@@ -64,19 +37,32 @@ class _Prediction:
 
     Attributes:
         exports: that answer.
+        texts: how each row's own export answers it by a text; None: each export answers all rows.
         rows: that are answered.
         problems: what was wrong with each row that is skipped.
         kept: answers so far, on the first rank.
     """
 
     exports: list[Export]
+    texts: GenerationOptions | None
     rows: list[Row] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     kept: KeptAnswers | None = None
 
 
-def predict_rows(arguments: argparse.Namespace) -> int:
-    """Answer the rows of a file on all ranks; the first one writes."""
+def answer_rows(
+    arguments: argparse.Namespace, key: str, texts: GenerationOptions | None = None
+) -> None:
+    """Answer the rows of a file on all ranks; the first one writes.
+
+    Args:
+        arguments: of the command.
+        key: under which a row's answer stands.
+        texts: see `_Prediction`.
+
+    Raises:
+        UserError: exports, rows, output and settings do not go together.
+    """
     from ptv2_scale.engine.session import run_distributed
     from ptv2_scale.export.card import read_card
     from ptv2_scale.watch.thread import ThreadWatch
@@ -85,10 +71,10 @@ def predict_rows(arguments: argparse.Namespace) -> int:
         return read_card(Path(arguments.sources[0])).config(), None
 
     with ExitStack() as stack:
-        output = _output(arguments, stack)
+        output = open_output(arguments, key, stack)
 
         def prepare(config: RunConfig, _: None, ranks: RankContext) -> _Prediction:
-            return _open(arguments, output, stack)
+            return _open(arguments, output, texts, stack)
 
         def action(ranks: RankContext, opened: _Prediction) -> None:
             _answer(opened, output, ranks)
@@ -96,39 +82,6 @@ def predict_rows(arguments: argparse.Namespace) -> int:
                 _finish(opened, opened.kept, output)
 
         run_distributed(early(find), prepare, action, ThreadWatch(graceful=False))
-    return DONE
-
-
-def _output(arguments: argparse.Namespace, stack: ExitStack) -> _Output:
-    path, several = Path(arguments.output), len(arguments.sources) > 1
-    key = arguments.key or ("predictions" if several else "prediction")
-    kind: FileKind = arguments.format or _kind_of(path)
-    if path != Path("-"):
-        return _Output(path, kind, key)
-    if kind != "jsonl":
-        raise UserError(f"--format {kind}: standard output takes jsonl alone. Name a file.")
-    return _Output(path, kind, key, stack.enter_context(_results_alone()))
-
-
-def _kind_of(path: Path) -> FileKind:
-    from ptv2_scale.inference.row_files import kind_of
-
-    return kind_of(path)
-
-
-@contextmanager
-def _results_alone() -> Iterator[BinaryIO]:
-    """Standard output for results; what libraries print meanwhile goes to standard error."""
-    sys.stdout.flush()
-    results = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with os.fdopen(os.dup(results), "wb", buffering=0) as file:
-            yield file
-    finally:
-        sys.stdout.flush()
-        os.dup2(results, 1)
-        os.close(results)
 
 
 def open_exports(arguments: argparse.Namespace) -> list[Export]:
@@ -136,7 +89,7 @@ def open_exports(arguments: argparse.Namespace) -> list[Export]:
     from ptv2_scale.inference.exported import open_export
     from ptv2_scale.inference.predictor import check_one_task
 
-    size = getattr(arguments, "batch_size", None)
+    size = arguments.batch_size
     overrides = [] if size is None else [f"evaluate.micro_batch={size}"]
     exports = [
         open_export(Path(one), arguments.backbone, overrides, arguments.task)
@@ -147,34 +100,39 @@ def open_exports(arguments: argparse.Namespace) -> list[Export]:
     return exports
 
 
-def _open(arguments: argparse.Namespace, output: _Output, stack: ExitStack) -> _Prediction:
+def _open(
+    arguments: argparse.Namespace,
+    output: Output,
+    texts: GenerationOptions | None,
+    stack: ExitStack,
+) -> _Prediction:
     from ptv2_scale.data.formats import stop_there
-    from ptv2_scale.inference.files import STANDARD, read_input
+    from ptv2_scale.inference.files import STANDARD, check_by_all, check_by_owner, read_input
     from ptv2_scale.inference.row_files import check_columns
 
     source = Path(arguments.input)
     # Of several processes a launcher gives it to one at most.
     if source == STANDARD and world_from_environment() > 1:
         raise UserError("--input -: standard input reaches one rank alone. Name a file.")
-    opened = _Prediction(open_exports(arguments))
-    tasks = [export.setup.task for export in opened.exports]
+    opened = _Prediction(open_exports(arguments), texts)
 
     def note(error: UserError) -> None:
         opened.problems.append(str(error))
 
     on_bad = note if arguments.on_bad_row == "skip" else stop_there
-    opened.rows = read_input(source, tasks, output.key, on_bad)
+    check = (check_by_all if texts is None else check_by_owner)(opened.exports)
+    opened.rows = read_input(source, check, output.key, on_bad)
     check_columns(output.kind, opened.rows, output.key)
     if rank_from_environment() == 0:
         opened.kept = _kept(opened, output, stack)
     return opened
 
 
-def _kept(opened: _Prediction, output: _Output, stack: ExitStack) -> KeptAnswers:
+def _kept(opened: _Prediction, output: Output, stack: ExitStack) -> KeptAnswers:
     """Where the first rank keeps answers; nothing that is there already is written over."""
     from ptv2_scale.inference.kept_answers import KeptAnswers, prediction_identity
 
-    identity = prediction_identity(opened.exports, opened.rows)
+    identity = prediction_identity(opened.exports, opened.rows, opened.texts)
     if output.results is not None:
         place = Path(stack.enter_context(TemporaryDirectory())) / "answers"
     else:
@@ -188,7 +146,7 @@ def _kept(opened: _Prediction, output: _Output, stack: ExitStack) -> KeptAnswers
     return kept
 
 
-def _answer(opened: _Prediction, output: _Output, ranks: RankContext) -> None:
+def _answer(opened: _Prediction, output: Output, ranks: RankContext) -> None:
     from ptv2_scale.distributed.leaders import on_first_rank
     from ptv2_scale.engine.serving import sharded_predictor
     from ptv2_scale.inference.forward import no_report
@@ -199,28 +157,26 @@ def _answer(opened: _Prediction, output: _Output, ranks: RankContext) -> None:
     predictor = sharded_predictor(opened.exports, ranks)
     on_progress = no_report if kept is None else Progress("rows")
     on_progress(done, len(rows))
-    for found in predictor.predict_parts(rows, done):
+    for found in _parts(predictor, opened, done, on_progress):
         first, done = done, done + len(next(iter(found.values())))
         if kept is not None:
             kept.add(found)
-            _stream(rows[first:done], found, output)
+            stream(rows[first:done], found, output)
         on_progress(done, len(rows))
 
 
-def _stream(rows: Sequence[Row], found: Answers, output: _Output) -> None:
-    """Write answers at once, where they go to standard output."""
-    from ptv2_scale.inference.files import answered_rows
-    from ptv2_scale.inference.row_files import write_rows
-
-    if output.results is None:
+def _parts(
+    predictor: Predictor, opened: _Prediction, done: int, on_progress: Callable[[int, int], None]
+) -> Iterator[Answers]:
+    """Answers to the rows behind the first `done`, part by part."""
+    if opened.texts is None:
+        yield from predictor.predict_parts(opened.rows, done)
         return
-    try:
-        write_rows(output.results, output.kind, answered_rows(rows, output.key, found))
-    except OSError as error:
-        raise UserError(f"{output.called}: cannot be written ({error.strerror}).") from None
+    for part in predictor.generate_parts(opened.rows, opened.texts, done, on_progress):
+        yield {"": part}  # one a row, whichever export it is by
 
 
-def _finish(opened: _Prediction, kept: KeptAnswers, output: _Output) -> None:
+def _finish(opened: _Prediction, kept: KeptAnswers, output: Output) -> None:
     """Give the output its name, and say what became of all rows."""
     from ptv2_scale.inference.files import answered_rows
     from ptv2_scale.inference.row_files import write_rows
@@ -233,10 +189,11 @@ def _finish(opened: _Prediction, kept: KeptAnswers, output: _Output) -> None:
     print(f"{len(opened.rows)} rows -> {output.path}", file=sys.stderr)
     if opened.problems:
         _say_skipped(opened.problems, output)
-    _score(opened, found, output)
+    if opened.texts is None:
+        _score(opened, found, output)
 
 
-def _say_skipped(problems: Sequence[str], output: _Output) -> None:
+def _say_skipped(problems: Sequence[str], output: Output) -> None:
     shown = problems if output.results is not None else problems[:_SHOWN]
     print(*(f"skipped: {problem}" for problem in shown), sep="\n", file=sys.stderr)
     if output.results is None:
@@ -245,7 +202,7 @@ def _say_skipped(problems: Sequence[str], output: _Output) -> None:
         print(f"{len(problems)} rows skipped -> {output.skipped}", file=sys.stderr)
 
 
-def _score(opened: _Prediction, found: Answers, output: _Output) -> None:
+def _score(opened: _Prediction, found: Answers, output: Output) -> None:
     """Score the answers, where every row has its own label; a file leaves room for JSON."""
     scores: dict[str, Mapping[str, float]] = {}
     for export in opened.exports:

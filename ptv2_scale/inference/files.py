@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,49 +13,45 @@ from ptv2_scale.data.sources import read_rows, read_stream
 from ptv2_scale.inference.exported import Export
 from ptv2_scale.inference.writing import owner_of, writer_of
 from ptv2_scale.runtime.errors import UserError
-from ptv2_scale.tasks.base import Leaderboard, Record, Task
+from ptv2_scale.tasks.base import Leaderboard, Record, Submission, Task
 
 STANDARD = Path("-")  # standard input, or standard output
 OnBad = Callable[[UserError], None]
+# Of a row and its number from 1; raises a `UserError` where the row cannot be answered.
+CheckRow = Callable[[Row, int], None]
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """What `predict` reads, and what it writes of it.
+def check_by_all(exports: Sequence[Export]) -> CheckRow:
+    """What refuses a row that one of the exports cannot answer."""
 
-    Attributes:
-        rows: of the input.
-        path: the file to be written.
-        lines: its lines, from the records of each export by its name, one a row.
-    """
+    def check(row: Row, number: int) -> None:
+        for export in exports:
+            export.setup.task.check_row(row, number)
 
-    rows: list[Row]
-    path: Path
-    lines: Callable[[Mapping[str, Sequence[Record]]], Iterable[str]]
+    return check
 
 
-def generations(source: Path, output: Path, exports: Sequence[Export], key: str) -> Predictions:
-    """Rows of `source`, each to be written as it was with a text under `key`.
+def check_by_owner(exports: Sequence[Export]) -> CheckRow:
+    """What refuses a row that its own export cannot answer by a text.
+
+    Of several exports each row names its own.
 
     Raises:
-        UserError: see `read_input`; or an export's task writes no texts, or of several exports a
-            row names none.
+        UserError: an export's task writes no texts.
     """
     for export in exports:
         writer_of(export)
-    tasks = [export.setup.task for export in exports]
-    rows = read_input(source, tasks if len(tasks) == 1 else [], key)
-    if len(exports) > 1:
-        names = [export.name for export in exports]
-        for number, row in enumerate(rows, start=1):
-            tasks[owner_of(row, number, names)].check_row(row, number)
-    return Predictions(rows, output, lambda found: prediction_lines(rows, key, found))
+    names = [export.name for export in exports]
+
+    def check(row: Row, number: int) -> None:
+        owner = owner_of(row, number, names) if len(names) > 1 else 0
+        exports[owner].setup.task.check_row(row, number)
+
+    return check
 
 
-def submission(
-    source: Path, folder: Path, tasks: Sequence[Task], board: Leaderboard
-) -> Predictions:
-    """Rows of `source`, to be written to `folder` as a leaderboard takes their answers.
+def submission(source: Path, tasks: Sequence[Task], board: Leaderboard) -> Submission:
+    """A leaderboard's file for the rows of `source`.
 
     Raises:
         UserError: there are several tasks, or the task is none of the leaderboard's; or the rows
@@ -65,44 +59,36 @@ def submission(
     """
     if len(tasks) > 1:
         raise UserError(f"--format {board}: takes one export, found {len(tasks)}.")
-    made = tasks[0].submission(board, source)
-    return Predictions(
-        made.rows, folder / made.file, lambda found: made.lines(next(iter(found.values())))
-    )
+    return tasks[0].submission(board, source)
 
 
-def read_input(
-    path: Path, tasks: Sequence[Task], key: str, on_bad: OnBad = stop_there
-) -> list[Row]:
+def read_input(path: Path, check: CheckRow, key: str, on_bad: OnBad = stop_there) -> list[Row]:
     """Rows to be answered.
 
     Args:
         path: a .jsonl, .csv, .tsv or .parquet file, or `STANDARD`: JSON lines of standard input.
-        tasks: that every row is for.
+        check: refuses a row that cannot be answered.
         key: under which answers are to stand beside the row's own columns.
         on_bad: called with what is wrong with a row or a line, which is left out unless this
             raises.
 
     Raises:
-        UserError: the file cannot be read, or a row lacks what a task reads of it, or has a column
-            of that name; names the line.
+        UserError: the file cannot be read, or a row cannot be answered, or has a column of that
+            name; names the line.
     """
     if path == STANDARD:
         rows = read_stream(sys.stdin.buffer, "standard input", on_bad)
     else:
         rows = read_rows(path, on_bad=on_bad)
-    kept = [row for number, row in enumerate(rows, 1) if _is_good(row, number, tasks, key, on_bad)]
+    kept = [row for number, row in enumerate(rows, 1) if _is_good(row, number, check, key, on_bad)]
     if not kept:
         raise UserError(f"{path}: no row of it can be answered")
     return kept
 
 
-def _is_good(
-    row: Row, number: int, tasks: Sequence[Task], key: str, on_bad: Callable[[UserError], None]
-) -> bool:
+def _is_good(row: Row, number: int, check: CheckRow, key: str, on_bad: OnBad) -> bool:
     try:
-        for task in tasks:
-            task.check_row(row, number)
+        check(row, number)
         if key in row:
             raise UserError(
                 f"{place_of(row, number)}: has a column '{key}', where the prediction is to stand."
@@ -126,14 +112,6 @@ def write_lines(file: BinaryIO, lines: Iterable[str]) -> None:
         file.flush()
     except OSError as error:
         raise UserError(f"the predictions cannot be written ({error.strerror}).") from None
-
-
-def prediction_lines(
-    rows: Sequence[Row], key: str, found: Mapping[str, Sequence[Record]]
-) -> Iterator[str]:
-    """The rows of `answered_rows` as JSON lines."""
-    for row in answered_rows(rows, key, found):
-        yield json.dumps(row, ensure_ascii=False)
 
 
 def answered_rows(

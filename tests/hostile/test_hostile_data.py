@@ -20,8 +20,9 @@ from strategies import damaged, file_names, json_bytes, junk, mutated, trials
 
 from ptv2_scale.config import Classification
 from ptv2_scale.data.sources import read_rows
-from ptv2_scale.inference.files import prediction_lines, read_input, write_lines
-from ptv2_scale.runtime.atomic import begun_file
+from ptv2_scale.inference.files import answered_rows, read_input
+from ptv2_scale.inference.row_files import write_rows
+from ptv2_scale.runtime.atomic import new_file
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.labels import LabelReader, in_order, label_counts
 from ptv2_scale.tasks.registry import build_task
@@ -76,7 +77,7 @@ def test_bombs(arena: Arena, name: str) -> None:
     path.write_bytes(BOMBS[name])
     arena.attempt("JSONL", lambda: rows_of(path))
     arena.attempt("JSONL", lambda: rows_of(path, labels=["a", "b", "1" * 400_000]))
-    arena.attempt("prediction input", lambda: read_input(path, [TASK], "prediction"))
+    arena.attempt("prediction input", lambda: read_input(path, TASK.check_row, "prediction"))
 
 
 @trials(2)
@@ -206,9 +207,10 @@ def test_prediction_input(arena: Arena, data: st.DataObject) -> None:
     output.unlink(missing_ok=True)
 
     def predict() -> None:
-        with begun_file(output, "--output") as file:
-            rows = read_input(path, [TASK], "prediction")
-            write_lines(file, prediction_lines(rows, "prediction", {"e": [RECORD] * len(rows)}))
+        with new_file(output, "--output") as file:
+            rows = read_input(path, TASK.check_row, "prediction")
+            found = {"e": [RECORD] * len(rows)}
+            write_rows(file, "jsonl", answered_rows(rows, "prediction", found))
         assert len(output.read_bytes().splitlines()) == len(rows)
 
     arena.attempt("prediction input", predict)
@@ -242,8 +244,8 @@ def test_names_of_outputs(arena: Arena, name: str) -> None:
     def write() -> None:
         path = arena.inside / "new" / Path(name).name
         path.parent.mkdir(exist_ok=True)
-        with begun_file(path, f"--output {path}") as file:
-            write_lines(file, prediction_lines(rows, "prediction", {"e": [RECORD]}))
+        with new_file(path, f"--output {path}") as file:
+            write_rows(file, "jsonl", answered_rows(rows, "prediction", {"e": [RECORD]}))
 
     arena.attempt("prediction output", write)
 
