@@ -13,6 +13,7 @@ OF_ALL = ("reliability", "hostile", "fixtures", "support")
 # What several modules of a room do together.
 SEVERAL_MODULES = {
     "checkpoint/test_memory.py": "bytes that a save, a resume and an export take",
+    "cli/test_interrupted.py": "predict and generate, killed and given again",
     "cli/test_json.py": "--json of several commands",
     "engine/test_choice_run.py": "rows with candidates under ZeRO-3, from training to answers",
     "engine/test_glm_classic_run.py": "classic GLM under ZeRO-3",

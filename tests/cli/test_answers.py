@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,23 @@ def test_two_ranks_write_what_one_process_does(runs: list[Path], tmp_path: Path)
     assert found == [{**row, "prediction": one} for row, one in zip(rows, expected, strict=True)]
     # The second row goes on to the last token, when the first has ended long ago.
     assert [one["finished"] for one in expected] == [True, False, True]
+
+
+def test_files_of_other_kinds_and_rows_that_are_left_out(runs: list[Path], tmp_path: Path) -> None:
+    source, output = tmp_path / "rows.csv", tmp_path / "out.tsv"
+    source.write_text("input,export\nw1 w2,one\nw3,three\nw9,two\n")
+    options = ("--input", str(source), "--on-bad-row", "skip", "--batch-size", "2")
+    ended = ranks.cli(1, *asked(runs, output, *options)).must_succeed()
+    with output.open(newline="") as file:
+        found = list(csv.DictReader(file, delimiter="\t"))
+    rows = [{"input": "w1 w2", "export": "one"}, {"input": "w9", "export": "two"}]
+    expected = Predictor.load(*runs).generate(rows)
+    assert [(row["input"], row["export"]) for row in found] == [("w1 w2", "one"), ("w9", "two")]
+    assert [row["prediction.text"] for row in found] == [one["text"] for one in expected]
+    skipped = (tmp_path / "out.tsv.skipped").read_text()
+    assert skipped.startswith(f"{source}:3, column 'export': found 'three'; of several exports")
+    assert "2 rows -> " in ended.outputs[0]
+    assert "scored" not in ended.outputs[0]
 
 
 def test_mistakes_are_named_before_anything_is_written(

@@ -11,8 +11,11 @@ from tiny import WORDS, write_recipe
 from untrained import export_untrained
 
 from ptv2_scale import Predictor
+from ptv2_scale.backbones.sampling import Sampling
 from ptv2_scale.inference.exported import Export, open_export
 from ptv2_scale.inference.kept_answers import KeptAnswers, prediction_identity
+from ptv2_scale.inference.writing import GenerationOptions
+from ptv2_scale.model.decoding import Beams
 from ptv2_scale.runtime.errors import UserError
 
 # Batches of one row: a part has 32 of them.
@@ -97,14 +100,20 @@ def test_what_is_no_ones_answers_is_begun_anew(left: bytes, tmp_path: Path) -> N
     assert not (tmp_path / "kept").exists()  # nothing was answered
 
 
-def test_the_identity_tells_exports_batches_rows_and_their_order_apart(exports: list[Path]) -> None:
+def test_the_identity_tells_exports_batches_rows_order_and_settings_apart(
+    exports: list[Path],
+) -> None:
     one, two = opened(exports)
     (larger,) = [open_export(exports[0], None, ["evaluate.micro_batch=2"])]
+    greedy, drawn = GenerationOptions(), GenerationOptions(None, Sampling(seed=1))
     known = [
         prediction_identity(*case)
         for case in (
             ([one], ROWS), ([two], ROWS), ([one, two], ROWS), ([larger], ROWS),
             ([one], ROWS[:-1]), ([one], ROWS[::-1]),
+            ([one], ROWS, greedy), ([one], ROWS, GenerationOptions(5)), ([one], ROWS, drawn),
+            ([one], ROWS, GenerationOptions(None, Sampling(seed=2))),
+            ([one], ROWS, GenerationOptions(None, Beams(2))),
         )
     ]  # fmt: skip
     assert len(set(known)) == len(known)

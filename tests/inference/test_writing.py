@@ -11,7 +11,9 @@ from tiny import write_recipe, write_text_recipe
 from untrained import export_untrained
 
 from ptv2_scale import Predictor, UserError, load_prompted, load_row_encoder
+from ptv2_scale.backbones.sampling import Sampling
 from ptv2_scale.inference.shared import Writing
+from ptv2_scale.inference.writing import GenerationOptions
 
 EXPORTS = {
     "short": ["prompt.length=3", "prompt.positions=keep", "prompt.init_scale=1.0"],
@@ -59,6 +61,24 @@ def test_beside_other_exports_a_row_has_the_text_of_its_own(runs: list[Path]) ->
         assert len({str(answer) for answer in answers.values()}) == len(runs)
     # Both prefixes in the same batch; the prompt in one of its own.
     assert asked == [((0, 1), {0, 1}), ((2,), {0})] * len(SETTINGS)
+
+
+def test_part_by_part_a_row_has_the_text_that_it_has_among_all(tmp_path: Path) -> None:
+    recipe = write_text_recipe(tmp_path, "llama", evaluate={"micro_batch": 1})
+    predictor = Predictor.load(export_untrained(recipe, tmp_path / "export"))
+    rows = [{"input": f"w{number}"} for number in range(40)]  # a part has 32 of them
+    options = GenerationOptions(2, Sampling(temperature=100.0, seed=5))
+    whole = predictor.generate(rows, max_new_tokens=2, temperature=100.0, seed=5)
+    reported: list[tuple[int, int]] = []
+    first, second = predictor.generate_parts(
+        rows, options, on_progress=lambda *found: reported.append(found)
+    )
+    assert [*first, *second] == whole
+    assert (len(first), len(second)) == (32, 8)
+    # Its end is reported by who keeps a part.
+    assert reported == [(done, 40) for done in range(40)]
+    assert list(predictor.generate_parts(rows, options, 32)) == [second]
+    assert list(predictor.generate_parts(rows, options, 40)) == []
 
 
 def test_prefixes_with_gates_are_answered_apart(tmp_path: Path) -> None:
