@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ptv2_scale.cli.launch_options import count
@@ -15,12 +15,9 @@ from ptv2_scale.runtime.exit_codes import DONE
 from ptv2_scale.runtime.memory import GB
 
 if TYPE_CHECKING:
-    from ptv2_scale.estimate.fitting import Remedy, Verdict
-    from ptv2_scale.estimate.memory import MemoryEstimate
-    from ptv2_scale.estimate.passes import PassMemory
+    from ptv2_scale.estimate.plan import Gpus, Plan
     from ptv2_scale.estimate.step_time import StepTime
     from ptv2_scale.estimate.traffic import Traffic
-    from ptv2_scale.estimate.zero import Cluster
     from ptv2_scale.model.setup import Setup
 
 _NAMES = {
@@ -83,140 +80,78 @@ def _gigabytes(text: str) -> int:
     return int(_positive(text) * GB)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What is printed."""
-
-    recipe: str
-    dtype: str
-    checkpointing: bool | int | str
-    ranks: Cluster
-    limit: int
-    memory: MemoryEstimate
-    verdict: Verdict
-    remedies: list[Remedy]
-    warnings: list[str]
-    traffic: Traffic | None
-    time: StepTime | None
-    steps: int | None
-
-
 def plan(arguments: argparse.Namespace) -> int:
     """Show the memory that a recipe takes, from shapes alone, and what would make it fit."""
     from ptv2_scale.config import override
     from ptv2_scale.config.locate import load_run
-    from ptv2_scale.estimate.checkpointing import with_fewest_layers
-    from ptv2_scale.estimate.fitting import remedies, verdict
-    from ptv2_scale.estimate.memory import estimate_memory
-    from ptv2_scale.estimate.passes import measure_pass
-    from ptv2_scale.estimate.zero import Cluster
+    from ptv2_scale.estimate.plan import make_plan
     from ptv2_scale.model.setup import open_shapes
+
+    elsewhere = (arguments.gpu_memory or arguments.gpu) is not None  # GPUs that need not be here
 
     def reopen(words: Sequence[str]) -> Setup:
         config, _ = load_run(arguments.recipe, [*arguments.overrides, *words])
-        if config.backbone.dtype == "auto" and _elsewhere(arguments):
-            config = override(config, ["backbone.dtype=bf16"])  # on GPUs that are not here
+        if config.backbone.dtype == "auto" and elsewhere:
+            config = override(config, ["backbone.dtype=bf16"])
         return open_shapes(config)
 
-    ranks, limit = Cluster(arguments.hosts, arguments.gpus_per_host), _limit(arguments)
-    setup = with_fewest_layers(reopen(()), ranks, "cuda", limit)
-    again = setup.config.train.gradient_checkpointing
-    passes = measure_pass(setup, "cuda")
-    memory = estimate_memory(setup, ranks, passes)
-    said, ways = verdict(memory.total, limit), []
-    if said != "fits":
-        chosen = f"train.gradient_checkpointing={json.dumps(again)}"
-        ways = remedies(lambda words: reopen([chosen, *words]), ranks, "cuda", limit)
-    dtype, warnings = setup.config.backbone.dtype, _warnings(arguments, setup)
-    traffic = _traffic(setup, ranks, passes, warnings)
-    time, steps = None, setup.config.train.steps
-    if traffic is not None and arguments.gpu is not None:
-        time = _time(arguments, setup, ranks, traffic, memory)
-    made = _Plan(
-        *(arguments.recipe, dtype, again, ranks, limit, memory, said, ways),
-        *(warnings, traffic, time, steps),
-    )
-    print(json.dumps(_as_json(made), indent=1) if arguments.json else "\n".join(_lines(made)))
+    made = make_plan(reopen, _gpus(arguments))
+    warnings = [] if elsewhere else _slow_here(made.setup)
+    warnings += [made.undivided] if made.undivided else []
+    if arguments.json:
+        print(json.dumps(_as_json(arguments.recipe, made, warnings), indent=1))
+    else:
+        print("\n".join([*warnings, *_lines(made)]))
     return DONE
 
 
-def _elsewhere(arguments: argparse.Namespace) -> bool:
-    """Whether the plan is for GPUs that need not be here."""
-    return (arguments.gpu_memory or arguments.gpu) is not None
-
-
-def _warnings(arguments: argparse.Namespace, setup: Setup) -> list[str]:
-    """What is slow on this machine's GPUs, where the plan is for them."""
-    from ptv2_scale.distributed.accelerator import accelerator_here
-    from ptv2_scale.engine.hardware import slow_dtype_note
-
-    if _elsewhere(arguments):
-        return []
-    return slow_dtype_note(accelerator_here(), setup.config.backbone.dtype)
-
-
-def _traffic(
-    setup: Setup, ranks: Cluster, passes: PassMemory, warnings: list[str]
-) -> Traffic | None:
-    """Traffic of a step; None, with a warning: the batch cannot be divided among the ranks."""
-    from ptv2_scale.estimate.traffic import estimate_traffic
-
-    try:
-        return estimate_traffic(setup, ranks, passes)
-    except UserError as error:
-        warnings.append(str(error))
-        return None
-
-
-def _time(
-    arguments: argparse.Namespace,
-    setup: Setup,
-    ranks: Cluster,
-    traffic: Traffic,
-    memory: MemoryEstimate,
-) -> StepTime:
-    from ptv2_scale.estimate.operations import count_operations
-    from ptv2_scale.estimate.step_time import GPUS, Rates, estimate_time
-
-    rates = Rates.of(GPUS[arguments.gpu], setup.config.backbone.dtype, ranks)
-    compute = None if arguments.rate is None else 1e12 * arguments.rate
-    across = None if arguments.bandwidth is None else GB * arguments.bandwidth
-    rates = rates.measured(compute, across)
-    made = count_operations(setup)
-    return estimate_time(setup.config, ranks, made, traffic, memory, rates)
-
-
-def _limit(arguments: argparse.Namespace) -> int:
+def _gpus(arguments: argparse.Namespace) -> Gpus:
     from ptv2_scale.distributed.memory import gpu_memory
+    from ptv2_scale.estimate.plan import Gpus
     from ptv2_scale.estimate.step_time import GPUS
+    from ptv2_scale.estimate.zero import Cluster
 
     named = GPUS[arguments.gpu].memory if arguments.gpu is not None else None
-    found: int | None = arguments.gpu_memory or named or gpu_memory()
-    if found is None:
+    memory: int | None = arguments.gpu_memory or named or gpu_memory()
+    if memory is None:
         raise UserError(
             "--gpu-memory: missing, and this machine has no GPU whose memory could be taken. Give"
             " it in GB: --gpu-memory 80."
         )
-    return found
+    return Gpus(
+        Cluster(arguments.hosts, arguments.gpus_per_host),
+        *(memory, arguments.gpu),
+        compute=None if arguments.rate is None else 1e12 * arguments.rate,
+        across=None if arguments.bandwidth is None else GB * arguments.bandwidth,
+    )
 
 
-def _as_json(made: _Plan) -> dict[str, object]:
+def _slow_here(setup: Setup) -> list[str]:
+    """What is slow on this machine's GPUs."""
+    from ptv2_scale.distributed.accelerator import accelerator_here
+    from ptv2_scale.engine.hardware import slow_dtype_note
+
+    return slow_dtype_note(accelerator_here(), setup.config.backbone.dtype)
+
+
+def _as_json(recipe: str, made: Plan, warnings: list[str]) -> dict[str, object]:
     from ptv2_scale.estimate.memory import NOT_COUNTED
 
+    ranks, config = made.gpus.ranks, made.setup.config
     return {
-        "recipe": made.recipe,
-        "hosts": made.ranks.hosts,
-        "gpus_per_host": made.ranks.per_host,
-        "gpu_memory": made.limit,
+        "recipe": recipe,
+        "hosts": ranks.hosts,
+        "gpus_per_host": ranks.per_host,
+        "gpu_memory": made.gpus.memory,
         "verdict": made.verdict,
         "total": made.memory.total,
-        "parts": made.memory.parts(),
+        "parts": asdict(made.memory),
         "not_counted": list(NOT_COUNTED),
-        "dtype": made.dtype,
-        "traffic": None if made.traffic is None else made.traffic.parts(),
-        "time": None if made.time is None else _time_as_json(made.time, made.steps),
-        "gradient_checkpointing": made.checkpointing,
-        "warnings": made.warnings,
+        "dtype": config.backbone.dtype,
+        "traffic": None if made.traffic is None else asdict(made.traffic),
+        "time": None if made.time is None else _time_as_json(made.time, config.train.steps),
+        "gradient_checkpointing": config.train.gradient_checkpointing,
+        "warnings": warnings,
         "remedies": [
             {
                 "words": list(one.words),
@@ -238,38 +173,37 @@ def _time_as_json(time: StepTime, steps: int | None) -> dict[str, object]:
     }
 
 
-def _lines(made: _Plan) -> Iterator[str]:
+def _lines(made: Plan) -> Iterator[str]:
     from ptv2_scale.estimate.memory import NOT_COUNTED
 
-    memory, ranks = made.memory, made.ranks
-    yield from made.warnings
+    memory, ranks, config = made.memory, made.gpus.ranks, made.setup.config
     yield (
-        f"memory of a rank, {ranks.hosts} hosts x {ranks.per_host} GPUs, {made.dtype},"
+        f"memory of a rank, {ranks.hosts} hosts x {ranks.per_host} GPUs, {config.backbone.dtype},"
         " in GB (10^9 bytes)"
     )
     yield ""
-    parts = memory.parts()
+    parts = asdict(memory)
     for name, said in _NAMES.items():
         if parts[name]:
             yield _row(said, parts[name])
     yield _row("peak", memory.total)
-    yield _row("GPU", made.limit)
+    yield _row("GPU", made.gpus.memory)
     yield _row("memory of a host, for offloading and loading", memory.host)
     yield ""
-    yield f"with train.gradient_checkpointing: {json.dumps(made.checkpointing)}"
+    yield f"with train.gradient_checkpointing: {json.dumps(config.train.gradient_checkpointing)}"
     yield f"not counted: {', '.join(NOT_COUNTED)}"
     yield ""
     if made.traffic is not None:
         yield from _traffic_lines(made.traffic)
     if made.time is not None:
-        yield from _time_lines(made.time, made.steps)
+        yield from _time_lines(made.time, config.train.steps)
     yield from _conclusion(made)
 
 
 def _traffic_lines(traffic: Traffic) -> Iterator[str]:
     yield "traffic of a step, in GB"
     yield ""
-    parts = traffic.parts()
+    parts = asdict(traffic)
     for name, said in _TRAFFIC.items():
         if parts[name]:
             yield _row(said, parts[name])
@@ -294,7 +228,7 @@ def _row(said: str, size: int) -> str:
     return f"{said:<46} {size / GB:>10.3f}"
 
 
-def _conclusion(made: _Plan) -> Iterator[str]:
+def _conclusion(made: Plan) -> Iterator[str]:
     yield {
         "fits": "fits",
         "close": "close: within 10 % of the GPU's memory, which is how far estimates may be wrong",
@@ -308,5 +242,5 @@ def _conclusion(made: _Plan) -> Iterator[str]:
     else:
         yield "each of these would make it fit:"
     for one in made.remedies:
-        more = [] if one.ranks == made.ranks else [f"--hosts {one.ranks.hosts}"]
+        more = [] if one.ranks == made.gpus.ranks else [f"--hosts {one.ranks.hosts}"]
         yield f"  {' '.join([*one.words, *more]):<60} {one.total / GB:>8.3f} GB"

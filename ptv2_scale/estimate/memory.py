@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from ptv2_scale.backbones.dtypes import DTYPES
 from ptv2_scale.estimate.gathers import most_gathered
@@ -76,10 +76,6 @@ class MemoryEstimate:
         """The peak on the device of one rank."""
         evaluating = self.gathered + self.evaluation
         return self.resident + max(self.training, evaluating, self.update)
-
-    def parts(self) -> dict[str, int]:
-        """All parts by name."""
-        return asdict(self)
 
 
 def estimate_memory(setup: Setup, ranks: Cluster, passes: PassMemory) -> MemoryEstimate:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import accumulate
 
 from ptv2_scale.backbones.dtypes import DTYPES
@@ -37,15 +37,6 @@ class Traffic:
     updates: int
     from_host: int
     across: int
-
-    @property
-    def inside(self) -> int:
-        """Bytes that a rank sends to a neighbour inside its host."""
-        return self.gathers + self.gradients + self.updates
-
-    def parts(self) -> dict[str, int]:
-        """All parts by name."""
-        return asdict(self)
 
 
 def estimate_traffic(setup: Setup, ranks: Cluster, passes: PassMemory) -> Traffic:
