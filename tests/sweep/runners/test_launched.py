@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -150,9 +151,10 @@ def test_a_run_that_is_pruned_or_stopped_saves_first(
     )
     asked = Sweep.read(tmp_path / "sweep.yaml")
     scheduler = asked.scheduler(lambda state: lambda trial, ending: None)
-    saved = []
+    started, saved = threading.Semaphore(0), []
 
     def until_stopped(options: LaunchOptions, heard: OnEvent, stop: StopRequest) -> LaunchResult:
+        started.release()
         while not stop.signals:
             time.sleep(0.01)
         saved.append(options.overrides[-1])
@@ -163,6 +165,8 @@ def test_a_run_that_is_pruned_or_stopped_saves_first(
     found = [one for one in trials if one is not None]
     runner = scheduler.runner
     runner.start(found)
+    for _ in found:  # one that is stopped before it runs has nothing to save
+        assert started.acquire(timeout=60)
     runner.prune(found[0])
     ended: dict[int, str] = {}
     while len(ended) < 2:
