@@ -120,7 +120,8 @@ def _gpus(arguments: argparse.Namespace) -> Gpus:
         )
     return Gpus(
         Cluster(arguments.hosts, arguments.gpus_per_host),
-        *(memory, arguments.gpu),
+        memory,
+        arguments.gpu,
         compute=None if arguments.rate is None else 1e12 * arguments.rate,
         across=None if arguments.bandwidth is None else GB * arguments.bandwidth,
     )

@@ -74,10 +74,10 @@ def _refuse_too_large(setup: Setup, memory: RankMemory) -> None:
 
 
 def _ways(setup: Setup, memory: RankMemory) -> str:
-    ways = remedies(
-        lambda words: open_shapes(override(setup.config, list(words))),
-        *(memory.cluster, memory.device, memory.limit),
-    )
+    def reopen(words: Sequence[str]) -> Setup:
+        return open_shapes(override(setup.config, list(words)))
+
+    ways = remedies(reopen, memory.cluster, memory.device, memory.limit)
     if not ways:
         return "No change that was tried makes it fit."
     return "Each of these would make it fit: " + "; ".join(_said(one, memory) for one in ways) + "."

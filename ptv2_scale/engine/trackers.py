@@ -130,7 +130,7 @@ def _open(name: str, run: Path, warn: Warn) -> Tracker:
     def make() -> Any:
         PartialState()  # accelerate's own logging, which its trackers use, refuses to work without
         try:
-            tracker = _make(kind, name, run)
+            tracker = _of_run(kind, name, run)
             if hasattr(tracker, "start"):
                 tracker.start()
         except (ImportError, NameError) as error:
@@ -142,7 +142,8 @@ def _open(name: str, run: Path, warn: Warn) -> Tracker:
     return Tracker(name, make, warn)
 
 
-def _make(kind: Any, name: str, run: Path) -> Any:
+def _of_run(kind: Any, name: str, run: Path) -> Any:
+    """A tracker of accelerate's, with the arguments by which its kind tells runs apart."""
     if kind.requires_logging_directory:
         return kind(name, logging_dir=str(run))  # in a folder of that name in the run directory
     if name in _PROJECTS:
