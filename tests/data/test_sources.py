@@ -44,7 +44,7 @@ def test_offline_is_one_clear_message(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (gzip.compress(b'{"text": "a"}'), "is packed by gzip, and not text"),
+        (gzip.compress(b'{"text": "a"}', mtime=0), "is packed by gzip, and not text"),
         (b"PK\x03\x04\xff\xff", "is a zip archive or a spreadsheet, and not text"),
         (b"\xff\xfe", "not UTF-8 text (byte 1 of the line)"),
         (None, "is a folder; name a file in it"),
