@@ -192,6 +192,7 @@ def _zero_values(zero: Config) -> Iterator[str]:
     else:
         yield from _other_types(("zero_optimization",), zero, read)
         yield from _missing_folder(zero)
+        yield from _held_buffers(zero)
         if read.stage < 3 and read.allgather_bucket_size % 2:
             yield (
                 f"zero_optimization.allgather_bucket_size: found {read.allgather_bucket_size},"
@@ -226,6 +227,19 @@ def _missing_folder(zero: Config) -> Iterator[str]:
             'zero_optimization.offload_param.nvme_path: missing, but "device": "nvme" needs it:'
             ' a folder, or "auto" for the one that PTV2_SCALE_NVME names'
         )
+
+
+def _held_buffers(zero: Config) -> Iterator[str]:
+    """On NVMe, what is kept or read ahead takes buffers that modules then lack as they run."""
+    if (zero.get("offload_param") or {}).get("device") != "nvme":
+        return
+    for key in ("stage3_max_reuse_distance", "stage3_prefetch_bucket_size"):
+        if zero.get(key) != 0:
+            yield (
+                f"zero_optimization.{key}: found {zero.get(key, 'nothing')}, allowed with"
+                ' "device": "nvme": 0. Each weight that is kept for later takes one of a few'
+                " buffers, and DeepSpeed ends once there is none"
+            )
 
 
 @contextmanager

@@ -17,9 +17,9 @@ from ptv2_scale.config.deepspeed import complete, deepspeed_of
 from ptv2_scale.data.order import accumulation
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine.host_needs import check_host_needs
-from ptv2_scale.engine.jit import NVME, prepare_extensions
 from ptv2_scale.engine.loading import load_weights
 from ptv2_scale.engine.regather import gather_again_in_backward
+from ptv2_scale.engine.sharding import release_shards
 from ptv2_scale.estimate.layers import apply_checkpointing
 from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.model.setup import Setup, build_model, first_values, model_filler
@@ -62,8 +62,6 @@ def start_engine(
 ) -> Any:
     """The same from a model on the meta device and its complete DeepSpeed configuration."""
     train = setup.config.train
-    if (settings["zero_optimization"].get("offload_param") or {}).get("device") == "nvme":
-        prepare_extensions((NVME,))
     fill = model_filler(setup, model, NamedTensors(first_values(setup)))
     load_weights(model, fill, settings, ranks)
     sharded = settings["zero_optimization"]["stage"] == 3
@@ -94,6 +92,7 @@ def release_engine(engine: Any) -> None:
     model never leaves, and the caches of methods, whose keys hold the engine's own objects.
     """
     engine.destroy()
+    release_shards(engine.module)
     FWD_MODULE_STACK.clear()
     for method in filter(inspect.isfunction, vars(PartitionedParameterCoordinator).values()):
         # The cache is inside DeepSpeed's decorator, which keeps it as a variable of its own.

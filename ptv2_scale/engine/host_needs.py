@@ -13,6 +13,7 @@ from torch import nn
 
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine.jit import NVME
+from ptv2_scale.engine.nvme import buffer_problems, is_on_nvme
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.runtime.shared_fs_probe import nearest_folder
 
@@ -30,7 +31,11 @@ def check_host_needs(settings: dict[str, Any], model: nn.Module, ranks: RankCont
     Raises:
         UserError: names all keys that ask for a device, a library or a folder that is not here.
     """
-    found = [*_of_device(settings, ranks.device), *_of_nvme(settings), *_of_depth(settings, model)]
+    found = [
+        *_of_device(settings, ranks.device),
+        *_of_nvme(settings, model, ranks),
+        *_of_depth(settings, model),
+    ]
     if ranks.first:  # which alone writes
         found += _of_outputs(settings)
     if found:
@@ -45,9 +50,8 @@ def _of_device(settings: dict[str, Any], device: torch.device) -> Iterator[str]:
         )
 
 
-def _of_nvme(settings: dict[str, Any]) -> Iterator[str]:
-    offload = settings["zero_optimization"].get("offload_param") or {}
-    if offload.get("device") != "nvme":
+def _of_nvme(settings: dict[str, Any], model: nn.Module, ranks: RankContext) -> Iterator[str]:
+    if not is_on_nvme(settings):
         return
     key = "zero_optimization.offload_param"
     builder = get_accelerator().create_op_builder(NVME)
@@ -57,7 +61,9 @@ def _of_nvme(settings: dict[str, Any]) -> Iterator[str]:
             " libaio with its headers (Debian: libaio-dev). Install it on every host, or keep"
             " weights in memory: zero3_offload_cpu"
         )
-    yield from _unusable(f"{key}.nvme_path", Path(offload["nvme_path"]))
+    folder = settings["zero_optimization"]["offload_param"]["nvme_path"]
+    yield from _unusable(f"{key}.nvme_path", Path(folder))
+    yield from buffer_problems(settings, model, ranks.world)
 
 
 def _of_depth(settings: dict[str, Any], model: nn.Module) -> Iterator[str]:

@@ -9,6 +9,7 @@ from torch import nn
 from ptv2_scale.backbones.filling import Fill
 from ptv2_scale.backbones.load import materialise
 from ptv2_scale.distributed.ranks import RankContext
+from ptv2_scale.engine.nvme import is_on_nvme, with_buffers
 from ptv2_scale.engine.sharding import shards_for
 from ptv2_scale.runtime.heartbeat import report_progress
 from ptv2_scale.runtime.progress import Progress
@@ -27,6 +28,8 @@ def load_weights(
         settings: the complete DeepSpeed configuration.
         ranks: where this process stands.
     """
+    if is_on_nvme(settings):
+        settings = with_buffers(settings, module, ranks.world)
     progress = Progress("bytes", "weights of the first rank")
 
     def report(done: int, total: int) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from deepspeed.runtime.zero.offload_config import OffloadDeviceEnum
 from deepspeed.runtime.zero.partition_parameters import ZeroParamStatus, is_zero_param
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
@@ -73,5 +74,7 @@ def _gathered(parameter: Any) -> Tensor:
         return found
     parameter.all_gather()
     found = parameter.detach()
+    if parameter.ds_tensor.final_location == OffloadDeviceEnum.nvme:
+        found = found.clone()  # on one rank it is in the buffer of whatever is read next
     parameter.partition()  # gives the parameter no memory, and leaves `found` its own
     return found

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import weakref
+from pathlib import Path
 from typing import Any
 
 import deepspeed
@@ -14,6 +17,9 @@ from torch import Tensor, nn
 
 from ptv2_scale.backbones.load import Shards, Unsharded
 from ptv2_scale.distributed.ranks import RankContext
+from ptv2_scale.engine.jit import NVME, prepare_extensions
+from ptv2_scale.engine.nvme import goes_to_nvme, is_on_nvme
+from ptv2_scale.runtime.scratch import ScratchFolder
 
 
 class Zero3Shards:
@@ -22,10 +28,14 @@ class Zero3Shards:
     DeepSpeed would make a parameter's shard by copying it out of the whole tensor. Here the shard
     is allocated as DeepSpeed allocates it and filled where it is; so is hpZ's second shard, and
     what goes to NVMe is written out once it is filled.
+
+    Args:
+        config: complete; for NVMe with buffers that the model fits.
     """
 
     def __init__(self, config: dict[str, Any]) -> None:
-        self._init = deepspeed.zero.Init(config_dict_or_path=config)
+        self._config = config
+        self._init = (_init_on_nvme if is_on_nvme(config) else _init)(config)
         # DeepSpeed has a few buffers for what goes to NVMe, and one is taken with each shard.
         self.at_once = 16 if self._init.param_swapper is None else 1
 
@@ -72,7 +82,7 @@ class Zero3Shards:
     def _shard(self, held: Any, numel: int) -> Tensor:
         init = self._init
         on_nvme = init.remote_device == OffloadDeviceEnum.nvme
-        if on_nvme and init.param_swapper.swappable_tensor(numel=numel):
+        if on_nvme and goes_to_nvme(self._config, held, init.dp_world_size):
             shard = init.param_swapper.get_buffer(held, numel).detach()
             return _described(shard, OffloadDeviceEnum.nvme)
         if held.ds_persist:
@@ -84,6 +94,41 @@ class Zero3Shards:
         if device == OffloadDeviceEnum.cpu and self._init.pin_memory:
             shard = get_accelerator().pin_memory(shard)
         return _described(shard, None)
+
+
+def _init(config: dict[str, Any]) -> Any:
+    return deepspeed.zero.Init(config_dict_or_path=config)
+
+
+def _init_on_nvme(config: dict[str, Any]) -> Any:
+    """The same with swap files in a folder of this process's own.
+
+    DeepSpeed names files after the rank alone, clears their folder when it starts and leaves them
+    behind when it ends: two runs on one disk would take each other's weights.
+    """
+    prepare_extensions((NVME,))
+    own = copy.deepcopy(config)
+    offload = own["zero_optimization"]["offload_param"]
+    folder = ScratchFolder(Path(offload["nvme_path"]))
+    offload["nvme_path"] = str(folder.path)
+    init = _init(own)
+    handle = init.param_swapper.aio_read_handle
+    buffers = init.param_swapper.buffers
+    init.param_swapper.close = weakref.finalize(init, _close, folder, handle, buffers)
+    return init
+
+
+def _close(folder: ScratchFolder, handle: Any, buffers: Tensor) -> None:
+    folder.remove()
+    handle.free_cpu_locked_tensor(buffers)  # which would stay as long as the process
+
+
+def release_shards(model: nn.Module) -> None:
+    """Remove swap files and give back their buffers, once nothing runs in the model any more."""
+    for parameter in model.parameters():
+        close = getattr(getattr(parameter, "nvme_swapper", None), "close", None)
+        if close is not None:
+            close()
 
 
 def _described(shard: Any, location: OffloadDeviceEnum | None) -> Tensor:

@@ -207,6 +207,17 @@ def test_value_that_deepspeed_cannot_use(key: str, value: Any, said: str) -> Non
         ({"offload_param": {"pin_memory": "false"}}, "pin_memory: found 'false', allowed: true or"),
         ({"offload_param": {"device": "nvme"}}, "nvme_path: missing, but"),
         ({"offload_param": {"device": "nvme", "nvme_path": None}}, "nvme_path: missing, but"),
+        (
+            {"offload_param": {"device": "nvme", "nvme_path": "n"}},
+            'stage3_max_reuse_distance: found nothing, allowed with "device": "nvme": 0.',
+        ),
+        (
+            {
+                "offload_param": {"device": "nvme", "nvme_path": "n"},
+                "stage3_prefetch_bucket_size": 9,
+            },
+            'stage3_prefetch_bucket_size: found 9, allowed with "device": "nvme": 0.',
+        ),
     ],
 )
 def test_value_of_zero_that_deepspeed_cannot_use(keys: dict[str, Any], said: str) -> None:
@@ -406,7 +417,8 @@ def test_paths_in_it_are_expanded_as_a_recipes(
     own = tmp_path / "mine.json"
     offload = {"device": "nvme", "nvme_path": "~/nvme"}
     csv = {"enabled": True, "output_path": "$HOME/csv"}
-    own.write_text(json.dumps({**_zero(offload_param=offload), "csv_monitor": csv}))
+    off = {"stage3_max_reuse_distance": 0, "stage3_prefetch_bucket_size": 0}
+    own.write_text(json.dumps({**_zero(offload_param=offload, **off), "csv_monitor": csv}))
     found = load_deepspeed(str(own))
     assert found["zero_optimization"]["offload_param"]["nvme_path"] == "/home/me/nvme"
     assert found["csv_monitor"]["output_path"] == "/home/me/csv"

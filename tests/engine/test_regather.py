@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,9 +29,11 @@ class OneRank:
         model: its parameters are taken over.
         backward: whether they are gathered before the backward pass, as DeepSpeed does for modules
             whose outputs it finds.
+        on_nvme: whether a weight that is given back leaves its memory to the next one.
     """
 
-    def __init__(self, model: nn.Module, backward: bool) -> None:
+    def __init__(self, model: nn.Module, backward: bool, on_nvme: bool = False) -> None:
+        self.on_nvme = on_nvme
         self.buffers: list[StorageWeakRef] = []
         self.parameters: list[Any] = list(model.parameters())
         for number, one in enumerate(self.parameters):
@@ -57,10 +60,13 @@ class OneRank:
             parameter.ds_status = ZeroParamStatus.AVAILABLE
 
         def partition() -> None:
+            if self.on_nvme:
+                parameter.data.fill_(torch.nan)
             parameter.data = torch.empty(0)
             parameter.ds_status = ZeroParamStatus.NOT_AVAILABLE
 
         parameter.ds_id, parameter.all_gather, parameter.partition = number, gather, partition
+        parameter.ds_tensor = SimpleNamespace(final_location="nvme" if self.on_nvme else None)
         partition()
 
     def live(self) -> int:
@@ -76,14 +82,16 @@ def network() -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("trained", "backward"),
-    [(True, True), (False, True), (False, False)],
-    ids=["trained", "frozen", "frozen, gathered for one use"],
+    ("trained", "backward", "on_nvme"),
+    [(True, True, False), (False, True, False), (False, False, False), (False, False, True)],
+    ids=["trained", "frozen", "frozen, gathered for one use", "the same from NVMe"],
 )
-def test_no_weight_is_kept_and_gradients_have_the_same_bits(trained: bool, backward: bool) -> None:
+def test_no_weight_is_kept_and_gradients_have_the_same_bits(
+    trained: bool, backward: bool, on_nvme: bool
+) -> None:
     plain = network().requires_grad_(trained)
     sharded = copy.deepcopy(plain)
-    rank = OneRank(sharded, backward)
+    rank = OneRank(sharded, backward, on_nvme)
     gather_again_in_backward(sharded)
     inputs = torch.randn(2, 5, 6), torch.randn(2, 5, 6)
     expected, found = (tuple(one.clone().requires_grad_() for one in inputs) for _ in range(2))
