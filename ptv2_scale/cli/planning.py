@@ -151,6 +151,8 @@ def _as_json(recipe: str, made: Plan, warnings: list[str]) -> dict[str, object]:
         "dtype": config.backbone.dtype,
         "traffic": None if made.traffic is None else asdict(made.traffic),
         "time": None if made.time is None else _time_as_json(made.time, config.train.steps),
+        "deepspeed": config.deepspeed,
+        "suggested_preset": made.suggested,
         "gradient_checkpointing": config.train.gradient_checkpointing,
         "warnings": warnings,
         "remedies": [
@@ -191,6 +193,9 @@ def _lines(made: Plan) -> Iterator[str]:
     yield _row("GPU", made.gpus.memory)
     yield _row("memory of a host, for offloading and loading", memory.host)
     yield ""
+    yield f"with deepspeed: {config.deepspeed}"
+    if made.suggested != config.deepspeed:
+        yield f"suggested preset: {made.suggested}, which deepspeed: auto would take here"
     yield f"with train.gradient_checkpointing: {json.dumps(config.train.gradient_checkpointing)}"
     yield f"not counted: {', '.join(NOT_COUNTED)}"
     yield ""

@@ -25,6 +25,7 @@ from ptv2_scale.runtime.files import read_json
 from ptv2_scale.runtime.paths import expand_path
 from ptv2_scale.runtime.shipped import shipped_folder
 
+AUTO = "auto"  # the ranks of a run choose; see estimate/sharding.py
 NVME_FOLDER = "PTV2_SCALE_NVME"
 LARGEST_BUCKET = 500_000_000  # DeepSpeed's own default, in elements
 _PRINT_NEVER = 1_000_000_000  # steps
@@ -62,9 +63,9 @@ def load_deepspeed(name_or_path: str, *, trains_backbone: bool = False) -> Confi
     path = Path(name_or_path)
     if not os.path.isfile(path):
         raise UserError(
-            f"deepspeed: there is no configuration '{name_or_path}'. Allowed: one of "
+            f"deepspeed: there is no configuration '{name_or_path}'. Allowed: {AUTO}, one of "
             f"{', '.join(shipped)}, or the path of a JSON file of DeepSpeed."
-            f"{did_you_mean(name_or_path, list(shipped))}"
+            f"{did_you_mean(name_or_path, [AUTO, *shipped])}"
         )
     config = read_json(path, unique_keys=True)
     if not isinstance(config, dict):
@@ -75,7 +76,13 @@ def load_deepspeed(name_or_path: str, *, trains_backbone: bool = False) -> Confi
 
 
 def deepspeed_of(config: RunConfig) -> Config:
-    """The DeepSpeed configuration that a recipe names; see `load_deepspeed`."""
+    """The DeepSpeed configuration that a recipe names; see `load_deepspeed`.
+
+    Raises:
+        ValueError: the recipe says `auto`, and whoever asks should have had it chosen first.
+    """
+    if config.deepspeed == AUTO:
+        raise ValueError("deepspeed: auto has not been chosen yet")
     return load_deepspeed(config.deepspeed, trains_backbone=config.prompt.TRAINS_BACKBONE)
 
 

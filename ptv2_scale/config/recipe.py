@@ -206,9 +206,10 @@ class RunConfig(Section):
     )
     slurm: Slurm = Field(default_factory=Slurm, description="What a job asks Slurm for.")
     deepspeed: PathText = Field(
-        default="zero3",
+        default="auto",
         description="A shipped configuration (zero1, zero2, zero3, zero3_hpz, zero3_offload_cpu,"
-        " zero3_offload_nvme), or the path of a DeepSpeed JSON of your own.",
+        " zero3_offload_nvme), or the path of a DeepSpeed JSON of your own; auto: the one that"
+        " shards least of those that fit the memory of all ranks.",
     )
     run: PathText | None = Field(
         default=None, description="Run directory; null: runs/NAME-OF-THE-RECIPE."

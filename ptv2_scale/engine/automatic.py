@@ -14,17 +14,20 @@ from ptv2_scale.checkpoint.resume import Resume
 from ptv2_scale.checkpoint.run_directory import stored_recipe
 from ptv2_scale.checkpoint.store import read_state
 from ptv2_scale.config import RunConfig, override
+from ptv2_scale.config.deepspeed import AUTO
 from ptv2_scale.config.dotted import dotted
 from ptv2_scale.distributed.leaders import on_first_rank
 from ptv2_scale.distributed.ranks import RankContext, gather
 from ptv2_scale.engine.memory_check import RankMemory
 from ptv2_scale.estimate.checkpointing import fewest_layers
+from ptv2_scale.estimate.passes import Measure, MeasuredPasses
+from ptv2_scale.estimate.sharding import least_sharding
+from ptv2_scale.estimate.zero import Cluster
 from ptv2_scale.model.setup import open_shapes
 from ptv2_scale.runtime.errors import UserError
 
-AUTO = "auto"
 # What all ranks choose together; every rank calls it, with all earlier keys chosen.
-Choose = Callable[[RunConfig, RankContext], str]
+Choose = Callable[[RunConfig, RankContext, Measure], str]
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,27 @@ def resolve(config: RunConfig, run: Path, resume: Resume, ranks: RankContext) ->
     # A rank whose recipe says otherwise chooses too: the difference is reported later, by name.
     wanted = {key for keys, _ in found for key in keys}
     stored = {key: value for _, one in reversed(found) for key, value in one.items()}
-    chosen = []
+    chosen, measure = [], MeasuredPasses()
     for key in filter(wanted.__contains__, _CHOICES):
-        word = f"{key}={stored[key] if key in stored else _CHOICES[key](config, ranks)}"
+        if key in stored:
+            word = f"{key}={json.dumps(stored[key])}"
+        else:
+            word = f"{key}={_CHOICES[key](config, ranks, measure)}"
         if key in _automatic(config):
             config = override(config, [word])
             chosen += [] if key in stored else [word]
     return Resolved(config, tuple(chosen))
+
+
+def with_sharding(config: RunConfig, ranks: RankContext) -> RunConfig:
+    """A recipe that begins nothing, with a definite `deepspeed`; every rank calls it.
+
+    Raises:
+        UserError: see `resolve`.
+    """
+    if config.deepspeed != AUTO:
+        return config
+    return override(config, [f"deepspeed={_sharding(config, ranks, MeasuredPasses())}"])
 
 
 def _automatic(config: RunConfig) -> list[str]:
@@ -84,18 +101,32 @@ def _stored(run: Path, resume: Resume) -> dict[str, Any]:
     return {key: values[key] for key in _CHOICES if values.get(key, AUTO) != AUTO}
 
 
-def _dtype(config: RunConfig, ranks: RankContext) -> str:
+def _dtype(config: RunConfig, ranks: RankContext, _: Measure) -> str:
     """bf16 where every rank has units for it: the slowest one would hold up all others."""
     suitable = set(gather(suitable_dtype(ranks.device), ranks))
     return "bf16" if suitable == {"bf16"} else "fp32"
 
 
-def _checkpointing(config: RunConfig, ranks: RankContext) -> str:
+def _sharding(config: RunConfig, ranks: RankContext, measure: Measure) -> str:
+    """As little as the rank with the least memory needs."""
+    memory = RankMemory.of(ranks)
+    # hpZ needs as many ranks on every host; memory follows from their number alone.
+    alike = len(set(gather(ranks.per_host, ranks))) == 1
+    cluster = memory.cluster if alike else Cluster(ranks.world, 1)
+
+    def choose() -> str:
+        return least_sharding(open_shapes(config), cluster, memory.device, memory.limit, measure)
+
+    return on_first_rank(ranks, choose)
+
+
+def _checkpointing(config: RunConfig, ranks: RankContext, measure: Measure) -> str:
     """As few layers as the rank with the least memory needs."""
     memory = RankMemory.of(ranks)
 
     def choose() -> bool | int:
-        return fewest_layers(open_shapes(config), memory.cluster, memory.device, memory.limit)
+        setup = open_shapes(config)
+        return fewest_layers(setup, memory.cluster, memory.device, memory.limit, measure)
 
     return json.dumps(on_first_rank(ranks, choose))
 
@@ -103,5 +134,6 @@ def _checkpointing(config: RunConfig, ranks: RankContext) -> str:
 # In this order: later ones may depend on what earlier ones are.
 _CHOICES: Mapping[str, Choose] = {
     "backbone.dtype": _dtype,
+    "deepspeed": _sharding,
     "train.gradient_checkpointing": _checkpointing,
 }

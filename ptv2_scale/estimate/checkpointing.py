@@ -13,25 +13,31 @@ from dataclasses import replace
 from ptv2_scale.estimate.fitting import estimate, needed, verdict
 from ptv2_scale.estimate.kernels import Device
 from ptv2_scale.estimate.layers import layers_with_gradient
+from ptv2_scale.estimate.passes import Measure, measure_pass
 from ptv2_scale.estimate.zero import Cluster
 from ptv2_scale.model.setup import Setup
 
 
-def with_fewest_layers(setup: Setup, ranks: Cluster, device: Device, limit: int) -> Setup:
+def with_fewest_layers(
+    setup: Setup, ranks: Cluster, device: Device, limit: int, measure: Measure = measure_pass
+) -> Setup:
     """A recipe whose `train.gradient_checkpointing` says how many, where it said `auto`."""
     if setup.config.train.gradient_checkpointing != "auto":
         return setup
-    return _with_layers(setup, fewest_layers(setup, ranks, device, limit))
+    return with_layers(setup, fewest_layers(setup, ranks, device, limit, measure))
 
 
-def fewest_layers(setup: Setup, ranks: Cluster, device: Device, limit: int) -> bool | int:
+def fewest_layers(
+    setup: Setup, ranks: Cluster, device: Device, limit: int, measure: Measure = measure_pass
+) -> bool | int:
     """The value of `train.gradient_checkpointing` with the fewest layers that fits.
 
     Args:
-        setup: the recipe, opened.
+        setup: the recipe, opened, with a definite `deepspeed`.
         ranks: hosts and ranks on each.
         device: of the ranks; on CPUs, what is offloaded to the host counts too.
         limit: bytes of a rank.
+        measure: see `estimate`.
 
     Returns:
         False: none; a number; or True: all, which may be too few.
@@ -41,7 +47,7 @@ def fewest_layers(setup: Setup, ranks: Cluster, device: Device, limit: int) -> b
     """
 
     def fits(count: int) -> bool:
-        found = estimate(_with_layers(setup, count or False), ranks, device)
+        found = estimate(with_layers(setup, count or False), ranks, device, measure)
         return verdict(needed(found, ranks, device), limit) == "fits"
 
     if not setup.method.trains_through_backbone or fits(0):
@@ -51,6 +57,7 @@ def fewest_layers(setup: Setup, ranks: Cluster, device: Device, limit: int) -> b
     return True if count >= layers else count
 
 
-def _with_layers(setup: Setup, layers: bool | int) -> Setup:
+def with_layers(setup: Setup, layers: bool | int) -> Setup:
+    """A recipe whose `train.gradient_checkpointing` says so many."""
     train = setup.config.train.model_copy(update={"gradient_checkpointing": layers})
     return replace(setup, config=setup.config.model_copy(update={"train": train}))

@@ -9,7 +9,7 @@ from typing import Literal
 from ptv2_scale.config import RunConfig
 from ptv2_scale.estimate.kernels import Device
 from ptv2_scale.estimate.memory import MemoryEstimate, estimate_memory
-from ptv2_scale.estimate.passes import PassMemory, measure_pass
+from ptv2_scale.estimate.passes import Measure, MeasuredPasses, measure_pass
 from ptv2_scale.estimate.zero import Cluster
 from ptv2_scale.model.setup import Setup
 from ptv2_scale.runtime.errors import UserError
@@ -46,9 +46,18 @@ def verdict(total: int, limit: int) -> Verdict:
     return "close" if total * (1 - BAND) <= limit else "does not fit"
 
 
-def estimate(setup: Setup, ranks: Cluster, device: Device) -> MemoryEstimate:
-    """Memory of a recipe; see `estimate_memory` and `measure_pass`."""
-    return estimate_memory(setup, ranks, measure_pass(setup, device))
+def estimate(
+    setup: Setup, ranks: Cluster, device: Device, measure: Measure = measure_pass
+) -> MemoryEstimate:
+    """Memory of a recipe; see `estimate_memory` and `measure_pass`.
+
+    Args:
+        setup: the recipe, opened.
+        ranks: hosts and ranks on each.
+        device: of the ranks.
+        measure: measures passes; one that remembers saves time where several recipes are alike.
+    """
+    return estimate_memory(setup, ranks, measure(setup, device))
 
 
 def needed(found: MemoryEstimate, ranks: Cluster, device: Device) -> int:
@@ -56,25 +65,30 @@ def needed(found: MemoryEstimate, ranks: Cluster, device: Device) -> int:
     return found.total + (found.host // ranks.per_host if device == "cpu" else 0)
 
 
-def remedies(reopen: Reopen, ranks: Cluster, device: Device, limit: int) -> list[Remedy]:
+def remedies(
+    reopen: Reopen, ranks: Cluster, device: Device, limit: int, measure: Measure | None = None
+) -> list[Remedy]:
     """Ways to make a recipe fit: each change alone, and all together where none is enough.
 
     Args:
-        reopen: opens the recipe.
+        reopen: opens the recipe, which says nothing of `deepspeed: auto`.
         ranks: hosts and ranks on each.
         device: of the ranks.
         limit: bytes of a rank's device.
+        measure: see `estimate`.
 
     Returns:
         Those that fit, the one that needs most memory first; empty: nothing that is tried does.
     """
-    return _Search(reopen, ranks, device, limit).found()
+    return _Search(reopen, ranks, device, limit, measure or MeasuredPasses()).found()
 
 
 class _Search:
-    def __init__(self, reopen: Reopen, ranks: Cluster, device: Device, limit: int) -> None:
+    def __init__(
+        self, reopen: Reopen, ranks: Cluster, device: Device, limit: int, measure: Measure
+    ) -> None:
         self._reopen, self._ranks, self._device, self._limit = reopen, ranks, device, limit
-        self._passes: dict[tuple[str, ...], PassMemory] = {}
+        self._measure = measure
 
     def found(self) -> list[Remedy]:
         config = self._reopen(()).config
@@ -98,12 +112,7 @@ class _Search:
 
     def _try(self, words: tuple[str, ...], ranks: Cluster) -> Remedy | None:
         try:
-            setup = self._reopen(words)
-            # A change of sharding alone changes no pass.
-            own = tuple(word for word in words if not word.startswith("deepspeed="))
-            if own not in self._passes:
-                self._passes[own] = measure_pass(setup, self._device)
-            found = estimate_memory(setup, ranks, self._passes[own])
+            found = estimate(self._reopen(words), ranks, self._device, self._measure)
         except UserError:  # not with this recipe
             return None
         total = needed(found, ranks, self._device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -64,6 +64,24 @@ def measure_pass(setup: Setup, device: Device) -> PassMemory:
     examples = setup.task.longest(setup.config.task.longest)
     found = [_measure(setup, example, device) for example in examples]
     return max(found, key=lambda one: one.training)
+
+
+# `measure_pass`, or what remembers what it has found.
+Measure = Callable[[Setup, Device], PassMemory]
+
+
+class MeasuredPasses:
+    """`measure_pass`, once for each recipe: sharding changes what a rank keeps, and no pass."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, Device], PassMemory] = {}
+
+    def __call__(self, setup: Setup, device: Device) -> PassMemory:
+        """What the passes of a recipe keep; see `measure_pass`."""
+        key = repr(setup.config.model_copy(update={"deepspeed": ""})), device
+        if key not in self._found:
+            self._found[key] = measure_pass(setup, device)
+        return self._found[key]
 
 
 def _measure(setup: Setup, example: Example, device: Device) -> PassMemory:

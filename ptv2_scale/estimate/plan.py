@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ptv2_scale.config.deepspeed import AUTO
 from ptv2_scale.estimate.checkpointing import with_fewest_layers
 from ptv2_scale.estimate.fitting import Remedy, Reopen, Verdict, remedies, verdict
 from ptv2_scale.estimate.memory import MemoryEstimate, estimate_memory
 from ptv2_scale.estimate.operations import count_operations
-from ptv2_scale.estimate.passes import measure_pass
+from ptv2_scale.estimate.passes import MeasuredPasses
+from ptv2_scale.estimate.sharding import least_sharding
 from ptv2_scale.estimate.step_time import GPUS, Rates, StepTime, estimate_time
 from ptv2_scale.estimate.traffic import Traffic, estimate_traffic
 from ptv2_scale.estimate.zero import Cluster
@@ -49,7 +51,9 @@ class Plan:
 
     Attributes:
         gpus: where.
-        setup: the recipe, opened, with the layers that are computed again written out.
+        setup: the recipe, opened, with its sharding, and the layers that are computed again,
+            written out.
+        suggested: the configuration that `deepspeed: auto` takes; see `least_sharding`.
         memory: of a rank, and of a host.
         verdict: whether `memory` fits.
         remedies: what would make it fit, where it does not for certain.
@@ -60,6 +64,7 @@ class Plan:
 
     gpus: Gpus
     setup: Setup
+    suggested: str
     memory: MemoryEstimate
     verdict: Verdict
     remedies: list[Remedy]
@@ -78,13 +83,17 @@ def make_plan(reopen: Reopen, gpus: Gpus) -> Plan:
     Raises:
         UserError: see `build_model` and `estimate_memory`.
     """
-    ranks = gpus.ranks
-    setup = with_fewest_layers(reopen(()), ranks, "cuda", gpus.memory)
-    passes = measure_pass(setup, "cuda")
+    ranks, measure, setup = gpus.ranks, MeasuredPasses(), reopen(())
+    suggested = least_sharding(setup, ranks, "cuda", gpus.memory, measure)
+    if setup.config.deepspeed == AUTO:
+        config = setup.config.model_copy(update={"deepspeed": suggested})
+        setup = replace(setup, config=config)
+    setup = with_fewest_layers(setup, ranks, "cuda", gpus.memory, measure)
+    passes = measure(setup, "cuda")
     memory = estimate_memory(setup, ranks, passes)
     found, ways = verdict(memory.total, gpus.memory), []
     if found != "fits":
-        ways = remedies(_with_layers_of(setup, reopen), ranks, "cuda", gpus.memory)
+        ways = remedies(_with_choices_of(setup, reopen), ranks, "cuda", gpus.memory, measure)
     traffic, undivided, time = None, "", None
     try:
         traffic = estimate_traffic(setup, ranks, passes)
@@ -94,11 +103,12 @@ def make_plan(reopen: Reopen, gpus: Gpus) -> Plan:
     if traffic is not None and rates is not None:
         operations = count_operations(setup)
         time = estimate_time(setup.config, ranks, operations, traffic, memory, rates)
-    return Plan(gpus, setup, memory, found, ways, traffic, undivided, time)
+    return Plan(gpus, setup, suggested, memory, found, ways, traffic, undivided, time)
 
 
-def _with_layers_of(setup: Setup, reopen: Reopen) -> Reopen:
-    """Opens the recipe with the layers that were chosen for it, unless words say otherwise."""
+def _with_choices_of(setup: Setup, reopen: Reopen) -> Reopen:
+    """Opens the recipe with what was chosen for it, unless words say otherwise."""
     layers = json.dumps(setup.config.train.gradient_checkpointing)
-    chosen = f"train.gradient_checkpointing={layers}"
-    return lambda words: reopen([chosen, *words])
+    sharding = json.dumps(setup.config.deepspeed)
+    chosen = (f"deepspeed={sharding}", f"train.gradient_checkpointing={layers}")
+    return lambda words: reopen([*chosen, *words])

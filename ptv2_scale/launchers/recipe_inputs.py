@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ptv2_scale.backbones.naming import named_folder
 from ptv2_scale.config import RunConfig
-from ptv2_scale.config.deepspeed import deepspeed_of, shipped_configs
+from ptv2_scale.config.deepspeed import AUTO, deepspeed_of, shipped_configs
 from ptv2_scale.data.splits import HubSplits, LocalSplits, Splits
 from ptv2_scale.hub import HubItem
 from ptv2_scale.tasks.catalogue import splits_of
@@ -22,7 +22,8 @@ class Inputs:
         paths: files and folders, by what they are: "recipe", "backbone", "training data", ...
         hub: models, tokenizers and data sets of the hub.
         gathered: whether ranks gather the backbone from all hosts in every pass: ZeRO-3 does,
-            but for hpZ, which keeps a copy within each host.
+            but for hpZ, which keeps a copy within each host. Not known, and so not said, where
+            `deepspeed: auto` leaves it to the ranks.
         dtype: `backbone.dtype`.
     """
 
@@ -76,11 +77,13 @@ def _data(splits: Mapping[str, Splits]) -> Iterator[tuple[str, Path]]:
 
 
 def _named(config: RunConfig) -> Iterator[tuple[str, Path]]:
-    if config.deepspeed not in shipped_configs():
+    if config.deepspeed not in (AUTO, *shipped_configs()):
         yield "DeepSpeed's JSON", Path(config.deepspeed)
     yield from config.prompt.files().items()
 
 
 def _gathered(config: RunConfig) -> bool:
+    if config.deepspeed == AUTO:
+        return False
     zero = deepspeed_of(config)["zero_optimization"]
     return bool(zero["stage"] == 3 and "zero_hpz_partition_size" not in zero)

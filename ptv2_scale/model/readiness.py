@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ptv2_scale.backbones.naming import named_folder
 from ptv2_scale.config import RunConfig
-from ptv2_scale.config.deepspeed import deepspeed_of, hpz_size
+from ptv2_scale.config.deepspeed import AUTO, deepspeed_of, hpz_size
 from ptv2_scale.config.trackers import check_trackers
 from ptv2_scale.data.order import accumulation
 from ptv2_scale.data.splits import HubSplits, LocalSplits, Split
@@ -131,6 +131,8 @@ def _check_division(config: RunConfig, ranks: RankCounts) -> None:
 
 
 def _check_deepspeed(config: RunConfig, ranks: RankCounts) -> None:
+    if config.deepspeed == AUTO:  # ranks choose one that works on them
+        return
     zero = deepspeed_of(config)["zero_optimization"]
     for per_host in ranks.per_host if "zero_hpz_partition_size" in zero else ():
         hpz_size(zero, ranks.world, per_host)

@@ -78,8 +78,9 @@ def plan_cell(cell: Cell, launch: Launch, limit: int | None) -> CellPlan:
     Args:
         cell: of the sweep.
         launch: where trials run.
-        limit: bytes of a GPU; None: there is none, or it is not known, and where
-            `train.gradient_checkpointing` says `auto`, no layer is taken to be computed again.
+        limit: bytes of a GPU; None: there is none, or it is not known. Where the recipe says
+            `auto`, no layer is then taken to be computed again, and as little to be sharded as
+            can be.
 
     Raises:
         UserError: the backbone is not here, or does not go together with the recipe.
@@ -87,17 +88,22 @@ def plan_cell(cell: Cell, launch: Launch, limit: int | None) -> CellPlan:
     from ptv2_scale.distributed.accelerator import choose_accelerator
     from ptv2_scale.estimate.checkpointing import with_fewest_layers
     from ptv2_scale.estimate.fitting import estimate
+    from ptv2_scale.estimate.kernels import Device
     from ptv2_scale.estimate.parameters import part_sizes
+    from ptv2_scale.estimate.passes import MeasuredPasses
+    from ptv2_scale.estimate.sharding import with_least_sharding
     from ptv2_scale.estimate.zero import Cluster
     from ptv2_scale.model.setup import build_model, open_shapes
 
     choose_accelerator()
     setup = open_shapes(cell.config)
     parts = part_sizes(build_model(setup))
-    cluster = Cluster(*_hosts_and_ranks(cell, launch))
+    cluster, measure = Cluster(*_hosts_and_ranks(cell, launch)), MeasuredPasses()
+    device: Device = "cpu" if limit is None else "cuda"
+    setup = with_least_sharding(setup, cluster, device, limit, measure)
     if limit is not None:
-        setup = with_fewest_layers(setup, cluster, "cuda", limit)
-    memory = estimate(setup, cluster, "cpu" if limit is None else "cuda")
+        setup = with_fewest_layers(setup, cluster, device, limit, measure)
+    memory = estimate(setup, cluster, device, measure)
     trained = sum(part.trained for part in parts)
     return CellPlan(trained, sum(part.parameters for part in parts), memory.total)
 

@@ -54,7 +54,7 @@ def test_the_least_recipe_gets_the_defaults(recipe: Path) -> None:
     assert isinstance(config.prompt, Prefix)
     assert (config.prompt.length, config.prompt.hidden) == (20, 512)
     assert (config.train.epochs, config.train.steps) == (10, None)
-    assert (config.deepspeed, config.run, config.trackers) == ("zero3", None, [])
+    assert (config.deepspeed, config.run, config.trackers) == ("auto", None, [])
 
 
 def test_all_problems_are_shown_at_once_in_the_order_of_the_file(recipe: Path) -> None:

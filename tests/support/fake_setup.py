@@ -36,6 +36,7 @@ def fake_setup(folder: Path, dtype: str = "fp32", **changes: Any) -> Setup:
                 "gradient_checkpointing": True,
                 **changes.pop("train", {}),
             },
+            "deepspeed": "zero3",
             **changes,
         }
     )

@@ -196,6 +196,7 @@ def write_recipe(folder: Path, model_type: str = "t5", **sections: Any) -> Path:
             "gradient_checkpointing": True,
         },
         "evaluate": {"every": 4, "micro_batch": 2},
+        "deepspeed": "zero3",
         "run": str(folder / "run"),
     }  # fmt: skip
     for name, section in sections.items():
