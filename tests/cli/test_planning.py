@@ -64,6 +64,29 @@ def test_a_plan_says_what_goes_over_the_network(
     assert "cannot be divided" in undivided["warnings"][0]
 
 
+def test_a_plan_says_how_the_backbone_is_sharded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(write_recipe(tmp_path, "bert", deepspeed="auto"))
+    capsys.readouterr()
+    words = ["--gpu-memory", "1", "--gpus-per-host", "2"]
+    assert main(["plan", recipe, *words, "--json"]) == DONE
+    found = json.loads(capsys.readouterr().out)
+    assert (found["deepspeed"], found["suggested_preset"]) == ("zero1", "zero1")
+    assert main(["plan", recipe, *words]) == DONE
+    said = capsys.readouterr().out
+    assert "with deepspeed: zero1\n" in said
+    assert "suggested preset" not in said
+    named = [*words, "deepspeed=zero3"]
+    assert main(["plan", recipe, *named, "--json"]) == DONE
+    found = json.loads(capsys.readouterr().out)
+    assert (found["deepspeed"], found["suggested_preset"]) == ("zero3", "zero1")
+    assert main(["plan", recipe, *named]) == DONE
+    said = capsys.readouterr().out
+    assert "with deepspeed: zero3\n" in said
+    assert "suggested preset: zero1, which deepspeed: auto would take here" in said
+
+
 def test_a_gpu_that_is_not_here_computes_in_bf16(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

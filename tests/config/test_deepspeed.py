@@ -16,11 +16,12 @@ from deepspeed.runtime import config as deepspeeds_own
 from deepspeed.runtime.config import DeepSpeedConfig
 
 from ptv2_scale.cli import main
+from ptv2_scale.config import RunConfig, deepspeed_check
 from ptv2_scale.config import deepspeed as deepspeed_config
-from ptv2_scale.config import deepspeed_check
 from ptv2_scale.config.deepspeed import (
     check_deepspeed,
     complete,
+    deepspeed_of,
     load_deepspeed,
     shipped_configs,
 )
@@ -331,6 +332,14 @@ def test_own_file_is_read(tmp_path: Path) -> None:
     own = tmp_path / "mine.json"
     own.write_text(json.dumps(PLAIN))
     assert load_deepspeed(str(own)) == PLAIN
+
+
+def test_what_is_to_be_chosen_has_no_configuration_yet() -> None:
+    config = RunConfig.model_validate({"backbone": {"name": "a"}, "task": {"name": "demo"}})
+    with pytest.raises(ValueError, match="has not been chosen yet"):
+        deepspeed_of(config)
+    named = config.model_copy(update={"deepspeed": "zero1"})
+    assert deepspeed_of(named) == load_deepspeed("zero1")
 
 
 def test_unknown_name() -> None:

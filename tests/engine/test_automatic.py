@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ranks
 import torch
 import yaml
+from killed import losses
 from tiny import write_recipe
 
 import ptv2_scale
@@ -15,6 +17,7 @@ from ptv2_scale.backbones import dtypes
 from ptv2_scale.config import RunConfig, load_recipe
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine import automatic, memory_check
+from ptv2_scale.estimate.zero import Cluster
 
 CPU = torch.device("cpu")
 AUTO = {"dtype": "auto"}
@@ -42,11 +45,11 @@ def test_all_ranks_take_what_suits_each_of_them(
         return [value, other if value in ("bf16", "fp32") else value]
 
     monkeypatch.setattr(automatic, "gather", gather)
-    ranks = RankContext(0, 2, 0, 2, CPU)
-    found = automatic.resolve(config, tmp_path / "run", "never", ranks)
+    two = RankContext(0, 2, 0, 2, CPU)
+    found = automatic.resolve(config, tmp_path / "run", "never", two)
     assert (found.config.backbone.dtype, found.chosen) == (wanted, (f"backbone.dtype={wanted}",))
     named = config.model_copy(update={"backbone": found.config.backbone})
-    assert automatic.resolve(named, tmp_path / "run", "never", ranks).chosen == ()
+    assert automatic.resolve(named, tmp_path / "run", "never", two).chosen == ()
 
 
 def test_a_rank_whose_host_lacks_the_run_takes_what_another_has_stored(
@@ -55,8 +58,8 @@ def test_a_rank_whose_host_lacks_the_run_takes_what_another_has_stored(
     processor(tmp_path, monkeypatch, bf16=True)
     stored = {"backbone.dtype": "fp32"}
     monkeypatch.setattr(automatic, "gather", lambda value, ranks: [value, (value[0], stored)])
-    ranks = RankContext(0, 2, 0, 2, CPU)
-    found = automatic.resolve(recipe_of(tmp_path), tmp_path / "gone", "auto", ranks)
+    two = RankContext(0, 2, 0, 2, CPU)
+    found = automatic.resolve(recipe_of(tmp_path), tmp_path / "gone", "auto", two)
     assert (found.config.backbone.dtype, found.chosen) == ("fp32", ())
 
 
@@ -101,3 +104,80 @@ def test_as_few_layers_are_checkpointed_as_the_smallest_memory_needs(
     recipe = config.model_copy(update={"train": stored}).model_dump(mode="json")
     (tmp_path / "old/recipe.yaml").write_text(yaml.safe_dump(recipe))
     assert chosen("old", "auto") == 1
+
+
+def test_sharding_is_chosen_before_layers_and_for_even_hosts_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = write_recipe(
+        tmp_path, "bert", deepspeed="auto", train={"gradient_checkpointing": "auto"}
+    )
+    config, asked = load_recipe(recipe), []
+    per_host = [2, 2, 2, 2]
+
+    def gather(value: Any, ranks: RankContext) -> list[Any]:
+        return per_host if isinstance(value, int) else [value] * 4
+
+    def sharding(setup: Any, cluster: Cluster, *_: Any) -> str:
+        asked.append(cluster)
+        return "zero3_hpz"
+
+    def layers(setup: Any, *_: Any) -> bool:
+        assert setup.config.deepspeed == "zero3_hpz"
+        return False
+
+    monkeypatch.setattr(automatic, "gather", gather)
+    monkeypatch.setattr(memory_check, "gather", lambda value, ranks: [value])
+    monkeypatch.setattr(automatic, "on_first_rank", lambda ranks, action: action())
+    monkeypatch.setattr(automatic, "least_sharding", sharding)
+    monkeypatch.setattr(automatic, "fewest_layers", layers)
+    four = RankContext(0, 4, 0, 2, CPU)
+    wanted = ("deepspeed=zero3_hpz", "train.gradient_checkpointing=false")
+    assert automatic.resolve(config, tmp_path / "new", "never", four).chosen == wanted
+    per_host[2:] = [1, 1]  # of two more hosts
+    automatic.resolve(config, tmp_path / "new", "never", four)
+    assert asked == [Cluster(2, 2), Cluster(4, 1)]
+
+
+def test_a_run_keeps_the_configuration_that_it_has_stored_whatever_it_is_called(
+    tmp_path: Path,
+) -> None:
+    own = tmp_path / "my own: configuration.json"
+    recipe = write_recipe(tmp_path, "bert", deepspeed="auto")
+    config, run = load_recipe(recipe), tmp_path / "old"
+    run.mkdir()
+    before = config.model_copy(update={"deepspeed": str(own)}).model_dump(mode="json")
+    (run / "recipe.yaml").write_text(yaml.safe_dump(before))
+    found = automatic.resolve(config, run, "auto", RankContext.alone())
+    assert (found.config.deepspeed, found.chosen) == (str(own), ())
+
+
+def test_a_backbone_that_fits_is_not_sharded_and_stays_so_on_other_ranks(tmp_path: Path) -> None:
+    """The losses are those of ZeRO-3, and of a run that another number of ranks goes on with."""
+    prompt = {"dropout": 0.0}
+    recipe = write_recipe(tmp_path, "bert", deepspeed="auto", prompt=prompt, checkpoint={"keep": 9})
+    whole, sharded = tmp_path / "whole", tmp_path / "sharded"
+    first = ranks.cli(2, "train", str(recipe), f"run={whole}").must_succeed()
+    assert "chosen for this run: deepspeed=zero1" in first.outputs[0]
+    assert deepspeed_of(whole) == "zero1"
+    ranks.cli(2, "train", str(recipe), f"run={sharded}", "deepspeed=zero3").must_succeed()
+    assert deepspeed_of(sharded) == "zero3"
+    expected = losses(sharded)
+    assert losses(whole) == pytest.approx(expected, rel=1e-5)
+    checkpoint = whole / "checkpoints" / "step-00000004"
+    for world in (1, 2):
+        run = tmp_path / f"on-{world}"
+        arguments = (f"run={run}", "--resume", str(checkpoint))
+        again = ranks.cli(world, "train", str(recipe), *arguments).must_succeed()
+        assert "chosen for this run" not in again.outputs[0]
+        assert deepspeed_of(run) == "zero1"
+        found = losses(run)
+        assert sorted(found) == list(range(5, 13))
+        assert found == pytest.approx({step: expected[step] for step in found}, rel=1e-5)
+    # What serves a run is chosen anew only where a command asks for it.
+    answer = ranks.cli(2, "evaluate", str(sharded), "deepspeed=auto").must_succeed().outputs[0]
+    assert '"split": "validation"' in answer
+
+
+def deepspeed_of(run: Path) -> Any:
+    return yaml.safe_load((run / "recipe.yaml").read_text())["deepspeed"]

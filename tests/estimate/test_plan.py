@@ -50,6 +50,37 @@ def test_layers_are_computed_again_where_the_gpu_is_too_small_for_none(tmp_path:
     assert all("gradient_checkpointing" not in word for one in tiny.remedies for word in one.words)
 
 
+def test_the_backbone_is_sharded_where_a_gpu_is_too_small_for_all_of_it(tmp_path: Path) -> None:
+    """Of texts that are short, weights are most of what a rank needs."""
+    named, few = opener(tmp_path, gradient_checkpointing=False), ["prompt.length=1"]
+
+    def reopen(words: Sequence[str]) -> Setup:
+        return named(["deepspeed=auto", "task.max_length=4", *few, *words])
+
+    two = Cluster(1, 2)
+
+    def total(name: str) -> int:
+        return estimate(reopen([f"deepspeed={name}"]), two, "cuda").total
+
+    plain = make_plan(reopen, replace(PLENTY, ranks=two))
+    assert (plain.setup.config.deepspeed, plain.suggested) == ("zero1", "zero1")
+    assert plain.memory.total == total("zero1")
+    assert plain.traffic is not None
+    assert plain.traffic.gathers == 0
+    small = make_plan(reopen, replace(PLENTY, ranks=two, memory=int(0.8 * total("zero1"))))
+    least = min(total("zero1"), total("zero3"))
+    assert small.setup.config.deepspeed == small.suggested == "zero3_offload_cpu"
+    assert small.memory.total == total("zero3_offload_cpu") < least
+    # Remedies begin with what was chosen, and a recipe that names another one keeps it.
+    assert all("deepspeed" not in word for one in small.remedies for word in one.words)
+    for one in small.remedies:
+        again = reopen(["deepspeed=zero3_offload_cpu", *one.words])
+        assert one.total == estimate(again, one.ranks, "cuda").total
+    kept = make_plan(lambda words: reopen(["deepspeed=zero3", *words]), replace(PLENTY, ranks=two))
+    assert (kept.setup.config.deepspeed, kept.suggested) == ("zero3", "zero1")
+    assert kept.memory.total == total("zero3")
+
+
 def test_the_time_follows_from_what_was_measured(tmp_path: Path) -> None:
     reopen = opener(tmp_path)
     assert make_plan(reopen, PLENTY).time is None  # nobody said what they are

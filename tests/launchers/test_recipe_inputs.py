@@ -86,10 +86,15 @@ def test_files_that_other_keys_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "gathered"),
-    [("zero1", False), ("zero2", False), ("zero3", True), ("zero3_hpz", False)],
+    [
+        *(("zero1", False), ("zero2", False), ("zero3", True), ("zero3_hpz", False)),
+        ("auto", False),  # it is not known yet
+    ],
 )
 def test_whether_the_backbone_is_gathered_from_all_hosts(name: str, gathered: bool) -> None:
-    assert inputs(f"deepspeed={name}").gathered == gathered
+    found = inputs(f"deepspeed={name}")
+    assert found.gathered == gathered
+    assert "DeepSpeed's JSON" not in found.paths
 
 
 def test_a_preset_has_nothing_to_read() -> None:

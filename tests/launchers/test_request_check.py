@@ -141,8 +141,9 @@ def test_files_may_be_on_other_hosts_alone(
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if "--dry-run" in way])
-def test_what_can_run_is_not_refused(way: str, job: Path, tmp_path: Path) -> None:
-    words = ["trackers=[tensorboard]", "deepspeed=zero2"]
+@pytest.mark.parametrize("name", ["zero2", "auto"])
+def test_what_can_run_is_not_refused(name: str, way: str, job: Path, tmp_path: Path) -> None:
+    words = ["trackers=[tensorboard]", f"deepspeed={name}"]
     assert start(job, tmp_path / "run", way, words) == 0
 
 

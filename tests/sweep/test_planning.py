@@ -33,6 +33,21 @@ def test_what_a_cell_takes_is_that_of_its_model(small: Sweep) -> None:
     assert 2 * 4 * head.parameters < head.memory  # fp32 shards, as much gathered, activations
 
 
+def test_a_cell_is_sharded_as_its_runs_will_be(write: Write) -> None:
+    def memory(sharding: str, launch: Launch) -> int:
+        path = write(**{"train.steps: 5": f"train.steps: 5, deepspeed: {sharding}"})
+        _, found = plan_cells(Sweep.read(path).cells, launch).values()
+        assert isinstance(found, CellPlan)
+        return found.memory
+
+    two = Launch(nproc=2, gpu_memory=80)
+    assert memory("auto", two) == memory("zero1", two) != memory("zero3", two)
+    unknown = Launch(slurm=True)  # nobody knows of which GPUs
+    assert memory("auto", unknown) == memory("zero1", unknown)
+    scarce = Launch(nproc=2, gpu_memory=1e-6)
+    assert memory("auto", scarce) == memory("zero3_offload_cpu", scarce)
+
+
 def test_cells_that_are_alike_are_estimated_once(
     small: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
