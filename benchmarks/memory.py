@@ -90,6 +90,7 @@ def write_recipe(work: Path) -> Path:
         },
         "train": {"steps": STEPS, "global_batch": ROWS, "micro_batch": ROWS},
         "evaluate": {"micro_batch": ROWS},
+        "deepspeed": "zero3",
     }  # fmt: skip
     path = work / "recipe.yaml"
     path.write_text(yaml.safe_dump(recipe))

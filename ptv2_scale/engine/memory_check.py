@@ -52,7 +52,9 @@ def check_memory(setup: Setup, chosen: Sequence[str], ranks: RankContext) -> Non
     """
     layers = setup.config.train.gradient_checkpointing
     just_chosen = any(word.startswith("train.gradient_checkpointing=") for word in chosen)
-    if not setup.config.train.check_memory or (just_chosen and layers is not True):
+    # A method whose gradient does not pass the backbone has no layers to choose, fit or not.
+    looked = just_chosen and setup.method.trains_through_backbone
+    if not setup.config.train.check_memory or (looked and layers is not True):
         return  # what was chosen so that it fits does fit
     memory = RankMemory.of(ranks)
     on_first_rank(ranks, lambda: _refuse_too_large(setup, memory))

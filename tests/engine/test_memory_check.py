@@ -60,6 +60,26 @@ def test_what_may_fit_runs_and_so_does_what_is_asked_for(
     assert ptv2_scale.train(recipe, words).steps == 2
 
 
+def test_a_method_without_layers_to_choose_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = {**LARGE, "gradient_checkpointing": "auto"}
+    recipe = write_recipe(tmp_path, "bert", prompt={"method": "none"}, train=train)
+    with_memory(monkeypatch, 1)
+    with pytest.raises(UserError, match="this run does not fit"):
+        ptv2_scale.train(recipe)
+
+
+def test_sharding_that_nothing_makes_fit_is_refused_with_what_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = write_recipe(tmp_path, "bert", train=LARGE, deepspeed="auto")
+    limit = int(0.7 * estimated(recipe, "deepspeed=zero1"))
+    with_memory(monkeypatch, limit)
+    with pytest.raises(UserError, match=r"this run does not fit.*train\.micro_batch=1 \("):
+        ptv2_scale.train(recipe)
+
+
 def test_what_was_chosen_to_fit_is_not_looked_at_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
