@@ -194,7 +194,9 @@ def rank(work: Path, run: Path) -> None:
     model = AutoModelForSequenceClassification.from_pretrained(
         work / "backbone", num_labels=2, dtype=torch.float32
     )
-    model = get_peft_model(model, PrefixTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=PREFIX))
+    model = get_peft_model(
+        model, PrefixTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=PREFIX)
+    )
     lines = (work / "task" / "train.jsonl").read_text("utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
     examples = [
@@ -233,7 +235,9 @@ def measure(work: Path, side: str, settings: Settings) -> dict[str, float]:
 
 def table(found: Mapping[str, Sequence[Mapping[str, float]]]) -> list[str]:
     """Rows of the table."""
-    speeds = {side: median(one["examples_a_second"] for one in each) for side, each in found.items()}
+    speeds = {
+        side: median(one["examples_a_second"] for one in each) for side, each in found.items()
+    }
     ours = speeds["ptv2_scale"]
     return [
         "| side | examples a second | each turn | ours is so many times as fast | memory, MiB |",

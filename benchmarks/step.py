@@ -115,6 +115,7 @@ def plain_step(recipe: str, what: str, rank: int) -> float:
     train = config.train
     batches = epoch_batches([one.length for one in examples], train.global_batch, train.seed, 0)
     steps = accumulation(train.global_batch, train.micro_batch, WORLD)
+
     def run(micro: list[int]) -> None:
         rows = setup.task.collate([examples[index] for index in micro], setup.padding)
         output = model(entry=None if what == PLAIN[0] else "own", **rows.arguments)

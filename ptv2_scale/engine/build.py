@@ -16,6 +16,7 @@ from ptv2_scale.backbones.tensor_files import NamedTensors
 from ptv2_scale.config.deepspeed import complete, deepspeed_of
 from ptv2_scale.data.order import accumulation
 from ptv2_scale.distributed.ranks import RankContext
+from ptv2_scale.engine.gathers import gather_layers_whole, gather_trained_after_steps
 from ptv2_scale.engine.host_needs import check_host_needs
 from ptv2_scale.engine.loading import load_weights
 from ptv2_scale.engine.regather import gather_again_in_backward
@@ -67,6 +68,7 @@ def start_engine(
     sharded = settings["zero_optimization"]["stage"] == 3
     if sharded:
         gather_again_in_backward(model)
+        gather_layers_whole(setup, model, ranks)
     apply_checkpointing(setup, model)
     if not model.trained():
         # DeepSpeed's stages 1 and 2 shard an optimizer's state alone.
@@ -81,6 +83,8 @@ def start_engine(
         weight_decay=train.weight_decay,
     )
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings)
+    if sharded:
+        gather_trained_after_steps(engine)
     return engine
 
 

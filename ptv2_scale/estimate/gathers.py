@@ -27,10 +27,48 @@ def most_gathered(
         persistent: numbers of those that are never given back.
         zero: the configuration.
     """
+    uses = with_whole_layers(uses, sizes, zero)
     state = _Gathered(uses, sizes, persistent, zero)
+    state.begin()
     for step in range(len(uses)):
         state.run(step)
     return state.most + sum(sizes[number] for number in persistent)
+
+
+def with_whole_layers(
+    uses: Sequence[ModuleUse], sizes: Sequence[int], zero: ZeroSettings
+) -> list[ModuleUse]:
+    """The same order of modules, in which layers that are gathered whole are one use each.
+
+    Of such a layer the repeated forward pass needs no gather of its own: DeepSpeed gathers the layer
+    before its backward pass, in which PyTorch repeats the forward pass, and what is inside of the
+    layer gathers nothing.
+
+    Args:
+        uses: modules in the order in which they run.
+        sizes: elements of each parameter.
+        zero: the configuration.
+    """
+    members: dict[int, dict[int, None]] = defaultdict(dict)
+    for use in uses:
+        if use.layer is not None:
+            members[use.layer].update(dict.fromkeys(use.parameters))
+    whole = {
+        layer: tuple(own)
+        for layer, own in members.items()
+        if zero.gathers_whole(sum(sizes[one] for one in own))
+    }
+    found: list[ModuleUse] = []
+    backward = False
+    for use in uses:
+        backward |= use.backward
+        if use.layer is None or use.layer not in whole:
+            found.append(use)
+            continue
+        joined = ModuleUse(whole[use.layer], backward, use.layer)
+        if found[-1:] != [joined]:
+            found.append(joined)
+    return found
 
 
 class _Gathered:
@@ -61,6 +99,11 @@ class _Gathered:
         self._waiting: dict[int, set[int]] = {}  # gather -> those that no module has needed yet
         self._copied: set[int] = set()  # gathers whose parameters are out of their buffer
         self.most = 0
+
+    def begin(self) -> None:
+        """Look ahead from the model itself, which runs before any of its modules."""
+        self._look_ahead(-1)
+        self._note()
 
     def run(self, step: int) -> None:
         """Gather, look ahead, note the most, and give back."""

@@ -1,8 +1,12 @@
-"""Which layers of a recipe's backbone are computed again in the backward pass.
+"""Which layers of a recipe's backbone are computed again, and which are gathered whole.
 
 Activation checkpointing after Chen et al. (2016). The layers are the first ones that a gradient
 passes: when their activations are made anew, the backward passes of all later ones are over, and
 what those have kept is given back.
+
+ZeRO-3 gathers module by module, and its bookkeeping of each costs time on the CPU that a GPU may
+have to wait for. The weights of a frozen layer are needed one right after the other, so they are
+gathered as one.
 """
 
 from __future__ import annotations
@@ -56,6 +60,15 @@ def layers_with_gradient(setup: Setup) -> list[int]:
     with DeviceKernels("cuda", values):
         model(**inputs)
     return sorted(found)
+
+
+def frozen_layers(model: PromptedModel) -> list[nn.Module]:
+    """Layers of a model's backbone that have no trained parameter, in the order of running."""
+    return [
+        layer
+        for layer in checkpointable_layers(model.backbone)
+        if not any(one.requires_grad for one in layer.parameters())
+    ]
 
 
 def on_meta(model: PromptedModel) -> PromptedModel:

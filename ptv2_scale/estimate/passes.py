@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from ptv2_scale.data.collate import Batch, Example, Padding
 from ptv2_scale.estimate.kernels import Device, DeviceKernels, KnownValues
-from ptv2_scale.estimate.layers import apply_checkpointing, on_meta
+from ptv2_scale.estimate.layers import apply_checkpointing, frozen_layers, on_meta
 from ptv2_scale.estimate.live_bytes import LiveBytes
 from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.model.setup import Setup, build_model
@@ -28,10 +28,12 @@ class ModuleUse:
     Attributes:
         parameters: their numbers among those of the model.
         backward: whether it is its backward pass, and not a forward pass or its repetition.
+        layer: the frozen layer that it is in, by its place; None: it is in none.
     """
 
     parameters: tuple[int, ...]
     backward: bool
+    layer: int | None = None
 
 
 @dataclass(frozen=True)
@@ -147,25 +149,29 @@ class _Recorder:
         model: on the meta device.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: PromptedModel) -> None:
         self.uses: list[ModuleUse] = []
-        self._numbers = {id(one): number for number, one in enumerate(model.parameters())}
+        numbers = {id(one): number for number, one in enumerate(model.parameters())}
+        layers = {
+            module: place
+            for place, layer in enumerate(frozen_layers(model))
+            for module in layer.modules()
+        }
         for module in model.modules():
-            own = tuple(self._numbers[id(one)] for one in module.parameters(recurse=False))
+            own = tuple(numbers[id(one)] for one in module.parameters(recurse=False))
             if own:
-                module.register_forward_pre_hook(partial(self._forward, own))
-                module.register_forward_hook(partial(self._wait_for_backward, own))
+                forward = ModuleUse(own, backward=False, layer=layers.get(module))
+                module.register_forward_pre_hook(partial(self._note, forward))
+                backward = replace(forward, backward=True)
+                module.register_forward_hook(partial(self._wait_for_backward, backward))
 
-    def _forward(self, own: tuple[int, ...], *_: Any) -> None:
-        self.uses.append(ModuleUse(own, backward=False))
+    def _note(self, use: ModuleUse, *_: Any) -> None:
+        self.uses.append(use)
 
-    def _wait_for_backward(self, own: tuple[int, ...], module: Any, given: Any, made: Any) -> None:
+    def _wait_for_backward(self, use: ModuleUse, module: Any, given: Any, made: Any) -> None:
         waiting = [
             one for one in tree_leaves(made) if isinstance(one, Tensor) and one.requires_grad
         ]
         if waiting:
             # Of several outputs, the last one's gradient comes first.
-            waiting[-1].register_hook(partial(self._backward, own))
-
-    def _backward(self, own: tuple[int, ...], gradient: Tensor) -> None:
-        self.uses.append(ModuleUse(own, backward=True))
+            waiting[-1].register_hook(partial(self._note, use))

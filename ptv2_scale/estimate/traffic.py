@@ -15,6 +15,7 @@ from itertools import accumulate
 
 from ptv2_scale.backbones.dtypes import DTYPES
 from ptv2_scale.data.order import accumulation
+from ptv2_scale.estimate.gathers import with_whole_layers
 from ptv2_scale.estimate.passes import ModuleUse, PassMemory
 from ptv2_scale.estimate.zero import Cluster, ZeroSettings, persistent_parameters
 from ptv2_scale.model.setup import Setup, build_model
@@ -91,11 +92,12 @@ def _of_shards(
     model: _Sizes, zero: ZeroSettings, micro_steps: int, ranks: Cluster, passes: PassMemory
 ) -> Traffic:
     kept, world = persistent_parameters(model.all, zero), ranks.world
-    gathered = elements_gathered(passes.uses, model.all, kept, zero.reuse)
+    uses = with_whole_layers(passes.uses, model.all, zero)
+    gathered = elements_gathered(uses, model.all, kept, zero.reuse)
     whole = model.width * micro_steps * gathered
     gradients = _ring(micro_steps * zero.reduced_bytes * model.sum(model.trained), world)
-    # After each step those are gathered anew that stay whole, the frozen ones too.
-    updates = _ring(model.width * model.sum(kept), world)
+    # After each step those are gathered anew that stay whole and have changed.
+    updates = _ring(model.width * model.sum(kept & model.trained), world)
     # hpZ: what is frozen never leaves its host again, what is trained once, in its new values.
     far = whole if zero.second_copy == 1 else model.width * model.sum(model.trained - kept)
     gathers = _ring(far, world) + _ring(whole - far, zero.second_copy)

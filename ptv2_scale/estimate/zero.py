@@ -94,6 +94,14 @@ class ZeroSettings:
             reduced_bytes=BYTES.get(reduced, size),
         )
 
+    def gathers_whole(self, layer: int) -> bool:
+        """Whether a frozen layer of so many elements is gathered as one.
+
+        It arrives in one buffer and is copied out of it, so for a moment it is there twice. With
+        weights on NVMe it is not: each of its weights would need a buffer of the host.
+        """
+        return 2 * layer <= self.most_live and self.weights_on != "nvme"
+
     def bucket_of(self, trained: int) -> int:
         """Elements of a bucket of gradients, where so many parameters are trained."""
         return min(max(trained, 1), LARGEST_BUCKET) if self.bucket is None else self.bucket

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ptv2_scale.estimate.gathers import most_gathered
+from ptv2_scale.estimate.gathers import most_gathered, with_whole_layers
 from ptv2_scale.estimate.passes import ModuleUse
 from ptv2_scale.estimate.zero import ZeroSettings
 
@@ -52,3 +52,24 @@ def test_the_most_that_is_gathered(
     zero = replace(ALONE, **settings)
     found = most_gathered(STEP, SIZES, frozenset(persistent), zero)
     assert found == most
+
+
+def test_a_frozen_layer_is_one_use_where_it_has_room_twice() -> None:
+    forward = [ModuleUse((0,), False), ModuleUse((1,), False, 0), ModuleUse((2, 3), False, 0)]
+    backward = [replace(use, backward=True) for use in reversed(forward)]
+    layer = ModuleUse((1, 2, 3), False, 0)
+    whole = [forward[0], layer, replace(layer, backward=True), backward[2]]
+    step = [*forward, *backward]
+    assert with_whole_layers(step, SIZES, replace(ALONE, most_live=2 * 90)) == whole
+    assert with_whole_layers(step, SIZES, replace(ALONE, most_live=2 * 90 - 1)) == step
+    assert with_whole_layers(step, SIZES, replace(ALONE, weights_on="nvme")) == step
+    # Out of its buffer, a layer is there twice: more than the largest weight alone.
+    assert most_gathered(step, SIZES, NONE, replace(ALONE, most_live=180)) == 2 * 90
+    assert most_gathered(step, SIZES, NONE, replace(ALONE, most_live=179)) == 2 * 70
+
+
+def test_a_whole_layer_that_is_computed_again_is_gathered_once_for_it() -> None:
+    layer, head = ModuleUse((1, 2), False, 0), ModuleUse((4,), False)
+    back = [replace(head, backward=True), layer, replace(layer, backward=True)]
+    found = with_whole_layers([layer, head, *back], SIZES, ALONE)
+    assert found == [layer, head, back[0], back[2]]
