@@ -1,16 +1,17 @@
 """Training a prefix: this package against Trainer, PEFT's prefix tuning and DeepSpeed.
 
-A GLM-4 of random weights (8 layers of width 512, fp32) is made in WORK, and a prefix of 100 tokens is
-trained on it by two ranks of this host (gloo), on the texts of BoolQ in DATA:
+A GLM-4 of random weights (8 layers of width 512, fp32) is made in WORK, and a prefix of 100 tokens
+is trained on it by two ranks of this host (gloo), on the texts of BoolQ in DATA:
 
     .venv/bin/python benchmarks/against_peft.py WORK DATA [--rounds 2] [--micro-batch 4]
 
-Backbone, texts, optimizer, global batch and micro-batch are the same on all sides; each is otherwise
-as it comes. Of PEFT there are two sides, for Trainer can draw texts at random, as it does by
-default, or group those of similar length, as this package does. Sides take turns. Examples a second
-are those between the end of the third optimizer step and the end of the last one, by the wall
-clock. Memory is the anonymous memory (RssAnon) that a rank has at most. `--stage none` shards
-nothing: zero1 against DistributedDataParallel. Prints a Markdown table and writes
+Backbone, texts, optimizer, global batch and micro-batch are the same on all sides; each is
+otherwise as it comes. Of PEFT there are two sides, for Trainer can draw texts at random, as it does
+by default, or group those of similar length, as this package does. Sides take turns. Examples a
+second are those between the end of the third optimizer step and the end of the last one, by the
+wall clock. Memory is the anonymous memory (RssAnon) that a rank has at most. `--stage none` shards
+nothing: zero1 against DistributedDataParallel. `--checkpointing` adds a side of this package with
+all layers checkpointed, which PEFT refuses with a prefix. Prints a Markdown table and writes
 WORK/against_peft.json.
 """
 
@@ -20,7 +21,6 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -85,6 +85,15 @@ def make_task(data: Path, folder: Path) -> None:
 
 def train_ours(work: Path, run: Path, settings: Settings) -> list[float]:
     """By `ptv2-scale launch`, with the defaults of a recipe."""
+    return _train_ours(work, run, settings)
+
+
+def train_checkpointed(work: Path, run: Path, settings: Settings) -> list[float]:
+    """The same with all layers computed again in the backward pass."""
+    return _train_ours(work, run, settings, "train.gradient_checkpointing=true")
+
+
+def _train_ours(work: Path, run: Path, settings: Settings, *overrides: str) -> list[float]:
     recipe = {
         "backbone": {"name": str(work / "backbone"), "dtype": "fp32"},
         "prompt": {"length": PREFIX},
@@ -102,7 +111,7 @@ def train_ours(work: Path, run: Path, settings: Settings) -> list[float]:
     file = run.with_suffix(".yaml")
     file.write_text(yaml.safe_dump(recipe, sort_keys=False))
     command = [sys.executable, "-m", "ptv2_scale", "launch", str(file), "--nproc", str(WORLD)]
-    _watch([*command, f"run={run}"], run)
+    _watch([*command, f"run={run}", *overrides], run)
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     return [one["wall_seconds"] for one in records if one["event"] == "step"]
 
@@ -117,8 +126,10 @@ def train_peft_grouped(work: Path, run: Path, settings: Settings) -> list[float]
     return _train_peft(work, run, settings, "group_by_length")
 
 
+OURS, CHECKPOINTED = "ptv2_scale", "ptv2_scale, checkpointing"
 SIDES: Mapping[str, Side] = {
-    "ptv2_scale": train_ours,
+    OURS: train_ours,
+    CHECKPOINTED: train_checkpointed,
     "PEFT, Trainer's default order": train_peft_at_random,
     "PEFT, grouped by length": train_peft_grouped,
 }
@@ -235,18 +246,16 @@ def measure(work: Path, side: str, settings: Settings) -> dict[str, float]:
 
 def table(found: Mapping[str, Sequence[Mapping[str, float]]]) -> list[str]:
     """Rows of the table."""
-    speeds = {
-        side: median(one["examples_a_second"] for one in each) for side, each in found.items()
-    }
-    ours = speeds["ptv2_scale"]
+    turns = {side: [one["examples_a_second"] for one in each] for side, each in found.items()}
+    memory = {side: max(one["memory"] for one in each) for side, each in found.items()}
+    ours = median(turns[OURS])
     return [
         "| side | examples a second | each turn | ours is so many times as fast | memory, MiB |",
         "|" + " --- |" * 5,
         *(
-            f"| {side} | {speeds[side]:.2f}"
-            f" | {' / '.join(format(one['examples_a_second'], '.2f') for one in each)}"
-            f" | {ours / speeds[side]:.2f} | {max(one['memory'] for one in each) / 2**20:.0f} |"
-            for side, each in found.items()
+            f"| {side} | {median(each):.2f} | {' / '.join(f'{one:.2f}' for one in each)}"
+            f" | {ours / median(each):.2f} | {memory[side] / 2**20:.0f} |"
+            for side, each in turns.items()
         ),
     ]
 
@@ -261,6 +270,7 @@ def main() -> None:
     parser.add_argument("--micro-batch", type=int, default=4)
     parser.add_argument("--global-batch", type=int, default=16)
     parser.add_argument("--stage", choices=("3", "none"), default="3")
+    parser.add_argument("--checkpointing", action="store_true")
     parser.add_argument("--rank-in", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.rank_in:
@@ -272,7 +282,9 @@ def main() -> None:
     if not (asked.work / "task").is_dir():
         make_task(asked.data, asked.work / "task")
     settings = Settings(asked.micro_batch, asked.global_batch, asked.steps, asked.stage)
-    found: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
+    found: dict[str, list[dict[str, float]]] = {
+        side: [] for side in SIDES if asked.checkpointing or side != CHECKPOINTED
+    }
     for number in range(asked.rounds):
         for side, each in found.items():
             each.append(measure(asked.work, side, settings))

@@ -1,7 +1,7 @@
 """An optimizer step of a run against its floor: the bare backbone, forward and backward.
 
-Two recipes are run by two ranks of this host (gloo): the demo, and a prefix of 100 tokens on the GLM-4
-that `against_peft.py` makes, with BoolQ's texts in DATA:
+Two recipes are run by two ranks of this host (gloo): the demo, and a prefix of 100 tokens on the
+GLM-4 that `against_peft.py` makes, with BoolQ's texts in DATA:
 
     .venv/bin/python benchmarks/step.py WORK DATA [--rounds 2]
 

@@ -40,9 +40,9 @@ def with_whole_layers(
 ) -> list[ModuleUse]:
     """The same order of modules, in which layers that are gathered whole are one use each.
 
-    Of such a layer the repeated forward pass needs no gather of its own: DeepSpeed gathers the layer
-    before its backward pass, in which PyTorch repeats the forward pass, and what is inside of the
-    layer gathers nothing.
+    The repeated forward pass of such a layer needs no gather of its own: DeepSpeed gathers the
+    layer before its backward pass, in which PyTorch repeats the forward pass, and what is inside of
+    the layer gathers nothing.
 
     Args:
         uses: modules in the order in which they run.
