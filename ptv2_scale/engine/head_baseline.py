@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import mean
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ptv2_scale.data.collate import Batch, Example, by_example
-from ptv2_scale.distributed.leaders import on_first_rank
+from ptv2_scale.distributed.leaders import on_first_rank, run_on
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.inference.forward import answer_all, by_rows, forward_all
 from ptv2_scale.model.prompted import PromptedOutput
@@ -89,13 +90,28 @@ def score_head_alone(
         )
     known, unknown = features(train.examples), features(validation.examples)
 
-    def action() -> float:
-        return mean(
-            _score_one(setup, name, task, known.of(name), unknown.of(name), validation)
+    def score(rates: Sequence[float]) -> list[float]:
+        return [
+            _score_one(setup, name, task, known.of(name), unknown.of(name), validation, rates)
             for name, task in single_tasks(setup.task).items()
-        )
+        ]
 
-    return on_first_rank(ranks, action)
+    return mean(best_over_ranks(score, ranks))
+
+
+def best_over_ranks(
+    score: Callable[[Sequence[float]], list[float]], ranks: RankContext
+) -> list[float]:
+    """Best score of each task over all learning rates, of which each rank tries some.
+
+    Args:
+        score: best score of each task over some of the rates.
+        ranks: where this process stands; every rank calls it.
+    """
+    own = RATES[ranks.rank :: ranks.world]
+    found = run_on(partial(score, own) if own else None, ranks)
+    tried = [scores for scores in found if scores is not None]
+    return [max(scores[task] for scores in tried) for task in range(len(tried[0]))]
 
 
 def _score_one(
@@ -105,6 +121,7 @@ def _score_one(
     known: ExampleFeatures,
     unknown: ExampleFeatures,
     validation: EncodedSplit,
+    rates: Sequence[float],
 ) -> float:
     rows = rows_of(validation.rows, name)
 
@@ -116,7 +133,7 @@ def _score_one(
         return task.score(by_rows(task, unknown.examples, records), rows)[task.metric]
 
     seed = setup.config.train.seed
-    return train_head(lambda: build_head(setup).of(name), task, known, score, seed)
+    return train_head(lambda: build_head(setup).of(name), task, known, score, seed, rates)
 
 
 def train_head(
@@ -125,8 +142,9 @@ def train_head(
     known: ExampleFeatures,
     score: Callable[[Head], float],
     seed: int,
+    rates: Sequence[float] = RATES,
 ) -> float:
-    """Best score of a head trained on features, over a small grid of learning rates and epochs.
+    """Best score of a head trained on features, over some learning rates and all epochs.
 
     Args:
         make_head: a fresh head.
@@ -134,12 +152,13 @@ def train_head(
         known: what it learns from.
         score: metric of a head on the evaluated split.
         seed: of the order of batches.
+        rates: learning rates that are tried.
 
     Returns:
         The best of all epochs and rates, so a generous baseline.
     """
     with torch.random.fork_rng(devices=[]):
-        return max(_best_epoch(make_head(), task, known, score, seed, rate) for rate in RATES)
+        return max(_best_epoch(make_head(), task, known, score, seed, rate) for rate in rates)
 
 
 def _best_epoch(
