@@ -9,7 +9,7 @@ Backbone, texts, optimizer, global batch and micro-batch are the same on all sid
 otherwise as it comes. Of PEFT there are two sides, for Trainer can draw texts at random, as it does
 by default, or group those of similar length, as this package does. Sides take turns. Examples a
 second are those between the end of the third optimizer step and the end of the last one, by the
-wall clock. Memory is the anonymous memory (RssAnon) that a rank has at most. `--stage none` shards
+wall clock; with fewer steps than an epoch has, sides draw texts of other lengths. Memory is the anonymous memory (RssAnon) that a rank has at most. `--stage none` shards
 nothing: zero1 against DistributedDataParallel. `--checkpointing` adds a side of this package with
 all layers checkpointed, which PEFT refuses with a prefix. Prints a Markdown table and writes
 WORK/against_peft.json.
@@ -266,7 +266,7 @@ def main() -> None:
     parser.add_argument("work", type=Path, help="folder to be made, or one that was made by this")
     parser.add_argument("data", type=Path, nargs="?", help="folder with superglue/BoolQ")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=40, help="40 are an epoch")
     parser.add_argument("--micro-batch", type=int, default=4)
     parser.add_argument("--global-batch", type=int, default=16)
     parser.add_argument("--stage", choices=("3", "none"), default="3")
