@@ -9,10 +9,10 @@ Backbone, texts, optimizer, global batch and micro-batch are the same on all sid
 otherwise as it comes. Of PEFT there are two sides, for Trainer can draw texts at random, as it does
 by default, or group those of similar length, as this package does. Sides take turns. Examples a
 second are those between the end of the third optimizer step and the end of the last one, by the
-wall clock; with fewer steps than an epoch has, sides draw texts of other lengths. Memory is the anonymous memory (RssAnon) that a rank has at most. `--stage none` shards
-nothing: zero1 against DistributedDataParallel. `--checkpointing` adds a side of this package with
-all layers checkpointed, which PEFT refuses with a prefix. Prints a Markdown table and writes
-WORK/against_peft.json.
+wall clock; with fewer steps than an epoch has, sides draw texts of other lengths. Memory is the
+anonymous memory (RssAnon) that a rank has at most. `--stage none` shards nothing: zero1 against
+DistributedDataParallel. `--checkpointing` adds a side of this package with all layers checkpointed,
+which PEFT refuses with a prefix. Prints a Markdown table and writes WORK/against_peft.json.
 """
 
 from __future__ import annotations
