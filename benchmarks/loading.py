@@ -28,6 +28,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from random_weights import write_weights
+
 SIDES = ("ptv2_scale", "from_pretrained")
 WORLD, SHARD_BYTES, SAMPLE_S = 2, 10**9, 0.02
 SETTINGS = {
@@ -40,11 +42,8 @@ SETTINGS = {
 def make_backbone(folder: Path, layers: int) -> None:
     """Write a T5 of random weights, piece by piece."""
     import torch
-    from transformers import AutoModel, T5Config
+    from transformers import T5Config
 
-    from ptv2_scale.backbones.empty import empty_parameters
-    from ptv2_scale.backbones.matching import shared_parameters
-    from ptv2_scale.backbones.safetensors_writer import Entry, shards_of, write_shard
     from ptv2_scale.runtime.pieces import PIECE
 
     config = T5Config(
@@ -53,20 +52,8 @@ def make_backbone(folder: Path, layers: int) -> None:
     )  # fmt: skip
     folder.mkdir(parents=True)
     config.save_pretrained(folder)
-    with empty_parameters():
-        model = AutoModel.from_config(config)
-    model.tie_weights()  # files of transformers hold what is tied once
     values = (torch.randn(PIECE, generator=torch.Generator().manual_seed(7)) * 0.05).bfloat16()
-    entries = [
-        Entry(names[0], torch.bfloat16, tuple(one.shape)) for names, one in shared_parameters(model)
-    ]
-    shards, table = shards_of(entries, SHARD_BYTES), {}
-    for shard in shards:
-        table.update({entry.name: shard.file for entry in shard.entries})
-        for _ in write_shard(folder, shard, lambda name, start, stop: values[: stop - start]):
-            pass
-    index = {"metadata": {}, "weight_map": table}
-    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    write_weights(config, folder, SHARD_BYTES, lambda name, count: values[:count])
 
 
 def load_ours(folder: Path, ranks: Any) -> Any:
@@ -107,7 +94,7 @@ def rank(side: str, folder: Path) -> None:
         side
     ]
     ranks = start(1)
-    before = {**_used(), "anonymous": _status("RssAnon")}
+    before = {**_used(), "anonymous": status_bytes("RssAnon")}
     began = time.monotonic()
     model = load(folder, ranks)
     took = time.monotonic() - began
@@ -132,7 +119,7 @@ def _used() -> dict[str, float]:
     return {"processor": usage.ru_utime + usage.ru_stime, "read": read}
 
 
-def _status(key: str, process: int | str = "self") -> int:
+def status_bytes(key: str, process: int | str = "self") -> int:
     """Bytes that the kernel reports of a process; 0 once it has ended."""
     try:
         lines = Path(f"/proc/{process}/status").read_text().splitlines()
@@ -161,7 +148,7 @@ class Peaks:
         while not self._ended.wait(SAMPLE_S):
             for process, most in self.most.items():
                 for key in most:
-                    most[key] = max(most[key], _status(key, process))
+                    most[key] = max(most[key], status_bytes(key, process))
 
 
 def turn(side: str, folder: Path) -> dict[str, float]:

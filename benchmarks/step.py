@@ -27,7 +27,7 @@ from statistics import median
 from typing import Any
 
 import yaml
-from against_peft import LONGEST, PREFIX, WARMUP_STEPS, WORLD, make_backbone, make_task
+from against_peft import WARMUP_STEPS, WORLD, make_materials, sections
 
 STEPS = 13
 ENGINES = ("zero3", "zero1")
@@ -37,14 +37,9 @@ PLAIN = ("backbone alone", "with its prefix")
 def glm_recipe(work: Path) -> Path:
     """The recipe of the GLM-4."""
     recipe = {
-        "backbone": {"name": str(work / "backbone"), "dtype": "fp32"},
-        "prompt": {"length": PREFIX},
-        "task": {
-            "name": "superglue/boolq", "path": str(work / "task"), "train": "train.jsonl",
-            "validation": "validation.jsonl", "max_length": LONGEST,
-        },
+        **sections(work),
         "train": {"micro_batch": 4, "global_batch": 16, "lr": 1e-3},
-    }  # fmt: skip
+    }
     file = work / "glm.yaml"
     file.write_text(yaml.safe_dump(recipe, sort_keys=False))
     return file
@@ -176,11 +171,7 @@ def main() -> None:
         print(plain_step(asked.work, asked.plain, asked.rank))
         return
     work = Path(asked.work)
-    work.mkdir(parents=True, exist_ok=True)
-    if not (work / "backbone").is_dir():
-        make_backbone(work / "backbone")
-    if not (work / "task").is_dir():
-        make_task(asked.data, work / "task")
+    make_materials(work, asked.data)
     found = measure({"demo": "demo", "GLM-4": str(glm_recipe(work))}, work, asked.rounds)
     (work / "step.json").write_text(json.dumps(found, indent=1))
     print("\n".join(table(found)))

@@ -30,21 +30,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from memory import WORDS, save_tokenizer
+from random_weights import write_weights
+
 VOCABULARY, HEAD_WIDTH, PREFIX, THREADS = 50304, 64, 100, 2
 SHARD_BYTES, SAMPLE_S, BLOCK = 2 * 10**9, 0.05, 1 << 24
-WORDS = [f"w{number}" for number in range(200)]
 GIB = 2**30
 
 
 def make_backbone(folder: Path, layers: int, width: int) -> None:
     """Write a classic GLM of random weights, piece by piece, and a tokenizer of words."""
     import torch
-    from transformers import AutoModel
 
-    from ptv2_scale.backbones.empty import empty_parameters
     from ptv2_scale.backbones.glm_classic import ClassicGlmConfig
-    from ptv2_scale.backbones.matching import shared_parameters
-    from ptv2_scale.backbones.safetensors_writer import Entry, shards_of, write_shard
     from ptv2_scale.runtime.pieces import PIECE
 
     config = ClassicGlmConfig(
@@ -53,41 +51,15 @@ def make_backbone(folder: Path, layers: int, width: int) -> None:
         architectures=["ClassicGlmModel"],
     )  # fmt: skip
     folder.mkdir(parents=True)
-    with empty_parameters():
-        model = AutoModel.from_config(config)
-    values = (torch.randn(PIECE, generator=torch.Generator().manual_seed(7)) * 0.02).bfloat16()
-    ones = torch.ones(PIECE, dtype=torch.bfloat16)
+    random_values = torch.randn(PIECE, generator=torch.Generator().manual_seed(7)) * 0.02
+    values, ones = random_values.bfloat16(), torch.ones(PIECE, dtype=torch.bfloat16)
 
-    def read(name: str, start: int, stop: int) -> torch.Tensor:
-        return (ones if "layernorm.weight" in name else values)[: stop - start]
+    def of(name: str, count: int) -> torch.Tensor:
+        return (ones if "layernorm.weight" in name else values)[:count]
 
-    entries = [
-        Entry(names[0], torch.bfloat16, tuple(one.shape)) for names, one in shared_parameters(model)
-    ]
-    shards, table = shards_of(entries, SHARD_BYTES), {}
-    for shard in shards:
-        table.update({entry.name: shard.file for entry in shard.entries})
-        for _ in write_shard(folder, shard, read):
-            pass
-    if len(shards) > 1:
-        index = {"metadata": {}, "weight_map": table}
-        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
-    make_tokenizer(folder)
+    write_weights(config, folder, SHARD_BYTES, of)
+    save_tokenizer(folder)
     config.save_pretrained(folder)
-
-
-def make_tokenizer(folder: Path) -> None:
-    """Save a tokenizer of whole words."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    special = ["<pad>", "</s>", "<unk>"]
-    vocabulary = {word: number for number, word in enumerate([*special, *WORDS])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    ).save_pretrained(folder)
 
 
 def make_task(folder: Path) -> None:

@@ -86,6 +86,21 @@ def deepspeed_of(config: RunConfig) -> Config:
     return load_deepspeed(config.deepspeed, trains_backbone=config.prompt.TRAINS_BACKBONE)
 
 
+def stage_of(config: Config, dtype: str) -> int:
+    """ZeRO's stage of a checked configuration, as it is run: in bf16, stage 2 in place of stage 1.
+
+    For stage 1 in bf16 DeepSpeed has an optimizer of another kind, which applies gradients that are
+    not finite, and keeps its values where no checkpoint of ours looks. Stage 2 shards the same
+    state, and gradients too.
+
+    Args:
+        config: a checked configuration.
+        dtype: "bf16" or "fp32".
+    """
+    stage = int(config["zero_optimization"].get("stage", 0))
+    return 2 if stage == 1 and dtype == "bf16" else stage
+
+
 def check_deepspeed(config: Config, source: str, *, trains_backbone: bool = False) -> None:
     """Refuse what DeepSpeed would ignore, and what it or the backbone cannot work with.
 
@@ -169,6 +184,7 @@ def complete(
         # AdamW is PyTorch's own there too: DeepSpeed's for the CPU is built at run time.
         full["zero_force_ds_cpu_optimizer"] = False
     zero = full["zero_optimization"]
+    zero["stage"] = stage_of(full, dtype)
     if zero.get("reduce_bucket_size", "auto") == "auto":
         zero["reduce_bucket_size"] = min(max(trained, 1), LARGEST_BUCKET)
     if "zero_hpz_partition_size" in zero:

@@ -25,11 +25,10 @@ def gather_layers_whole(setup: Setup, model: PromptedModel, ranks: RankContext) 
         model: its parameters are DeepSpeed's.
         ranks: where this process stands.
     """
-    cluster = Cluster(max(ranks.world // ranks.per_host, 1), ranks.per_host)
-    zero = ZeroSettings.of(setup.config, cluster)
+    zero = ZeroSettings.of(setup.config, Cluster.of(ranks))
     for layer in frozen_layers(model):
-        sizes: list[Any] = list(layer.parameters())
-        if zero.gathers_whole(sum(one.ds_numel for one in sizes)):
+        parameters: list[Any] = list(layer.parameters())
+        if zero.gathers_whole(sum(one.ds_numel for one in parameters)):
             set_z3_leaf_module(layer, True)
 
 

@@ -35,8 +35,7 @@ class RankMemory:
     def of(cls, ranks: RankContext) -> RankMemory:
         """Ask all ranks; every rank calls it, before it loads weights."""
         limit = min(gather(available_memory(ranks), ranks))
-        cluster = Cluster(max(ranks.world // ranks.per_host, 1), ranks.per_host)
-        return cls(cluster, "cuda" if ranks.device.type == "cuda" else "cpu", limit)
+        return cls(Cluster.of(ranks), "cuda" if ranks.device.type == "cuda" else "cpu", limit)
 
 
 def check_memory(setup: Setup, chosen: Sequence[str], ranks: RankContext) -> None:

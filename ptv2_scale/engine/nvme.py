@@ -95,17 +95,22 @@ def _sizes(settings: dict[str, Any], model: nn.Module, world: int) -> list[int]:
 
 
 def _may_go(settings: dict[str, Any], parameter: Any, world: int) -> bool:
-    zero, numel = settings["zero_optimization"], getattr(parameter, "ds_numel", parameter.numel())
+    zero = settings["zero_optimization"]
     persistent = zero.get("stage3_param_persistence_threshold", "auto")
     kept = _PERSISTENT if persistent == "auto" else persistent
     smallest = max(MIN_AIO_BYTES, settings.get("aio", {}).get("block_size", 0))
     large = _shard(parameter, world) * _width(settings) >= smallest
     readable = parameter.itemsize == _width(settings)  # buffers are of one number format
-    return bool(large and readable and numel > kept and not parameter.requires_grad)
+    return bool(large and readable and _elements(parameter) > kept and not parameter.requires_grad)
+
+
+def _elements(parameter: Any) -> int:
+    """Of the whole parameter, which may be sharded already."""
+    return int(getattr(parameter, "ds_numel", parameter.numel()))
 
 
 def _shard(parameter: Any, world: int) -> int:
-    return int(-(-getattr(parameter, "ds_numel", parameter.numel()) // world))
+    return -(-_elements(parameter) // world)
 
 
 def _width(settings: dict[str, Any]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ptv2_scale.config.deepspeed import AUTO
 from ptv2_scale.estimate.checkpointing import with_fewest_layers
@@ -11,7 +11,7 @@ from ptv2_scale.estimate.fitting import Remedy, Reopen, Verdict, remedies, verdi
 from ptv2_scale.estimate.memory import MemoryEstimate, estimate_memory
 from ptv2_scale.estimate.operations import count_operations
 from ptv2_scale.estimate.passes import MeasuredPasses
-from ptv2_scale.estimate.sharding import least_sharding
+from ptv2_scale.estimate.sharding import least_sharding, with_deepspeed
 from ptv2_scale.estimate.step_time import GPUS, Rates, StepTime, estimate_time
 from ptv2_scale.estimate.traffic import Traffic, estimate_traffic
 from ptv2_scale.estimate.zero import Cluster
@@ -86,8 +86,7 @@ def make_plan(reopen: Reopen, gpus: Gpus) -> Plan:
     ranks, measure, setup = gpus.ranks, MeasuredPasses(), reopen(())
     suggested = least_sharding(setup, ranks, "cuda", gpus.memory, measure)
     if setup.config.deepspeed == AUTO:
-        config = setup.config.model_copy(update={"deepspeed": suggested})
-        setup = replace(setup, config=config)
+        setup = with_deepspeed(setup, suggested)
     setup = with_fewest_layers(setup, ranks, "cuda", gpus.memory, measure)
     passes = measure(setup, "cuda")
     memory = estimate_memory(setup, ranks, passes)

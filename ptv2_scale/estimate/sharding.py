@@ -28,7 +28,7 @@ def with_least_sharding(
     """A recipe whose `deepspeed` names a shipped configuration, where it said `auto`."""
     if setup.config.deepspeed != AUTO:
         return setup
-    return _with_sharding(setup, least_sharding(setup, ranks, device, limit, measure))
+    return with_deepspeed(setup, least_sharding(setup, ranks, device, limit, measure))
 
 
 def least_sharding(
@@ -59,7 +59,7 @@ def least_sharding(
     measure = measure or MeasuredPasses()
     for layers in _tried_layers(setup):
         for name in names:
-            one = _with_sharding(with_layers(setup, layers), name)
+            one = with_deepspeed(with_layers(setup, layers), name)
             total = needed(estimate(one, ranks, device, measure), ranks, device)
             if verdict(total, limit) == "fits":
                 return name
@@ -92,5 +92,6 @@ def _tried_layers(setup: Setup) -> tuple[bool | int, ...]:
     return (False, True) if setup.method.trains_through_backbone else (False,)
 
 
-def _with_sharding(setup: Setup, name: str) -> Setup:
+def with_deepspeed(setup: Setup, name: str) -> Setup:
+    """A recipe whose `deepspeed` names a configuration."""
     return replace(setup, config=setup.config.model_copy(update={"deepspeed": name}))

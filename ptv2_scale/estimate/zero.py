@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ptv2_scale.config import RunConfig
-from ptv2_scale.config.deepspeed import LARGEST_BUCKET, deepspeed_of, hpz_size
+from ptv2_scale.config.deepspeed import LARGEST_BUCKET, deepspeed_of, hpz_size, stage_of
 from ptv2_scale.config.optimizer_offload import is_optimizer_offloaded
+from ptv2_scale.distributed.ranks import RankContext
 
 BYTES = {"bf16": 2, "fp16": 2, "fp32": 4}
 _FP32 = 4
@@ -28,6 +29,11 @@ class Cluster:
 
     hosts: int = 1
     per_host: int = 1
+
+    @classmethod
+    def of(cls, ranks: RankContext) -> Cluster:
+        """Where a run is, as seen by one of its ranks."""
+        return cls(max(ranks.world // ranks.per_host, 1), ranks.per_host)
 
     @property
     def world(self) -> int:
@@ -80,7 +86,7 @@ class ZeroSettings:
         accumulated = full.get("data_types", {}).get("grad_accum_dtype") or config.backbone.dtype
         reduced = full.get("communication_data_type") or config.backbone.dtype
         return cls(
-            stage=int(zero.get("stage", 0)),
+            stage=stage_of(full, config.backbone.dtype),
             persistent=_number(zero, "stage3_param_persistence_threshold", 100_000),
             most_persistent=_number(zero, "stage3_model_persistence_threshold", 2**63),
             most_live=_number(zero, "stage3_max_live_parameters", 10**9),

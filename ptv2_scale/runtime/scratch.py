@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 _STEM = "ptv2_scale-"
@@ -32,14 +32,15 @@ class ScratchFolder:
             for one in parent.glob(f"{_STEM}*"):
                 _remove_abandoned(one)
             self.path = Path(tempfile.mkdtemp(prefix=_STEM, dir=parent))
-            self._handle = os.open(self.path, os.O_RDONLY)
+            self._handle: int | None = os.open(self.path, os.O_RDONLY)
             _lock(self._handle, fcntl.LOCK_EX)
 
     def remove(self) -> None:
         """Remove it with all that is in it."""
         shutil.rmtree(self.path, ignore_errors=True)
-        with suppress(OSError):  # it was closed before
+        if self._handle is not None:  # its number may be another file's by the second time
             os.close(self._handle)
+            self._handle = None
 
 
 @contextmanager

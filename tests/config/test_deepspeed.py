@@ -65,7 +65,9 @@ def test_shipped_file_loads_in_deepspeed(
     config = load_deepspeed(name)
     check_deepspeed(config, name)  # not read with it: a shipped file needs none
     read = DeepSpeedConfig(complete(config, **{**ONE_RANK, "dtype": dtype}))
-    assert read.zero_optimization_stage == int(name[4])
+    # Its optimizer for stage 1 in bf16 is of another kind: see `stage_of`.
+    stage = 2 if (name, dtype) == ("zero1", "bf16") else int(name[4])
+    assert read.zero_optimization_stage == stage
     assert (read.train_batch_size, read.train_micro_batch_size_per_gpu) == (32, 8)
     assert read.gradient_accumulation_steps == 4
     assert read.gradient_clipping == 1.0

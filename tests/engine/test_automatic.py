@@ -179,5 +179,22 @@ def test_a_backbone_that_fits_is_not_sharded_and_stays_so_on_other_ranks(tmp_pat
     assert '"split": "validation"' in answer
 
 
+def test_in_bf16_too_it_trains_and_goes_on(tmp_path: Path) -> None:
+    """For stage 1 in bf16 DeepSpeed by itself has an optimizer that no checkpoint of ours knows."""
+    recipe = write_recipe(tmp_path, "bert", deepspeed="auto", prompt={"dropout": 0.0})
+    bf16, whole, sharded = "backbone.dtype=bf16", tmp_path / "whole", tmp_path / "sharded"
+    ranks.cli(2, "train", str(recipe), bf16, f"run={whole}").must_succeed()
+    assert deepspeed_of(whole) == "zero1"
+    zero3 = (bf16, f"run={sharded}", "deepspeed=zero3")
+    ranks.cli(2, "train", str(recipe), *zero3).must_succeed()
+    assert losses(whole) == pytest.approx(losses(sharded), rel=0.02)
+    checkpoint = sorted((whole / "checkpoints").glob("step-*"))[-2]
+    going_on = (bf16, f"run={tmp_path / 'on'}", "--resume", str(checkpoint))
+    ranks.cli(1, "train", str(recipe), *going_on).must_succeed()
+    found = losses(tmp_path / "on")
+    assert found == pytest.approx({step: losses(whole)[step] for step in found}, rel=0.02)
+    assert found
+
+
 def deepspeed_of(run: Path) -> Any:
     return yaml.safe_load((run / "recipe.yaml").read_text())["deepspeed"]

@@ -73,6 +73,7 @@ def test_the_backbone_is_sharded_where_a_gpu_is_too_small_for_all_of_it(tmp_path
     assert small.memory.total == total("zero3_offload_cpu") < least
     # Remedies begin with what was chosen, and a recipe that names another one keeps it.
     assert all("deepspeed" not in word for one in small.remedies for word in one.words)
+    assert small.remedies
     for one in small.remedies:
         again = reopen(["deepspeed=zero3_offload_cpu", *one.words])
         assert one.total == estimate(again, one.ranks, "cuda").total
