@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ptv2_scale import __version__
-from ptv2_scale.cli.answers import BOARDS, generate, predict
+from ptv2_scale.cli.answers import generate, predict
 from ptv2_scale.cli.completion import add_completion, completion
 from ptv2_scale.cli.examples import epilog, top_epilog
 from ptv2_scale.cli.files import convert, export, inspect, schema
 from ptv2_scale.cli.hosts import doctor, fetch, launch
 from ptv2_scale.cli.launch_options import add_hosts, add_options, count, number
+from ptv2_scale.cli.output import BOARDS
 from ptv2_scale.cli.planning import add_plan, plan
 from ptv2_scale.cli.ranks import evaluate, train
 from ptv2_scale.cli.recipes import add_recipes, recipes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from ptv2_scale.data.rows import Row
     from ptv2_scale.inference.kept_answers import Answers
     from ptv2_scale.inference.row_files import FileKind
+    from ptv2_scale.tasks.base import Submission
+
+    Write = Callable[[BinaryIO, Sequence[Row], Answers], None]
+
+BOARDS = ("glue", "superglue")  # leaderboards that a file is written for
 
 
 @dataclass(frozen=True)
@@ -25,14 +30,12 @@ class Output:
 
     Attributes:
         path: the file, or `STANDARD`.
-        kind: of it.
-        key: under which a row's answer stands.
+        write: writes rows with their answers.
         results: standard output, where that is what is written.
     """
 
     path: Path
-    kind: FileKind
-    key: str
+    write: Write
     results: BinaryIO | None = None
 
     @property
@@ -46,30 +49,61 @@ class Output:
         return self.path.with_name(f"{self.path.name}.skipped")
 
 
-def open_output(arguments: argparse.Namespace, key: str, stack: ExitStack) -> Output:
-    """The output that a command names.
+def standard_output(arguments: argparse.Namespace, stack: ExitStack) -> BinaryIO | None:
+    """Standard output, where a command names it for its answers.
+
+    Args:
+        arguments: of the command.
+        stack: for as long as standard output takes nothing but answers.
+
+    Raises:
+        UserError: it does not take this format.
+    """
+    if arguments.output != "-":
+        return None
+    if arguments.format not in (None, "jsonl"):
+        raise UserError(
+            f"--format {arguments.format}: standard output takes jsonl alone. Name a file."
+        )
+    return stack.enter_context(_results_alone())
+
+
+def row_output(
+    arguments: argparse.Namespace, key: str, rows: Sequence[Row], results: BinaryIO | None
+) -> Output:
+    """The output of rows, each with its answer.
 
     Args:
         arguments: of the command.
         key: under which a row's answer stands.
-        stack: for as long as standard output takes nothing but answers.
+        rows: to be answered.
+        results: see `Output`.
 
     Raises:
-        UserError: standard output does not take this kind.
+        UserError: that kind of file does not take these rows.
     """
+    from ptv2_scale.inference.files import answered_rows
+    from ptv2_scale.inference.row_files import check_columns, kind_of, write_rows
+
     path = Path(arguments.output)
-    kind: FileKind = arguments.format or _kind_of(path)
-    if path != Path("-"):
-        return Output(path, kind, key)
-    if kind != "jsonl":
-        raise UserError(f"--format {kind}: standard output takes jsonl alone. Name a file.")
-    return Output(path, kind, key, stack.enter_context(_results_alone()))
+    kind: FileKind = arguments.format or kind_of(path)
+    check_columns(kind, rows, key)
+
+    def write(file: BinaryIO, rows: Sequence[Row], found: Answers) -> None:
+        write_rows(file, kind, answered_rows(rows, key, found))
+
+    return Output(path, write, results)
 
 
-def _kind_of(path: Path) -> FileKind:
-    from ptv2_scale.inference.row_files import kind_of
+def submission_output(folder: Path, asked: Submission) -> Output:
+    """The output of a leaderboard's file."""
+    from ptv2_scale.inference.files import write_lines
 
-    return kind_of(path)
+    def write(file: BinaryIO, rows: Sequence[Row], found: Answers) -> None:
+        (records,) = found.values()
+        write_lines(file, asked.lines(records))
+
+    return Output(folder / asked.file, write)
 
 
 @contextmanager
@@ -89,12 +123,9 @@ def _results_alone() -> Iterator[BinaryIO]:
 
 def stream(rows: Sequence[Row], found: Answers, output: Output) -> None:
     """Write answers at once, where they go to standard output."""
-    from ptv2_scale.inference.files import answered_rows
-    from ptv2_scale.inference.row_files import write_rows
-
     if output.results is None:
         return
     try:
-        write_rows(output.results, output.kind, answered_rows(rows, output.key, found))
+        output.write(output.results, rows, found)
     except OSError as error:
         raise UserError(f"{output.called}: cannot be written ({error.strerror}).") from None

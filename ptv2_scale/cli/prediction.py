@@ -10,9 +10,16 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
-from ptv2_scale.cli.output import Output, open_output, stream
+from ptv2_scale.cli.output import (
+    BOARDS,
+    Output,
+    row_output,
+    standard_output,
+    stream,
+    submission_output,
+)
 from ptv2_scale.cli.ranks import early
 from ptv2_scale.cli.summary import verdict
 from ptv2_scale.config import RunConfig
@@ -37,15 +44,17 @@ class _Prediction:
 
     Attributes:
         exports: that answer.
-        texts: how each row's own export answers it by a text; None: each export answers all rows.
         rows: that are answered.
+        output: for the answers.
+        texts: how each row's own export answers it by a text; None: each export answers all rows.
         problems: what was wrong with each row that is skipped.
         kept: answers so far, on the first rank.
     """
 
     exports: list[Export]
-    texts: GenerationOptions | None
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Row]
+    output: Output
+    texts: GenerationOptions | None = None
     problems: list[str] = field(default_factory=list)
     kept: KeptAnswers | None = None
 
@@ -71,15 +80,21 @@ def answer_rows(
         return read_card(Path(arguments.sources[0])).config(), None
 
     with ExitStack() as stack:
-        output = open_output(arguments, key, stack)
+        results = standard_output(arguments, stack)
 
         def prepare(config: RunConfig, _: None, ranks: RankContext) -> _Prediction:
-            return _open(arguments, output, texts, stack)
+            if arguments.format in BOARDS:
+                opened = _open_submission(arguments)
+            else:
+                opened = _open_rows(arguments, key, texts, results)
+            if rank_from_environment() == 0:
+                opened.kept = _kept(opened, stack)
+            return opened
 
         def action(ranks: RankContext, opened: _Prediction) -> None:
-            _answer(opened, output, ranks)
+            _answer(opened, ranks)
             if opened.kept is not None:
-                _finish(opened, opened.kept, output)
+                _finish(opened, opened.kept)
 
         run_distributed(early(find), prepare, action, ThreadWatch(graceful=False))
 
@@ -100,38 +115,50 @@ def open_exports(arguments: argparse.Namespace) -> list[Export]:
     return exports
 
 
-def _open(
+def _open_rows(
     arguments: argparse.Namespace,
-    output: Output,
+    key: str,
     texts: GenerationOptions | None,
-    stack: ExitStack,
+    results: BinaryIO | None,
 ) -> _Prediction:
+    """A file of rows, each to be given its answer."""
     from ptv2_scale.data.formats import stop_there
     from ptv2_scale.inference.files import STANDARD, check_by_all, check_by_owner, read_input
-    from ptv2_scale.inference.row_files import check_columns
 
     source = Path(arguments.input)
     # Of several processes a launcher gives it to one at most.
     if source == STANDARD and world_from_environment() > 1:
         raise UserError("--input -: standard input reaches one rank alone. Name a file.")
-    opened = _Prediction(open_exports(arguments), texts)
+    exports = open_exports(arguments)
+    problems: list[str] = []
 
     def note(error: UserError) -> None:
-        opened.problems.append(str(error))
+        problems.append(str(error))
 
     on_bad = note if arguments.on_bad_row == "skip" else stop_there
-    check = (check_by_all if texts is None else check_by_owner)(opened.exports)
-    opened.rows = read_input(source, check, output.key, on_bad)
-    check_columns(output.kind, opened.rows, output.key)
+    check = (check_by_all if texts is None else check_by_owner)(exports)
+    rows = read_input(source, check, key, on_bad)
+    return _Prediction(exports, rows, row_output(arguments, key, rows, results), texts, problems)
+
+
+def _open_submission(arguments: argparse.Namespace) -> _Prediction:
+    """A published file, whose answers are written as a leaderboard takes them."""
+    from ptv2_scale.inference.files import submission
+    from ptv2_scale.runtime.atomic import made_folder
+
+    exports, folder = open_exports(arguments), Path(arguments.output)
+    tasks = [export.setup.task for export in exports]
+    asked = submission(Path(arguments.input), tasks, arguments.format)
     if rank_from_environment() == 0:
-        opened.kept = _kept(opened, output, stack)
-    return opened
+        made_folder(folder, "--output")
+    return _Prediction(exports, asked.rows, submission_output(folder, asked))
 
 
-def _kept(opened: _Prediction, output: Output, stack: ExitStack) -> KeptAnswers:
+def _kept(opened: _Prediction, stack: ExitStack) -> KeptAnswers:
     """Where the first rank keeps answers; nothing that is there already is written over."""
     from ptv2_scale.inference.kept_answers import KeptAnswers, prediction_identity
 
+    output = opened.output
     identity = prediction_identity(opened.exports, opened.rows, opened.texts)
     if output.results is not None:
         place = Path(stack.enter_context(TemporaryDirectory())) / "answers"
@@ -146,7 +173,7 @@ def _kept(opened: _Prediction, output: Output, stack: ExitStack) -> KeptAnswers:
     return kept
 
 
-def _answer(opened: _Prediction, output: Output, ranks: RankContext) -> None:
+def _answer(opened: _Prediction, ranks: RankContext) -> None:
     from ptv2_scale.distributed.leaders import on_first_rank
     from ptv2_scale.engine.serving import sharded_predictor
     from ptv2_scale.inference.forward import no_report
@@ -161,7 +188,7 @@ def _answer(opened: _Prediction, output: Output, ranks: RankContext) -> None:
         first, done = done, done + len(next(iter(found.values())))
         if kept is not None:
             kept.add(found)
-            stream(rows[first:done], found, output)
+            stream(rows[first:done], found, opened.output)
         on_progress(done, len(rows))
 
 
@@ -176,21 +203,18 @@ def _parts(
         yield {"": part}  # one a row, whichever export it is by
 
 
-def _finish(opened: _Prediction, kept: KeptAnswers, output: Output) -> None:
+def _finish(opened: _Prediction, kept: KeptAnswers) -> None:
     """Give the output its name, and say what became of all rows."""
-    from ptv2_scale.inference.files import answered_rows
-    from ptv2_scale.inference.row_files import write_rows
-
-    found = kept.answers()
+    found, output = kept.answers(), opened.output
     if output.results is None:
         with new_file(output.path, output.called) as file:
-            write_rows(file, output.kind, answered_rows(opened.rows, output.key, found))
+            output.write(file, opened.rows, found)
         kept.remove()
     print(f"{len(opened.rows)} rows -> {output.path}", file=sys.stderr)
     if opened.problems:
         _say_skipped(opened.problems, output)
     if opened.texts is None:
-        _score(opened, found, output)
+        _score(opened, found)
 
 
 def _say_skipped(problems: Sequence[str], output: Output) -> None:
@@ -202,7 +226,7 @@ def _say_skipped(problems: Sequence[str], output: Output) -> None:
         print(f"{len(problems)} rows skipped -> {output.skipped}", file=sys.stderr)
 
 
-def _score(opened: _Prediction, found: Answers, output: Output) -> None:
+def _score(opened: _Prediction, found: Answers) -> None:
     """Score the answers, where every row has its own label; a file leaves room for JSON."""
     scores: dict[str, Mapping[str, float]] = {}
     for export in opened.exports:
@@ -218,5 +242,5 @@ def _score(opened: _Prediction, found: Answers, output: Output) -> None:
         scores[export.name] = metrics
         said = verdict(task.metric, metrics[task.metric], trivial.value, trivial.answer)
         print(f"{export.name}: {said}", file=sys.stderr)
-    if scores and output.results is None:
+    if scores and opened.output.results is None:
         print(json.dumps({"rows": len(opened.rows), "metrics": scores}))

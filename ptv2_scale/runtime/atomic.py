@@ -45,31 +45,6 @@ def atomic_file(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def begun_file(path: Path, called: str) -> Iterator[BinaryIO]:
-    """A new file that is begun before the work for it is, and takes its name when the block ends.
-
-    So a place that cannot be written shows at once. After an error it is removed; what an
-    interrupted process has left is begun anew.
-
-    Args:
-        path: the file, which must not exist: not now, and not when the block ends.
-        called: what messages call it: "--output rows.jsonl".
-
-    Raises:
-        UserError: it exists, another process has begun it, or it cannot be written.
-    """
-    refuse_existing(path, called)
-    begun = working_file(path)
-    with _begun(begun, called) as file:
-        try:
-            yield file
-            _publish(file, begun, path, called)
-        except BaseException:
-            begun.unlink(missing_ok=True)
-            raise
-
-
-@contextmanager
 def new_file(path: Path, called: str) -> Iterator[BinaryIO]:
     """A new file, which appears whole when the block ends; after an error there is none.
 
@@ -104,36 +79,8 @@ def refuse_existing(path: Path, called: str) -> None:
         raise UserError(f"{called}: exists already, and nothing is overwritten. Name another one.")
 
 
-def _begun(path: Path, called: str) -> BinaryIO:
-    """An empty file that is this process's alone."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        file = os.fdopen(os.open(path, flags, 0o666), "wb")
-    except (OSError, ValueError) as error:
-        raise UserError(_unwritable(path, called, error)) from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        file.truncate(0)
-    except OSError as error:
-        file.close()
-        if isinstance(error, BlockingIOError):
-            raise UserError(f"{called}: another process is at work on it.") from None
-        raise UserError(_unwritable(path, called, error)) from None
-    return file
-
-
-def _publish(file: BinaryIO, begun: Path, path: Path, called: str) -> None:
-    try:
-        file.flush()
-        refuse_existing(path, called)
-        begun.replace(path)
-    except OSError as error:
-        raise UserError(_unwritable(begun, called, error)) from None
-
-
-def _unwritable(path: Path, called: str, error: OSError | ValueError) -> str:
-    reason = error.strerror if isinstance(error, OSError) else error
-    return f"{called}: cannot be written ({path}: {reason})."
+def _unwritable(path: Path, called: str, error: OSError) -> str:
+    return f"{called}: cannot be written ({path}: {error.strerror})."
 
 
 def write_atomically(path: Path, content: str | bytes, *, durable: bool = False) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import ranks
+import yaml
 from tiny import WORDS, write_recipe, write_text_recipe
 from untrained import export_untrained
 
@@ -49,9 +50,10 @@ def kept_rows(output: Path) -> int:
     return sum(len(records) for line in lines for records in json.loads(line)["answers"].values())
 
 
-def kill_in_the_middle(asked: list[str], output: Path) -> None:
-    """Start a command, and kill it once it has kept the answers to a part."""
-    (process,) = ranks.start(1, ["-m", "ptv2_scale", *asked, "--output", str(output)])
+def kill_in_the_middle(asked: list[str], output: Path, named: Path | None = None) -> None:
+    """Start a command that makes a file, and kill it once it has kept the answers to a part."""
+    written = ["--output", str(named or output)]
+    (process,) = ranks.start(1, ["-m", "ptv2_scale", *asked, *written])
     while kept_rows(output) < PART and process.poll() is None:
         time.sleep(0.002)
     process.kill()
@@ -88,3 +90,34 @@ def test_generate_goes_on_after_a_kill(
     generate: list[str], settings: tuple[str, ...], tmp_path: Path
 ) -> None:
     check_goes_on([*generate, *settings], tmp_path)
+
+
+def write_published(folder: Path) -> tuple[Path, Path]:
+    """A recipe of STS-B, and a test file as GLUE publishes it."""
+    recipe = write_recipe(folder, "bert", evaluate={"micro_batch": 1})
+    content = yaml.safe_load(recipe.read_text())
+    content["task"] = {"name": "glue/stsb", "path": str(folder / "data"), "max_length": 20}
+    recipe.write_text(yaml.safe_dump(content))
+    rows = map(json.loads, write_rows(folder / "rows.jsonl", "text").open())
+    texts = ((row["row"], row["text"]) for row in rows)
+    lines = ["index\tsentence1\tsentence2", *(f"{n}\t{text}\t{text}" for n, text in texts)]
+    published = folder / "test.tsv"
+    published.write_text("\n".join(lines) + "\n")
+    return recipe, published
+
+
+def test_a_submission_goes_on_after_a_kill(tmp_path: Path) -> None:
+    recipe, published = write_published(tmp_path)
+    export = export_untrained(recipe, tmp_path / "export", "prompt.init_scale=1.0")
+    asked = ["predict", str(export), "--input", str(published), "--format", "glue"]
+    ranks.cli(1, *asked, "--output", str(tmp_path / "whole")).must_succeed()
+    whole = (tmp_path / "whole" / "STS-B.tsv").read_text()
+    assert len({line.split("\t")[1] for line in whole.splitlines()}) > 20  # three digits, few apart
+
+    output = tmp_path / "killed" / "STS-B.tsv"
+    kill_in_the_middle(asked, output, named=output.parent)
+    done = kept_rows(output)
+    said = ranks.cli(1, *asked, "--output", str(output.parent)).must_succeed().outputs[0]
+    assert f"goes on after {done} of {ROWS} rows" in said.splitlines()
+    assert output.read_text() == whole
+    assert list(output.parent.iterdir()) == [output]

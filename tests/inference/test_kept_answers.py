@@ -92,6 +92,16 @@ def test_two_processes_do_not_share_a_file(kept: Path) -> None:
     assert file.done == 1
 
 
+@pytest.mark.parametrize("name", ["no/such/folder", "x" * 256, "file/out", "linked"])
+def test_a_place_that_cannot_be_written_is_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "linked").symlink_to(tmp_path / "file")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UserError, match="--output x: cannot be written"):
+        KeptAnswers(tmp_path / name, "mine", "--output x")
+    assert sorted(tmp_path.iterdir()) == before
+
+
 @pytest.mark.parametrize("left", [b"", b"half a li", b'{"text": "a"}\n{"text": "b"}\n'])
 def test_what_is_no_ones_answers_is_begun_anew(left: bytes, tmp_path: Path) -> None:
     (tmp_path / "kept").write_bytes(left)

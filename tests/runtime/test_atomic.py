@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 
@@ -15,7 +13,7 @@ from ptv2_scale.runtime.atomic import (
     TEMPORARY,
     atomic_dir,
     atomic_file,
-    begun_file,
+    new_file,
     write_atomically,
 )
 from ptv2_scale.runtime.errors import UserError
@@ -113,63 +111,9 @@ def test_one_process_at_a_time_has_a_folder(tmp_path: Path) -> None:
         other.join()
 
 
-def begin(path: Path) -> AbstractContextManager[BinaryIO]:
-    return begun_file(path, f"--output {path}")
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-def test_a_begun_file_takes_its_name_at_the_end(tmp_path: Path) -> None:
-    with begin(tmp_path / "out") as file:
-        file.write(b"all")
-        assert names(tmp_path) == [".out.begun.partial"]
-    assert (tmp_path / "out").read_bytes() == b"all"
-    assert names(tmp_path) == ["out"]
-
-
-def test_what_a_killed_process_has_begun_is_begun_anew(tmp_path: Path) -> None:
-    child = os.fork()
-    if child == 0:
-        with begin(tmp_path / "out") as file:
-            file.write(b"half of it, and more than the next one writes")
-            file.flush()
-            os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(child, 0)
-    assert names(tmp_path) == [".out.begun.partial"]
-    with begin(tmp_path / "out") as file:
-        file.write(b"all")
-    assert (tmp_path / "out").read_bytes() == b"all"
-    assert names(tmp_path) == ["out"]
-
-
-def test_a_file_that_another_process_has_begun_is_its_own(tmp_path: Path) -> None:
-    with begin(tmp_path / "out") as file:
-        with pytest.raises(UserError, match="another process is at work"), begin(tmp_path / "out"):
-            pass
-        file.write(b"first")
-    assert (tmp_path / "out").read_bytes() == b"first"
-
-
-def test_a_file_that_appears_meanwhile_is_left_alone(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="--output .*exists already"), begin(tmp_path / "out"):
-        (tmp_path / "out").write_text("precious")
-    assert (tmp_path / "out").read_text() == "precious"
-    assert names(tmp_path) == ["out"]
-
-
-def test_a_begun_file_is_removed_after_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), begin(tmp_path / "out"):
-        raise ZeroDivisionError
-    assert names(tmp_path) == []
-
-
-@pytest.mark.parametrize("name", ["no/such/folder", "x" * 250, "file/out", "linked"])
-def test_a_place_that_cannot_be_written_shows_before_the_work(tmp_path: Path, name: str) -> None:
-    (tmp_path / "file").write_text("")
-    (tmp_path / ".linked.begun.partial").symlink_to(tmp_path / "file")
-    before = names(tmp_path)
-    with pytest.raises(UserError, match="--output .* cannot be written"), begin(tmp_path / name):
-        pytest.fail("the work began")
-    assert names(tmp_path) == before
+def test_a_new_file_leaves_alone_what_appears_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    with pytest.raises(UserError, match="--output out: exists"), new_file(path, "--output out"):
+        path.write_text("precious")
+    assert path.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [path]
