@@ -153,6 +153,9 @@ def _as_json(recipe: str, made: Plan, warnings: list[str]) -> dict[str, object]:
         "time": None if made.time is None else _time_as_json(made.time, config.train.steps),
         "deepspeed": config.deepspeed,
         "suggested_preset": made.suggested,
+        "micro_batch": config.train.examples,
+        "suggested_micro_batch": made.suggested_batch,
+        "evaluation_micro_batch": config.evaluate.examples,
         "gradient_checkpointing": config.train.gradient_checkpointing,
         "warnings": warnings,
         "remedies": [
@@ -196,6 +199,12 @@ def _lines(made: Plan) -> Iterator[str]:
     yield f"with deepspeed: {config.deepspeed}"
     if made.suggested != config.deepspeed:
         yield f"suggested preset: {made.suggested}, which deepspeed: auto would take here"
+    yield f"with micro-batches of {config.train.examples}, evaluating {config.evaluate.examples}"
+    if made.suggested_batch != config.train.examples:
+        yield (
+            f"suggested micro-batch: {made.suggested_batch}, which train.micro_batch: auto would"
+            " take here"
+        )
     yield f"with train.gradient_checkpointing: {json.dumps(config.train.gradient_checkpointing)}"
     yield f"not counted: {', '.join(NOT_COUNTED)}"
     yield ""

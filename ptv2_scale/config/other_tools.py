@@ -87,6 +87,7 @@ OTHER_NAMES: Mapping[str, Ours] = {
              " any number of ranks."),
     ),
     "global_batch_size": Ours("train.global_batch"),
+    "auto_find_batch_size": Ours("train.micro_batch", "It may say auto."),
     **dict.fromkeys(("wd", "adam_weight_decay"), Ours("train.weight_decay")),
     **dict.fromkeys(("warmup_ratio", "warmup_steps", "num_warmup_steps"),
                     Ours("train.warmup", _WARMUP)),

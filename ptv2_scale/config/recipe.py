@@ -18,6 +18,12 @@ from ptv2_scale.config.values import Batch, Count, Duration, Fraction, PathText,
 _DEFAULT_EPOCHS = 10
 
 
+def _chosen(size: int | str) -> int:
+    if isinstance(size, str):
+        raise ValueError("micro_batch: auto is chosen before a batch is made")
+    return size
+
+
 class Backbone(Section):
     """The frozen model."""
 
@@ -64,8 +70,10 @@ class Train(Section):
     global_batch: Batch = Field(
         default=32, description="Examples of an optimizer step, over all ranks together."
     )
-    micro_batch: Batch = Field(
-        default=8, description="Examples of one forward pass of a rank; limited by its memory."
+    micro_batch: Batch | Literal["auto"] = Field(
+        default=8,
+        description="Examples of one forward pass of a rank; auto: as many as the memory of all"
+        " ranks has room for.",
     )
     lr: Annotated[float, Field(gt=0)] = Field(default=5e-3, description="Peak learning rate.")
     weight_decay: Annotated[float, Field(ge=0)] = Field(
@@ -131,6 +139,11 @@ class Train(Section):
         " on; null: none.",
     )
 
+    @property
+    def examples(self) -> int:
+        """`micro_batch`, once it is a number."""
+        return _chosen(self.micro_batch)
+
     @model_validator(mode="before")
     @classmethod
     def _some_end(cls, given: Any) -> Any:
@@ -145,14 +158,21 @@ class Evaluate(Section):
     every: Count | None = Field(
         default=None, description="Steps between evaluations; null: at the end of each epoch."
     )
-    micro_batch: Batch = Field(
-        default=16, description="Examples of one forward pass of a rank in evaluation."
+    micro_batch: Batch | Literal["auto"] = Field(
+        default=16,
+        description="Examples of one forward pass of a rank in evaluation and prediction; auto: as"
+        " many as the memory of all ranks has room for, 256 at most.",
     )
     patience: Count | None = Field(
         default=None,
         description="Evaluations without a better metric after which the run stops; null: it goes"
         " on.",
     )
+
+    @property
+    def examples(self) -> int:
+        """`micro_batch`, once it is a number."""
+        return _chosen(self.micro_batch)
 
 
 class Checkpoint(Section):

@@ -148,7 +148,7 @@ def accumulation(global_batch: int, micro_batch: int, world: int) -> int:
     """
     if global_batch % (micro_batch * world) == 0:
         return global_batch // (micro_batch * world)
-    sizes = _divisors(global_batch // world) if global_batch % world == 0 else []
+    sizes = micro_batch_sizes(global_batch, world)
     ranks = _divisors(global_batch // micro_batch) if global_batch % micro_batch == 0 else []
     raise UserError(
         f"train.global_batch={global_batch} cannot be divided into micro-batches of "
@@ -157,6 +157,11 @@ def accumulation(global_batch: int, micro_batch: int, world: int) -> int:
         f"With train.micro_batch={micro_batch}, the number of ranks can be: {_listed(ranks)}. "
         f"Or set train.global_batch to a multiple of {micro_batch * world}"
     )
+
+
+def micro_batch_sizes(global_batch: int, world: int) -> list[int]:
+    """Micro-batches into which `world` ranks can divide a global batch, the smallest first."""
+    return _divisors(global_batch // world) if global_batch % world == 0 else []
 
 
 def _divisors(number: int) -> list[int]:

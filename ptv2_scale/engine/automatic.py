@@ -16,10 +16,15 @@ from ptv2_scale.checkpoint.store import read_state
 from ptv2_scale.config import RunConfig, override
 from ptv2_scale.config.deepspeed import AUTO
 from ptv2_scale.config.dotted import dotted
+from ptv2_scale.data.order import micro_batch_sizes
 from ptv2_scale.distributed.leaders import on_first_rank
 from ptv2_scale.distributed.ranks import RankContext, gather
 from ptv2_scale.engine.memory_check import RankMemory
 from ptv2_scale.estimate.checkpointing import fewest_layers
+from ptv2_scale.estimate.micro_batch import (
+    largest_evaluation_batch,
+    largest_training_batch,
+)
 from ptv2_scale.estimate.passes import Measure, MeasuredPasses
 from ptv2_scale.estimate.sharding import least_sharding
 from ptv2_scale.estimate.zero import Cluster
@@ -57,7 +62,7 @@ def resolve(config: RunConfig, run: Path, resume: Resume, ranks: RankContext) ->
     Raises:
         UserError: on every rank alike; nothing can be chosen.
     """
-    found = gather((_automatic(config), _stored(run, resume)), ranks)
+    found = gather((_automatic(config), _usable(_stored(run, resume), config, ranks)), ranks)
     # A rank whose recipe says otherwise chooses too: the difference is reported later, by name.
     wanted = {key for keys, _ in found for key in keys}
     stored = {key: value for _, one in reversed(found) for key, value in one.items()}
@@ -101,6 +106,14 @@ def _stored(run: Path, resume: Resume) -> dict[str, Any]:
     return {key: values[key] for key in _CHOICES if values.get(key, AUTO) != AUTO}
 
 
+def _usable(stored: dict[str, Any], config: RunConfig, ranks: RankContext) -> dict[str, Any]:
+    """What of the stored values these ranks can work with."""
+    sizes = micro_batch_sizes(config.train.global_batch, ranks.world)
+    return {
+        key: value for key, value in stored.items() if key != "train.micro_batch" or value in sizes
+    }
+
+
 def _dtype(config: RunConfig, ranks: RankContext, _: Measure) -> str:
     """bf16 where every rank has units for it: the slowest one would hold up all others."""
     suitable = set(gather(suitable_dtype(ranks.device), ranks))
@@ -120,6 +133,28 @@ def _sharding(config: RunConfig, ranks: RankContext, measure: Measure) -> str:
     return on_first_rank(ranks, choose)
 
 
+def _training_batch(config: RunConfig, ranks: RankContext, measure: Measure) -> str:
+    """As many examples as the rank with the least memory has room for."""
+    memory = RankMemory.of(ranks)
+
+    def choose() -> int:
+        setup = open_shapes(config)
+        return largest_training_batch(setup, memory.cluster, memory.device, memory.limit, measure)
+
+    return str(on_first_rank(ranks, choose))
+
+
+def _evaluation_batch(config: RunConfig, ranks: RankContext, measure: Measure) -> str:
+    """The same in evaluation."""
+    memory = RankMemory.of(ranks)
+
+    def choose() -> int:
+        setup = open_shapes(config)
+        return largest_evaluation_batch(setup, memory.cluster, memory.device, memory.limit, measure)
+
+    return str(on_first_rank(ranks, choose))
+
+
 def _checkpointing(config: RunConfig, ranks: RankContext, measure: Measure) -> str:
     """As few layers as the rank with the least memory needs."""
     memory = RankMemory.of(ranks)
@@ -135,5 +170,7 @@ def _checkpointing(config: RunConfig, ranks: RankContext, measure: Measure) -> s
 _CHOICES: Mapping[str, Choose] = {
     "backbone.dtype": _dtype,
     "deepspeed": _sharding,
+    "train.micro_batch": _training_batch,
+    "evaluate.micro_batch": _evaluation_batch,
     "train.gradient_checkpointing": _checkpointing,
 }

@@ -37,8 +37,8 @@ def deepspeed_config(setup: Setup, model: PromptedModel, ranks: RankContext) -> 
     settings = complete(
         deepspeed_of(config),
         world=ranks.world,
-        micro_batch=train.micro_batch,
-        accumulation=accumulation(train.global_batch, train.micro_batch, ranks.world),
+        micro_batch=train.examples,
+        accumulation=accumulation(train.global_batch, train.examples, ranks.world),
         clip=train.clip,
         dtype=config.backbone.dtype,
         trained=sum(p.numel() for p in model.trained().values()),

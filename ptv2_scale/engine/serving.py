@@ -48,7 +48,7 @@ def sharded_predictor(exports: Sequence[Export], ranks: RankContext) -> Predicto
 
 def _for_ranks(config: RunConfig, ranks: RankContext) -> RunConfig:
     """The recipe with a batch that any number of ranks divides; serving makes no training steps."""
-    batch = config.train.micro_batch * ranks.world
+    batch = config.train.examples * ranks.world
     train = config.train.model_copy(update={"global_batch": batch})
     return config.model_copy(update={"train": train})
 

@@ -148,7 +148,7 @@ class Trainer:
     ) -> None:
         self._engine, self._task, self._examples = engine, task, examples
         self._train, self._padding, self._ranks = train, padding, ranks
-        self._micro_steps = accumulation(train.global_batch, train.micro_batch, ranks.world)
+        self._micro_steps = accumulation(train.global_batch, train.examples, ranks.world)
         lengths = tuple(example.length for example in examples)
         groups = tuple(Group(part, weight(len(part))) for part in by_part(examples))
         self.order = BatchOrder(lengths, train, groups, trains=bool(engine.module.trained()))
@@ -198,7 +198,7 @@ class Trainer:
 
     def _micro_batches(self, batch: list[int]) -> list[list[int]]:
         ranks, train = self._ranks, self._train
-        return deal(batch, ranks.rank, ranks.world, train.micro_batch, self._micro_steps)
+        return deal(batch, ranks.rank, ranks.world, train.examples, self._micro_steps)
 
     def _count(self, batch: list[int]) -> int:
         return self._task.loss_count([self._examples[index] for index in batch])

@@ -57,6 +57,14 @@ def fewest_layers(
     return True if count >= layers else count
 
 
+def tried_layers(setup: Setup) -> tuple[bool | int, ...]:
+    """How many layers to try: as many as a recipe says, or for `auto` none and then all."""
+    said = setup.config.train.gradient_checkpointing
+    if not isinstance(said, str):
+        return (said,)
+    return (False, True) if setup.method.trains_through_backbone else (False,)
+
+
 def with_layers(setup: Setup, layers: bool | int) -> Setup:
     """A recipe whose `train.gradient_checkpointing` says so many."""
     train = setup.config.train.model_copy(update={"gradient_checkpointing": layers})

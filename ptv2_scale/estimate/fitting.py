@@ -124,7 +124,7 @@ def _changes(config: RunConfig) -> Iterator[list[str]]:
     train = config.train
     all_layers = train.gradient_checkpointing is True
     yield [] if all_layers else ["train.gradient_checkpointing=true"]
-    smaller = sorted({train.micro_batch // 2, 1} - {0, train.micro_batch}, reverse=True)
+    smaller = sorted({train.examples // 2, 1} - {0, train.examples}, reverse=True)
     yield [f"train.micro_batch={size}" for size in smaller]
     length = config.task.longest // 2
     alone = "task" in config.task.single

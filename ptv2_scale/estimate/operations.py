@@ -56,7 +56,7 @@ def count_operations(setup: Setup) -> Operations:
     made = needed
     if train.gradient_checkpointing and setup.method.trains_through_backbone:
         made = max(_count(setup, one, checkpointing=True) for one in examples)
-    return Operations(needed, made - needed, train.micro_batch * longest)
+    return Operations(needed, made - needed, train.examples * longest)
 
 
 class _WrittenOut(DeviceKernels):
@@ -70,7 +70,7 @@ def _count(setup: Setup, example: Example, *, checkpointing: bool) -> int:
     model = on_meta(build_model(setup)).train()
     if checkpointing:
         apply_checkpointing(setup, model)
-    batch = setup.task.collate([example] * setup.config.train.micro_batch, Padding(0))
+    batch = setup.task.collate([example] * setup.config.train.examples, Padding(0))
     values, counter = KnownValues(), FlopCounterMode(display=False)
     inputs, targets = values.on_meta(batch.inputs), values.on_meta(batch.targets)
     with _WrittenOut("cpu", values), counter:

@@ -92,11 +92,11 @@ def _measure(setup: Setup, example: Example, device: Device) -> PassMemory:
     recorder = _Recorder(model)
     method, training = 0, 0
     if model.trained():
-        with _counted(setup, model, [example] * train.micro_batch, device) as (live, batch):
+        with _counted(setup, model, [example] * train.examples, device) as (live, batch):
             method, training = _train(setup, model, batch, live, recorder)
     uses = tuple(recorder.uses)
     model.eval()
-    rows = [example] * setup.config.evaluate.micro_batch
+    rows = [example] * setup.config.evaluate.examples
     with _counted(setup, model, rows, device) as (live, batch), torch.no_grad():
         model(**batch.arguments)
     return PassMemory(method, training, live.peak, uses or tuple(recorder.uses))

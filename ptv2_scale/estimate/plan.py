@@ -9,6 +9,7 @@ from ptv2_scale.config.deepspeed import AUTO
 from ptv2_scale.estimate.checkpointing import with_fewest_layers
 from ptv2_scale.estimate.fitting import Remedy, Reopen, Verdict, remedies, verdict
 from ptv2_scale.estimate.memory import MemoryEstimate, estimate_memory
+from ptv2_scale.estimate.micro_batch import largest_training_batch, with_largest_micro_batches
 from ptv2_scale.estimate.operations import count_operations
 from ptv2_scale.estimate.passes import MeasuredPasses
 from ptv2_scale.estimate.sharding import least_sharding, with_deepspeed
@@ -51,9 +52,11 @@ class Plan:
 
     Attributes:
         gpus: where.
-        setup: the recipe, opened, with its sharding, and the layers that are computed again,
-            written out.
+        setup: the recipe, opened, with its sharding, its micro-batches, and the layers that are
+            computed again, written out.
         suggested: the configuration that `deepspeed: auto` takes; see `least_sharding`.
+        suggested_batch: what `train.micro_batch: auto` is with the sharding of `setup`; see
+            `largest_training_batch`.
         memory: of a rank, and of a host.
         verdict: whether `memory` fits.
         remedies: what would make it fit, where it does not for certain.
@@ -65,6 +68,7 @@ class Plan:
     gpus: Gpus
     setup: Setup
     suggested: str
+    suggested_batch: int
     memory: MemoryEstimate
     verdict: Verdict
     remedies: list[Remedy]
@@ -87,6 +91,8 @@ def make_plan(reopen: Reopen, gpus: Gpus) -> Plan:
     suggested = least_sharding(setup, ranks, "cuda", gpus.memory, measure)
     if setup.config.deepspeed == AUTO:
         setup = with_deepspeed(setup, suggested)
+    batch = largest_training_batch(setup, ranks, "cuda", gpus.memory, measure)
+    setup = with_largest_micro_batches(setup, ranks, "cuda", gpus.memory, measure)
     setup = with_fewest_layers(setup, ranks, "cuda", gpus.memory, measure)
     passes = measure(setup, "cuda")
     memory = estimate_memory(setup, ranks, passes)
@@ -102,12 +108,16 @@ def make_plan(reopen: Reopen, gpus: Gpus) -> Plan:
     if traffic is not None and rates is not None:
         operations = count_operations(setup)
         time = estimate_time(setup.config, ranks, operations, traffic, memory, rates)
-    return Plan(gpus, setup, suggested, memory, found, ways, traffic, undivided, time)
+    return Plan(gpus, setup, suggested, batch, memory, found, ways, traffic, undivided, time)
 
 
 def _with_choices_of(setup: Setup, reopen: Reopen) -> Reopen:
     """Opens the recipe with what was chosen for it, unless words say otherwise."""
-    layers = json.dumps(setup.config.train.gradient_checkpointing)
-    sharding = json.dumps(setup.config.deepspeed)
-    chosen = (f"deepspeed={sharding}", f"train.gradient_checkpointing={layers}")
+    config, train = setup.config, setup.config.train
+    chosen = (
+        f"deepspeed={json.dumps(config.deepspeed)}",
+        f"train.micro_batch={train.examples}",
+        f"evaluate.micro_batch={config.evaluate.examples}",
+        f"train.gradient_checkpointing={json.dumps(train.gradient_checkpointing)}",
+    )
     return lambda words: reopen([*chosen, *words])

@@ -12,9 +12,10 @@ from dataclasses import replace
 
 from ptv2_scale.config import RunConfig
 from ptv2_scale.config.deepspeed import AUTO
-from ptv2_scale.estimate.checkpointing import with_layers
+from ptv2_scale.estimate.checkpointing import tried_layers, with_layers
 from ptv2_scale.estimate.fitting import estimate, needed, verdict
 from ptv2_scale.estimate.kernels import Device
+from ptv2_scale.estimate.micro_batch import with_smallest_micro_batches
 from ptv2_scale.estimate.passes import Measure, MeasuredPasses
 from ptv2_scale.estimate.zero import Cluster
 from ptv2_scale.model.setup import Setup
@@ -37,7 +38,7 @@ def least_sharding(
     """The shipped configuration that shards least of those that make a recipe fit.
 
     First without any layer computed again in the backward pass, then with all of them; a recipe
-    that says how many is tried with those alone.
+    that says how many is tried with those alone. A micro-batch that says `auto` has one example.
 
     Args:
         setup: the recipe, opened; what it says of `deepspeed` is no matter.
@@ -57,7 +58,8 @@ def least_sharding(
     if limit is None or names == (last,):
         return names[0]
     measure = measure or MeasuredPasses()
-    for layers in _tried_layers(setup):
+    setup = with_smallest_micro_batches(setup)
+    for layers in tried_layers(setup):
         for name in names:
             one = with_deepspeed(with_layers(setup, layers), name)
             total = needed(estimate(one, ranks, device, measure), ranks, device)
@@ -83,13 +85,6 @@ def last_resort(config: RunConfig, ranks: Cluster, device: Device) -> str:
     if device == "cpu" or config.prompt.TRAINS_BACKBONE:
         return shardings(config, ranks)[-1]
     return _OFFLOADED
-
-
-def _tried_layers(setup: Setup) -> tuple[bool | int, ...]:
-    said = setup.config.train.gradient_checkpointing
-    if not isinstance(said, str):
-        return (said,)
-    return (False, True) if setup.method.trains_through_backbone else (False,)
 
 
 def with_deepspeed(setup: Setup, name: str) -> Setup:

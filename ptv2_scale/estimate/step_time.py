@@ -130,7 +130,7 @@ def estimate_time(
         UserError: its batch cannot be divided among the ranks.
     """
     train, gpu = config.train, rates.gpu
-    micro_steps = accumulation(train.global_batch, train.micro_batch, ranks.world)
+    micro_steps = accumulation(train.global_batch, train.examples, ranks.world)
     # What crosses hosts is gathered weights first; the rest of it comes after the computation.
     last = traffic.gradients + traffic.updates
     last_across = min(last, traffic.across)

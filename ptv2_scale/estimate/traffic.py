@@ -52,7 +52,7 @@ def estimate_traffic(setup: Setup, ranks: Cluster, passes: PassMemory) -> Traffi
         UserError: its DeepSpeed configuration or its batch cannot work on these ranks.
     """
     train, zero = setup.config.train, ZeroSettings.of(setup.config, ranks)
-    micro_steps = accumulation(train.global_batch, train.micro_batch, ranks.world)
+    micro_steps = accumulation(train.global_batch, train.examples, ranks.world)
     model = _Sizes.of(setup)
     if zero.stage < 3:
         return _of_replicas(model, zero, micro_steps, ranks)

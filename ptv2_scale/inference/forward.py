@@ -135,7 +135,7 @@ def _own_batches(
     setup: Setup, examples: Sequence[Example], ranks: RankContext
 ) -> Iterator[_OwnBatch]:
     """This rank's batches: as many as every other's, each of the same task."""
-    size = setup.config.evaluate.micro_batch
+    size = setup.config.evaluate.examples
     for indices in by_part(examples):
         lengths = [examples[index].length for index in indices]
         batches = [[indices[place] for place in one] for one in evaluation_batches(lengths, size)]

@@ -38,7 +38,7 @@ def prediction_identity(
     """
     digest = hashlib.sha256()
     for export in exports:
-        batch = export.setup.config.evaluate.micro_batch
+        batch = export.setup.config.evaluate.examples
         digest.update(_json([export.name, batch, export.setup.fingerprint, asdict(export.card)]))
     if texts is not None:
         digest.update(_json(["texts", asdict(texts)]))

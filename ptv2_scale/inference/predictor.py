@@ -145,7 +145,7 @@ class Predictor:
     def _ranges(self, count: int, start: int) -> list[range]:
         """Numbers of the rows of each part that comes after `start`."""
         first = next(iter(self._exports.values()))
-        size = _PART * first.setup.config.evaluate.micro_batch
+        size = _PART * first.setup.config.evaluate.examples
         return [range(begin, min(begin + size, count)) for begin in range(start, count, size)]
 
     def _parts(

@@ -127,7 +127,8 @@ def _all_of(*checks: Callable[[], object]) -> None:
 
 
 def _check_division(config: RunConfig, ranks: RankCounts) -> None:
-    accumulation(config.train.global_batch, config.train.micro_batch, ranks.world)
+    size = config.train.micro_batch
+    accumulation(config.train.global_batch, 1 if size == "auto" else size, ranks.world)
 
 
 def _check_deepspeed(config: RunConfig, ranks: RankCounts) -> None:

@@ -89,6 +89,7 @@ def plan_cell(cell: Cell, launch: Launch, limit: int | None) -> CellPlan:
     from ptv2_scale.estimate.checkpointing import with_fewest_layers
     from ptv2_scale.estimate.fitting import estimate
     from ptv2_scale.estimate.kernels import Device
+    from ptv2_scale.estimate.micro_batch import with_largest_micro_batches
     from ptv2_scale.estimate.parameters import part_sizes
     from ptv2_scale.estimate.passes import MeasuredPasses
     from ptv2_scale.estimate.sharding import with_least_sharding
@@ -101,6 +102,7 @@ def plan_cell(cell: Cell, launch: Launch, limit: int | None) -> CellPlan:
     cluster, measure = Cluster(*_hosts_and_ranks(cell, launch)), MeasuredPasses()
     device: Device = "cpu" if limit is None else "cuda"
     setup = with_least_sharding(setup, cluster, device, limit, measure)
+    setup = with_largest_micro_batches(setup, cluster, device, limit, measure)
     if limit is not None:
         setup = with_fewest_layers(setup, cluster, device, limit, measure)
     memory = estimate(setup, cluster, device, measure)

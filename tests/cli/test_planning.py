@@ -87,6 +87,26 @@ def test_a_plan_says_how_the_backbone_is_sharded(
     assert "suggested preset: zero1, which deepspeed: auto would take here" in said
 
 
+def test_a_plan_says_how_large_a_micro_batch_can_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(write_recipe(tmp_path, "bert", train={"global_batch": 12}))
+    capsys.readouterr()
+    words = ["--gpu-memory", "1", "--gpus-per-host", "2"]
+
+    def sizes(*more: str) -> list[int]:
+        assert main(["plan", recipe, *words, *more, "--json"]) == DONE
+        found = json.loads(capsys.readouterr().out)
+        return [found[name] for name in ("micro_batch", "suggested_micro_batch")]
+
+    assert sizes() == [1, 6]
+    assert sizes("train.micro_batch=auto", "evaluate.micro_batch=auto") == [6, 6]
+    assert main(["plan", recipe, *words, "evaluate.micro_batch=auto"]) == DONE
+    said = capsys.readouterr().out
+    assert "with micro-batches of 1, evaluating 256\n" in said
+    assert "suggested micro-batch: 6, which train.micro_batch: auto would take here" in said
+
+
 def test_a_gpu_that_is_not_here_computes_in_bf16(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

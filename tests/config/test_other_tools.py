@@ -15,6 +15,7 @@ from ptv2_scale.runtime.errors import UserError
 ASKED = {
     "learning_rate": "train.lr",
     "train.batch_size": "train.micro_batch",
+    "train.auto_find_batch_size": "train.micro_batch",
     "train.per_device_train_batch_size": "train.micro_batch",
     "prompt.num_virtual_tokens": "prompt.length",
     "task.max_seq_length": "task.max_length",

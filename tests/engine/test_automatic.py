@@ -179,6 +179,37 @@ def test_a_backbone_that_fits_is_not_sharded_and_stays_so_on_other_ranks(tmp_pat
     assert '"split": "validation"' in answer
 
 
+def test_micro_batches_are_as_large_as_the_memory_and_other_ranks_take_what_they_can(
+    tmp_path: Path,
+) -> None:
+    """The losses are those of small micro-batches."""
+    sizes = {"micro_batch": "auto", "global_batch": 6}
+    recipe = write_recipe(
+        tmp_path, "bert", prompt={"dropout": 0.0}, train=sizes, evaluate={"micro_batch": "auto"},
+        checkpoint={"keep": 9},
+    )  # fmt: skip
+    whole, small = tmp_path / "whole", tmp_path / "small"
+    first = ranks.cli(2, "train", str(recipe), f"run={whole}").must_succeed()
+    chosen = "chosen for this run: train.micro_batch=3, evaluate.micro_batch=256"
+    assert chosen in first.outputs[0]
+    named = ("train.micro_batch=1", "evaluate.micro_batch=2")
+    ranks.cli(2, "train", str(recipe), f"run={small}", *named).must_succeed()
+    expected = losses(small)
+    assert losses(whole) == pytest.approx(expected, rel=1e-5)
+    checkpoint = whole / "checkpoints" / "step-00000004"
+    for world, size, said in ((1, 3, False), (3, 2, True)):  # three ranks have two examples each
+        run = tmp_path / f"on-{world}"
+        arguments = (f"run={run}", "--resume", str(checkpoint))
+        again = ranks.cli(world, "train", str(recipe), *arguments).must_succeed()
+        assert ("chosen for this run: train.micro_batch=2" in again.outputs[0]) is said
+        stored = yaml.safe_load((run / "recipe.yaml").read_text())
+        assert stored["train"]["micro_batch"] == size
+        assert stored["evaluate"]["micro_batch"] == 256
+        found = losses(run)
+        assert sorted(found) == list(range(5, 13))
+        assert found == pytest.approx({step: expected[step] for step in found}, rel=1e-5)
+
+
 def test_in_bf16_too_it_trains_and_goes_on(tmp_path: Path) -> None:
     """For stage 1 in bf16 DeepSpeed by itself has an optimizer that no checkpoint of ours knows."""
     recipe = write_recipe(tmp_path, "bert", deepspeed="auto", prompt={"dropout": 0.0})
