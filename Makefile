@@ -62,7 +62,7 @@ SEEN := .venv/reliability
 reliability: setup
 	rm -rf $(SEEN) && mkdir $(SEEN)
 	PTV2_SCALE_EVERYTHING=1 $(BIN)/python -m pytest tests/reliability tests/engine tests/launchers \
-		tests/methods tests/sweep tests/test_token_tasks.py \
+		tests/methods tests/sweep tests/test_token_tasks.py tests/test_gpu_benchmark.py \
 		--seen $(SEEN)/seen.json
 	PTV2_SCALE_EXAMPLES=200 $(BIN)/python -m pytest tests/hostile --tally $(SEEN)/tally.json
 	$(BIN)/python benchmarks/checkpoints.py $(SEEN)/work > $(SEEN)/benchmark.md
