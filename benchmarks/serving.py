@@ -6,9 +6,8 @@ tokens, as they are before training, are made in WORK:
     .venv/bin/python benchmarks/serving.py WORK
 
 Prints a Markdown table for 1, 10 and 100 exports, each number of them in a `Predictor` of its own,
-one process, one thread. Rows name the exports in turn. Classes are answered export by export, for
-a batch has rows of one; texts of 8 tokens are written in batches whose rows mix all exports. Turns
-of all settings alternate, and a figure is the median over the rounds.
+one process, one thread. Rows name the exports in turn. Answers are classes, or texts of 8 tokens; batches mix rows of all
+exports. Turns of all settings alternate, and a figure is the median over the rounds.
 """
 
 from __future__ import annotations
@@ -117,11 +116,10 @@ def load(folders: Sequence[Path]) -> Loaded:
 
 
 def classify(loaded: Loaded, count: int) -> None:
-    """Answer rows of all exports in turn by classes."""
+    """Answer rows of all exports in turn by classes, in batches that mix them."""
     names = loaded.predictor.names
-    for place, name in enumerate(names[:count]):
-        rows: list[Row] = [{"text": text_of(n)} for n in range(place, count, len(names))]
-        loaded.predictor.predict(rows, name)
+    rows: list[Row] = [{"text": text_of(n), "export": names[n % len(names)]} for n in range(count)]
+    loaded.predictor.predict(rows)
 
 
 def write(loaded: Loaded, count: int) -> None:

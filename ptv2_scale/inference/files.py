@@ -11,7 +11,8 @@ from ptv2_scale.data.formats import stop_there
 from ptv2_scale.data.rows import Row, place_of
 from ptv2_scale.data.sources import read_rows, read_stream
 from ptv2_scale.inference.exported import Export
-from ptv2_scale.inference.writing import owner_of, writer_of
+from ptv2_scale.inference.owned_rows import owner_of
+from ptv2_scale.inference.writing import writer_of
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Leaderboard, Record, Submission, Task
 

@@ -18,8 +18,10 @@ from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.export.card import source_folder
 from ptv2_scale.inference.exported import Export, open_export
 from ptv2_scale.inference.forward import answer_all, check_same_examples, no_report
-from ptv2_scale.inference.shared import SharedBackbone, Writing, filler_of, models_of
-from ptv2_scale.inference.writing import EXPORT, GenerationOptions, Rows, RowsWriter, owner_of
+from ptv2_scale.inference.owned_rows import EXPORT, OwnedRows, owner_of
+from ptv2_scale.inference.reading import RowsReader, check_numbers
+from ptv2_scale.inference.shared import SharedBackbone, filler_of, models_of
+from ptv2_scale.inference.writing import GenerationOptions, RowsWriter
 from ptv2_scale.model.decoding import Request, chosen_strategy
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Record, TextWriter, Trivial
@@ -102,22 +104,37 @@ class Predictor:
 
         Args:
             rows: with the columns of the task.
-            name: of the export; None: the first.
+            name: of the export that answers all of them; None: the only one there is, or of several
+                the one that a row names in its column `export`. Rows of several prefixes share
+                forward passes.
 
         Returns:
             One record a row, whose keys are the task's: `label` and `probabilities` for
             classification; for texts see `generate`, which writes the likeliest tokens here.
 
         Raises:
-            UserError: a column is missing, a text cannot be read, or ranks have other rows.
+            UserError: a column is missing, a text cannot be read, a row names none of the exports,
+                or ranks have other rows.
         """
-        export = self._named(name or self.names[0])
+        if name is None and len(self._exports) > 1:
+            return self._predict_owned(self._owned(rows, None))
+        export = self._named(self.names[0] if name is None else name)
         check_one_task(export)
         if isinstance(export.setup.task, TextWriter):
             return self.generate(rows, export.name)
         rows = given_rows(rows, export.setup.task.columns)
         examples = export.setup.encode(rows, with_targets=False)
         return self._answer(export, examples)
+
+    def _predict_owned(self, rows: OwnedRows) -> list[Record]:
+        """Answers to rows that name their exports."""
+        writers = [isinstance(rows.exports[one].setup.task, TextWriter) for one in rows.answering]
+        if all(writers):
+            return RowsWriter(self._run, rows, GenerationOptions(), self._ranks).answers()
+        if any(writers):
+            kinds = "some exports answer by texts and some do not. Ask for these rows apart."
+            raise UserError(f"column '{EXPORT}': {kinds}")
+        return RowsReader(self._run, rows, self._ranks).answer()
 
     def predict_parts(
         self, rows: Sequence[Row], start: int = 0
@@ -213,7 +230,7 @@ class Predictor:
             seed=seed,
         )
         writer = self._writer(rows, name, GenerationOptions(max_new_tokens, strategy))
-        return writer.write(writer.whole, on_progress)
+        return writer.answers(on_progress)
 
     def generate_parts(
         self,
@@ -249,7 +266,7 @@ class Predictor:
     ) -> RowsWriter:
         return RowsWriter(self._run, self._owned(rows, name), options, self._ranks)
 
-    def _owned(self, rows: Sequence[Row], name: str | None) -> Rows:
+    def _owned(self, rows: Sequence[Row], name: str | None) -> OwnedRows:
         """Rows, each with the export that answers it; see `generate`."""
         exports = list(self._exports.values())
         if name is None and len(exports) == 1:
@@ -263,7 +280,7 @@ class Predictor:
             owner_of(row, number, self.names) if name is None else self._numbers[name]
             for number, row in enumerate(found, start=1)
         ]
-        return Rows(exports, found, owners)
+        return OwnedRows(exports, found, owners)
 
     def evaluate(self, name: str, split: Split) -> tuple[dict[str, float], Trivial]:
         """Metrics of one export on a split of its task, and what learning nothing scores.
@@ -293,16 +310,9 @@ class Predictor:
         check_same_examples(examples, self._ranks)
 
         def run(writing: Request | None = None, **inputs: Any) -> Any:
-            if writing is not None:
-                own = Writing((number,), (0,) * len(inputs["input_ids"]), writing)
-                return self._run(writing=own, **inputs)
-            output = self._run(export=number, **inputs)
-            if output.outputs.isnan().any():
-                raise UserError(
-                    f"{export.name}: its outputs are not numbers (NaN), which is no answer. Its"
-                    " tensors are damaged, or do not go with the values of this backbone: export"
-                    " the run again."
-                )
+            output = self._run(export=number, writing=writing, **inputs)
+            if writing is None:
+                check_numbers(export, output.outputs)
             return output
 
         return answer_all(run, export.setup, examples, self._ranks)

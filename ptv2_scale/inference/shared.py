@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ptv2_scale.backbones.filling import Fill
 from ptv2_scale.inference.exported import Export
+from ptv2_scale.methods.base import Entry
 from ptv2_scale.model.decoding import Request, Written
 from ptv2_scale.model.prompted import PromptedModel, PromptedOutput
 from ptv2_scale.model.setup import build_model, model_filler
@@ -18,18 +19,16 @@ from ptv2_scale.tasks.language_head import LanguageHead
 
 
 @dataclass(frozen=True)
-class Writing:
-    """Texts of a batch that are to be answered, each by a model of its own.
+class Mixture:
+    """Models that have rows in one batch; their methods can be mixed.
 
     Attributes:
-        models: numbers of the models whose rows may be in such a batch, on any rank.
-        owners: of each row, a place in `models`.
-        request: what is asked for.
+        models: numbers of the models that may have rows in such a batch, on any rank.
+        owners: of each line of the batch, a place in `models`.
     """
 
     models: tuple[int, ...]
     owners: tuple[int, ...]
-    request: Request
 
 
 class SharedBackbone(nn.Module):
@@ -41,30 +40,41 @@ class SharedBackbone(nn.Module):
         self.models = nn.ModuleList(models)
 
     def forward(
-        self, export: int = 0, writing: Writing | None = None, **inputs: Any
-    ) -> PromptedOutput | list[Written]:
-        """Run a batch through one of the models; see `PromptedModel.forward`.
+        self,
+        export: int = 0,
+        mixture: Mixture | None = None,
+        writing: Request | None = None,
+        **inputs: Any,
+    ) -> PromptedOutput | list[PromptedOutput] | list[Written]:
+        """Run a batch; see `PromptedModel.forward`.
 
         Args:
-            export: number of the model.
-            writing: to answer the batch by texts instead, by the models that it names.
+            export: number of the model that all lines are of.
+            mixture: the models that lines are of, where they are of several.
+            writing: to answer the batch by texts instead.
             **inputs: of the batch.
-        """
-        if writing is not None:
-            return self._write(writing, inputs)
-        output: PromptedOutput = self.models[export](**inputs)
-        return output
 
-    def _write(self, writing: Writing, inputs: Mapping[str, Tensor]) -> list[Written]:
-        models = [cast(PromptedModel, self.models[number]) for number in writing.models]
-        if len(models) == 1:
-            return models[0].write(writing.request, inputs)
-        # Of all models, whichever have rows here: under ZeRO-3 ranks gather their weights together.
-        entries = [model.entry() for model in models]
-        owners = torch.tensor(writing.owners, device=inputs["input_ids"].device)
-        mix = models[0].method.mixer()
-        assert mix is not None  # others are in groups of their own
-        return models[0].write(writing.request, inputs, mix(entries, owners))
+        Returns:
+            What the model gives; of a mixture without texts, what each of its models would make of
+            all lines, among which those of others mean nothing.
+        """
+        if mixture is None:
+            output: PromptedOutput | list[Written] = self.models[export](writing=writing, **inputs)
+            return output
+        models = [cast(PromptedModel, self.models[number]) for number in mixture.models]
+        entry = _mixed(models, torch.tensor(mixture.owners, device=inputs["input_ids"].device))
+        if writing is not None:
+            return models[0].write(writing, inputs, entry)
+        outputs, front = models[0].run_backbone(entry, inputs)
+        return [model.read(outputs, inputs, front) for model in models]
+
+
+def _mixed(models: Sequence[PromptedModel], owners: Tensor) -> Entry:
+    # Of all models, whichever have rows here: under ZeRO-3 ranks gather their weights together.
+    entries = [model.entry() for model in models]
+    mix = models[0].method.mixer()
+    assert mix is not None  # others are in batches of their own
+    return mix(entries, owners)
 
 
 def models_of(exports: Sequence[Export]) -> Iterator[PromptedModel]:

@@ -6,25 +6,22 @@ export are answered in batches of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any, cast
 
 from ptv2_scale.backbones.sampling import Sampling
 from ptv2_scale.data.collate import Batch, Example
-from ptv2_scale.data.rows import PlacedRow, place_of
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.inference.exported import Export
 from ptv2_scale.inference.forward import check_same_examples, no_report, over_batches
-from ptv2_scale.inference.shared import Writing
+from ptv2_scale.inference.owned_rows import OwnedRows, mixing_key
+from ptv2_scale.inference.shared import Mixture
 from ptv2_scale.model.decoding import Beams, Decoding, Request, Written
 from ptv2_scale.model.setup import Setup
-from ptv2_scale.runtime.errors import UserError, did_you_mean
+from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.base import Record, TextWriter
-
-EXPORT = "export"  # column of the name of the export that is to answer a row
-
-Row = Mapping[str, object]
 
 
 @dataclass(frozen=True)
@@ -54,52 +51,17 @@ class _Group:
     decoding: Decoding
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Rows to be answered, and who answers them.
-
-    Attributes:
-        exports: on one backbone, in the order of their numbers.
-        rows: all of them.
-        owners: number of the export that answers each row.
-    """
-
-    exports: Sequence[Export]
-    rows: Sequence[Row]
-    owners: Sequence[int]
-
-    def examples(self, groups: Mapping[str, _Group]) -> list[Example]:
-        """The rows, tokenised, in their order; `part` is the group whose batches they may be in.
-
-        Raises:
-            UserError: a row cannot be read, or has no room for an answer beside it.
-        """
-        found: dict[int, Example] = {}
-        for part, group in groups.items():
-            for model in group.models:
-                places = [place for place, owner in enumerate(self.owners) if owner == model]
-                rows = [_placed(self.rows[place], place) for place in places]
-                setup = self.exports[model].setup
-                examples = setup.encode(rows, with_targets=False)
-                _check_room(setup, examples, group.decoding)
-                for example in examples:
-                    place = places[example.row]
-                    found[place] = replace(example, row=place, part=part)
-        return [found[place] for place in range(len(self.rows))]
-
-    def groups(self, options: GenerationOptions) -> dict[str, _Group]:
-        """Groups of the exports that answer rows."""
-        found: dict[str, _Group] = {}
-        for model in sorted(set(self.owners)):
-            export = self.exports[model]
-            task = writer_of(export)
-            end, decoding = task.answer_end(export.setup.tokenizer), options.of(task)
-            method = export.setup.config.prompt.method
-            alone = export.setup.method.mixer() is None
-            name = f"{end} {decoding.max_new_tokens} {export.name if alone else ''}/{method}"
-            before = found[name].models if name in found else ()
-            found[name] = _Group((*before, model), end, decoding)
-        return found
+def _groups(rows: OwnedRows, options: GenerationOptions) -> dict[str, _Group]:
+    """Groups of the exports that answer rows."""
+    found: dict[str, _Group] = {}
+    for model in rows.answering:
+        export = rows.exports[model]
+        task = writer_of(export)
+        end, decoding = task.answer_end(export.setup.tokenizer), options.of(task)
+        name = f"{end} {decoding.max_new_tokens} {mixing_key(export)}"
+        before = found[name].models if name in found else ()
+        found[name] = _Group((*before, model), end, decoding)
+    return found
 
 
 def writer_of(export: Export) -> TextWriter:
@@ -118,28 +80,6 @@ def writer_of(export: Export) -> TextWriter:
     return task
 
 
-def owner_of(row: Row, number: int, names: Sequence[str]) -> int:
-    """Number of the export that a row names in its column `export`.
-
-    Args:
-        row: of the input.
-        number: its number from 1, for messages about rows made in Python.
-        names: of the exports.
-
-    Raises:
-        UserError: it names none, or none of these.
-    """
-    name = row.get(EXPORT)
-    if not isinstance(name, str) or name not in names:
-        found = f"found {name!r:.60}" if EXPORT in row else "is missing"
-        guess = did_you_mean(name, names) if isinstance(name, str) else ""
-        raise UserError(
-            f"{place_of(row, number)}, column '{EXPORT}': {found}; of several exports each row"
-            f" names the one that answers it: {', '.join(names)}.{guess}"
-        )
-    return names.index(name)
-
-
 class RowsWriter:
     """Answers to rows, part by part; every rank makes it, and asks for the same parts.
 
@@ -153,21 +93,32 @@ class RowsWriter:
         ranks: where this process stands.
 
     Raises:
-        UserError: see `Rows.examples`; or ranks have other rows.
+        UserError: a row cannot be read, or has no room for an answer beside it; or ranks have other
+            rows.
     """
 
     def __init__(
-        self, run: Callable[..., Any], rows: Rows, options: GenerationOptions, ranks: RankContext
+        self,
+        run: Callable[..., Any],
+        rows: OwnedRows,
+        options: GenerationOptions,
+        ranks: RankContext,
     ) -> None:
         self._run, self._rows, self._ranks = run, rows, ranks
-        self._groups = rows.groups(options)
-        self._examples = rows.examples(self._groups)
+        self._groups = _groups(rows, options)
+        found: list[Example] = []
+        for part, group in self._groups.items():
+            examples = rows.examples(group.models)
+            for model in group.models:
+                own = [one for one in examples if rows.owners[one.row] == model]
+                _check_room(rows.exports[model].setup, own, group.decoding)
+            found += (replace(example, part=part) for example in examples)
+        self._examples = sorted(found, key=attrgetter("row"))
         check_same_examples(self._examples, ranks)
 
-    @property
-    def whole(self) -> range:
-        """Numbers of all rows."""
-        return range(len(self._examples))
+    def answers(self, on_progress: Callable[[int, int], None] = no_report) -> list[Record]:
+        """Answers to all rows; see `write`."""
+        return self.write(range(len(self._examples)), on_progress)
 
     def write(
         self, part: range, on_progress: Callable[[int, int], None] = no_report
@@ -188,8 +139,11 @@ class RowsWriter:
         numbers = [example.row for example in asked]
         owners = [self._rows.owners[number] for number in numbers]
         request = Request(group.end, group.decoding, numbers, synced=self._ranks.world > 1)
-        places = tuple(group.models.index(owner) for owner in owners)
-        written = self._run(writing=Writing(group.models, places, request), **batch.inputs)
+        where: dict[str, Any] = {"export": group.models[0]}
+        if len(group.models) > 1:
+            places = tuple(group.models.index(owner) for owner in owners)
+            where = {"mixture": Mixture(group.models, places)}
+        written = self._run(**where, writing=request, **batch.inputs)
         made = zip(owners, written, strict=True)
         return [_record(self._rows.exports[owner], answer) for owner, answer in made]
 
@@ -197,11 +151,6 @@ class RowsWriter:
 def _record(export: Export, answer: Written) -> Record:
     record = writer_of(export).written(answer.tokens, export.setup.tokenizer)
     return {**record, "finished": answer.finished}
-
-
-def _placed(row: Row, place: int) -> Row:
-    """The row, which keeps its number among all rows."""
-    return PlacedRow(row, place_of(row, place + 1))
 
 
 def _check_room(setup: Setup, examples: Sequence[Example], decoding: Decoding) -> None:

@@ -108,13 +108,23 @@ class PromptedModel(nn.Module):
             entry = self.entry()
         if writing is not None:
             return self.write(writing, inputs, entry)
+        outputs, front = self.run_backbone(entry, inputs, part)
+        if entry.headless:
+            return PromptedOutput(outputs.last_hidden_state, outputs.last_hidden_state)
+        return self.read(outputs, inputs, front, part)
+
+    def run_backbone(
+        self, entry: Entry, inputs: Mapping[str, Tensor], part: str | None = None
+    ) -> tuple[Any, int]:
+        """The backbone's outputs for a batch, and the columns in front of the text; see `forward`.
+
+        Raises:
+            UserError: there are no input_ids.
+        """
         wrapped = self.backbone_inputs(entry, inputs, part)
         reader = self.backbone if self._decodes(entry, part) else self.backbone.get_encoder()
         with entry.bind():
-            outputs = reader(**wrapped.inputs)
-        if entry.headless:
-            return PromptedOutput(outputs.last_hidden_state, outputs.last_hidden_state)
-        return self.read(outputs, inputs, wrapped.front, part)
+            return reader(**wrapped.inputs), wrapped.front
 
     def generate(
         self,
