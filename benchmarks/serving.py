@@ -6,8 +6,9 @@ tokens, as they are before training, are made in WORK:
     .venv/bin/python benchmarks/serving.py WORK
 
 Prints a Markdown table for 1, 10 and 100 exports, each number of them in a `Predictor` of its own,
-one process, one thread. Rows name the exports in turn. Answers are classes, or texts of 8 tokens; batches mix rows of all
-exports. Turns of all settings alternate, and a figure is the median over the rounds.
+one process, one thread. Rows name the exports in turn. Answers are classes, or texts of 8 tokens;
+batches mix rows of all exports. Turns of all settings alternate, and a figure is the median over
+the rounds.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Answers to rows from one forward pass of each, every row by an export of its own."""
+"""Answers to rows, each from one forward pass by an export of its own."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
@@ -91,11 +92,17 @@ class RowsReader:
 
 
 def _groups(rows: OwnedRows) -> list[tuple[int, ...]]:
-    """Numbers of the exports whose rows may share batches."""
+    """Numbers of the exports whose rows share batches.
+
+    One whose rows fill a batch has batches of its own: a mixed one copies a prefix for each row.
+    """
     found: dict[str, tuple[int, ...]] = {}
-    for model in rows.answering:
-        task = rows.exports[model].setup.config.task
-        key = f"{mixing_key(rows.exports[model])} {task.kind} {getattr(task, 'head', None)}"
+    for model, count in sorted(Counter(rows.owners).items()):
+        export = rows.exports[model]
+        config = export.setup.config
+        own = export.name if count >= config.evaluate.examples else ""
+        head = getattr(config.task, "head", None)
+        key = f"{mixing_key(export)} {config.task.kind} {head} {own}"
         found[key] = (*found.get(key, ()), model)
     return list(found.values())
 

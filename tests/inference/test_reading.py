@@ -111,6 +111,22 @@ def test_beside_other_exports_a_row_has_the_answer_of_its_own(
     assert asked.count(None) >= 2
 
 
+def test_rows_that_fill_a_batch_share_none(tmp_path: Path) -> None:
+    exports = exports_of(tmp_path, "bert", "classification")[:3]
+    rows = [{"text": text, "export": exports[0].name} for text in TEXTS[:4]]  # a batch has four
+    rows += [{"text": text, "export": exports[1].name} for text in TEXTS[:3]]
+    several, asked = Predictor.load(*exports), []
+    run = several._run
+
+    def recording(mixture: Mixture | None = None, export: int = 0, **inputs: Any) -> Any:
+        asked.append((mixture, export, len(inputs["input_ids"])))
+        return run(mixture=mixture, export=export, **inputs)
+
+    several._run = recording
+    several.predict(rows)
+    assert sorted(asked, key=str) == [(None, 0, 4), (None, 1, 3)]
+
+
 def test_two_ranks_answer_as_one(tmp_path: Path) -> None:
     exports = exports_of(tmp_path, "bert", "classification")[:3]
     rows = named(exports, "classification")
