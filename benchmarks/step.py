@@ -109,7 +109,7 @@ def plain_step(recipe: str, what: str, rank: int) -> float:
                 module.register_forward_hook(lambda _module, _given, made: made.requires_grad_())
     train = config.train
     batches = epoch_batches([one.length for one in examples], train.global_batch, train.seed, 0)
-    steps = accumulation(train.global_batch, train.micro_batch, WORLD)
+    steps = accumulation(train.global_batch, train.examples, WORLD)
 
     def run(micro: list[int]) -> None:
         rows = setup.task.collate([examples[index] for index in micro], setup.padding)
@@ -123,7 +123,7 @@ def plain_step(recipe: str, what: str, rank: int) -> float:
     with freed_memory_kept():
         for batch in batches[:STEPS]:
             began = time.perf_counter()
-            for micro in deal(batch, rank, WORLD, train.micro_batch, steps):
+            for micro in deal(batch, rank, WORLD, train.examples, steps):
                 run(micro)
             seconds.append(time.perf_counter() - began)
     return median(seconds[WARMUP_STEPS:])

@@ -78,15 +78,18 @@ def resolve(config: RunConfig, run: Path, resume: Resume, ranks: RankContext) ->
     return Resolved(config, tuple(chosen))
 
 
-def with_sharding(config: RunConfig, ranks: RankContext) -> RunConfig:
-    """A recipe that begins nothing, with a definite `deepspeed`; every rank calls it.
+def resolve_for_serving(config: RunConfig, ranks: RankContext) -> RunConfig:
+    """A recipe that begins nothing, with what evaluation needs written out; every rank calls it.
 
     Raises:
         UserError: see `resolve`.
     """
-    if config.deepspeed != AUTO:
-        return config
-    return override(config, [f"deepspeed={_sharding(config, ranks, MeasuredPasses())}"])
+    automatic, measure = _automatic(config), MeasuredPasses()
+    if "train.micro_batch" in automatic:  # no training step is made
+        config = override(config, ["train.micro_batch=1"])
+    for key in filter(automatic.__contains__, ("deepspeed", "evaluate.micro_batch")):
+        config = override(config, [f"{key}={_CHOICES[key](config, ranks, measure)}"])
+    return config
 
 
 def _automatic(config: RunConfig) -> list[str]:

@@ -13,7 +13,7 @@ from ptv2_scale.config import RunConfig
 from ptv2_scale.distributed.agreement import check_agreement
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine.agreement import serving_facts
-from ptv2_scale.engine.automatic import with_sharding
+from ptv2_scale.engine.automatic import resolve_for_serving
 from ptv2_scale.engine.build import deepspeed_config
 from ptv2_scale.engine.loading import load_weights
 from ptv2_scale.inference.exported import Export
@@ -30,7 +30,7 @@ def sharded_predictor(exports: Sequence[Export], ranks: RankContext) -> Predicto
             ranks have read different things.
     """
     first = exports[0].setup
-    first = replace(first, config=with_sharding(first.config, ranks))
+    first = replace(first, config=resolve_for_serving(first.config, ranks))
     exports = [replace(exports[0], setup=first), *exports[1:]]
     check_agreement(serving_facts(exports), ranks)
 

@@ -175,7 +175,8 @@ def test_a_backbone_that_fits_is_not_sharded_and_stays_so_on_other_ranks(tmp_pat
         assert sorted(found) == list(range(5, 13))
         assert found == pytest.approx({step: expected[step] for step in found}, rel=1e-5)
     # What serves a run is chosen anew only where a command asks for it.
-    answer = ranks.cli(2, "evaluate", str(sharded), "deepspeed=auto").must_succeed().outputs[0]
+    auto = ("deepspeed=auto", "train.micro_batch=auto", "evaluate.micro_batch=auto")
+    answer = ranks.cli(2, "evaluate", str(sharded), *auto).must_succeed().outputs[0]
     assert '"split": "validation"' in answer
 
 

@@ -108,7 +108,8 @@ def _use(path: Path, overrides: list[str]) -> None:
     config = load_recipe(path, overrides)
     dump_recipe(config)
     batch = config.train.global_batch
-    accumulation(batch, config.train.micro_batch, 2)
+    size = config.train.micro_batch
+    accumulation(batch, 1 if size == "auto" else size, 2)
     epoch_batches([1, 2, 3], batch, config.train.seed, 0)
 
 
