@@ -68,4 +68,4 @@ def test_other_methods_under_zero3_train_as_plain_torch_does(world: int, tmp_pat
     found = differences(ended.outputs[0])
     compared = {(kind, name.split()[0]) for kind, name in found}
     assert compared == set(product(kinds, (one["method"] for one in METHODS)))
-    assert {place: value for place, value in found.items() if not value <= 1e-5} == {}
+    assert {place: value for place, value in found.items() if not value <= 2e-5} == {}

@@ -57,7 +57,8 @@ def sharded_gradients(setup: Setup, ranks: RankContext) -> dict[str, torch.Tenso
     engine.train()
     share = ROWS // ranks.world
     loss = loss_of(engine, slice(ranks.rank * share, (ranks.rank + 1) * share))
-    engine.backward(loss * ranks.world)
+    # DeepSpeed averages over ranks and micro-steps; all examples are in this one.
+    engine.backward(loss * ranks.world * engine.gradient_accumulation_steps())
     found = {name: safe_get_full_grad(p) for name, p in engine.module.trained().items()}
     # A pooler that the head does not read has no gradient in plain PyTorch; here it is zero.
     return {name: value.float() for name, value in found.items() if value is not None}
