@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from filecmp import cmp
 from pathlib import Path
 
 from ptv2_scale.demo import RECIPE as DEMO_RECIPE
@@ -70,7 +71,7 @@ def find(name: str) -> Shipped:
 
 
 def copy(shipped: Shipped, target: Path | None = None) -> Path:
-    """Copy a file or folder; nothing is overwritten.
+    """Copy a file or folder; nothing is overwritten, and a file that is there already is left.
 
     Args:
         shipped: what to copy.
@@ -81,12 +82,14 @@ def copy(shipped: Shipped, target: Path | None = None) -> Path:
         The copy.
 
     Raises:
-        UserError: something is there already, or it cannot be written.
+        UserError: something else is there, or it cannot be written.
     """
     made = shipped.place if target is None else target
     if target is not None and target.is_dir():
         made = target / shipped.path.name
     try:
+        if shipped.path.is_file() and made.is_file() and cmp(shipped.path, made, shallow=False):
+            return made  # as in a clone, whose recipes are those of the package
         if os.path.lexists(made):
             raise UserError(f"{made}: exists already, and nothing is overwritten. Name another.")
         made.parent.mkdir(parents=True, exist_ok=True)

@@ -83,6 +83,18 @@ def test_nothing_is_overwritten(
     assert mine.read_text() == "mine"
 
 
+def test_a_copy_that_is_there_already_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a clone, whose recipes are those of the package."""
+    monkeypatch.chdir(tmp_path)
+    made = copy(find("own/classification"))
+    before = made.stat()
+    assert main(["recipes", "copy", "own/classification"]) == 0
+    assert capsys.readouterr().out == "recipes/own/classification.yaml\n"
+    assert made.stat() == before
+
+
 def test_an_unknown_name_gets_a_guess(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["recipes", "copy", "minilm-sst"]) == 2
     assert "Did you mean 'minilm-sst2'?" in capsys.readouterr().err
