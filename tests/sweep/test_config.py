@@ -27,7 +27,7 @@ SHIPPED = {
     "reparametrisation": (3 * 2, 3 * 2 * 2 * 3),
     "metamath": (6, 7),
     "ladder": (2 * 4 * 5, 2 * 4 * 5 * 2),
-    "minilm-depth": (2 * 3 * 5, 2 * 3 * 5),
+    "minilm-depth": (2 * 3 * 5, 2 * 3 * 5 * 2 * 2),
 }
 
 
