@@ -33,7 +33,7 @@ from typing import Any
 import yaml
 from gpu_checks import all_checks, ended, records, started
 from memory import WORDS, save_tokenizer
-from random_weights import write_weights
+from random_weights import normal_values, write_weights
 
 PREFIX, WARMUP_STEPS, SHARD_BYTES = 100, 3, 2 * 10**9
 
@@ -68,8 +68,6 @@ def make_backbone(folder: Path, size: Size) -> None:
     import torch
     from transformers import LlamaConfig
 
-    from ptv2_scale.runtime.pieces import PIECE
-
     config = LlamaConfig(
         vocab_size=size.vocabulary, hidden_size=size.width, num_hidden_layers=size.layers,
         intermediate_size=size.width * 171 // 64, num_attention_heads=size.width // 128,
@@ -77,14 +75,7 @@ def make_backbone(folder: Path, size: Size) -> None:
         dtype=torch.bfloat16, architectures=["LlamaModel"],
     )  # fmt: skip
     folder.mkdir(parents=True)
-    some = torch.randn(PIECE, generator=torch.Generator().manual_seed(7)) * 0.02
-    values, ones = some.bfloat16(), torch.ones(PIECE, dtype=torch.bfloat16)
-    write_weights(
-        config,
-        folder,
-        SHARD_BYTES,
-        lambda name, count: (ones if "norm" in name else values)[:count],
-    )
+    write_weights(config, folder, SHARD_BYTES, normal_values("norm"))
     save_tokenizer(folder)
     config.save_pretrained(folder)
 

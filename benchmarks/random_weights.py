@@ -8,6 +8,17 @@ from pathlib import Path
 from typing import Any
 
 
+def normal_values(ones: str) -> Callable[[str, int], Any]:
+    """Normal values of deviation 0.02, alike for all tensors; ones where a name has this word."""
+    import torch
+
+    from ptv2_scale.runtime.pieces import PIECE
+
+    some = torch.randn(PIECE, generator=torch.Generator().manual_seed(7)) * 0.02
+    normal, one = some.bfloat16(), torch.ones(PIECE, dtype=torch.bfloat16)
+    return lambda name, count: (one if ones in name else normal)[:count]
+
+
 def write_weights(
     config: Any, folder: Path, shard_bytes: int, values: Callable[[str, int], Any]
 ) -> None:

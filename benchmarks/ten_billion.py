@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from memory import WORDS, save_tokenizer
-from random_weights import write_weights
+from random_weights import normal_values, write_weights
 
 VOCABULARY, HEAD_WIDTH, PREFIX, THREADS = 50304, 64, 100, 2
 SHARD_BYTES, SAMPLE_S, BLOCK = 2 * 10**9, 0.05, 1 << 24
@@ -43,7 +43,6 @@ def make_backbone(folder: Path, layers: int, width: int) -> None:
     import torch
 
     from ptv2_scale.backbones.glm_classic import ClassicGlmConfig
-    from ptv2_scale.runtime.pieces import PIECE
 
     config = ClassicGlmConfig(
         num_layers=layers, hidden_size=width, num_attention_heads=width // HEAD_WIDTH,
@@ -51,13 +50,7 @@ def make_backbone(folder: Path, layers: int, width: int) -> None:
         architectures=["ClassicGlmModel"],
     )  # fmt: skip
     folder.mkdir(parents=True)
-    random_values = torch.randn(PIECE, generator=torch.Generator().manual_seed(7)) * 0.02
-    values, ones = random_values.bfloat16(), torch.ones(PIECE, dtype=torch.bfloat16)
-
-    def of(name: str, count: int) -> torch.Tensor:
-        return (ones if "layernorm.weight" in name else values)[:count]
-
-    write_weights(config, folder, SHARD_BYTES, of)
+    write_weights(config, folder, SHARD_BYTES, normal_values("layernorm.weight"))
     save_tokenizer(folder)
     config.save_pretrained(folder)
 

@@ -97,11 +97,10 @@ def row_output(
 
 def submission_output(folder: Path, asked: Submission) -> Output:
     """The output of a leaderboard's file."""
-    from ptv2_scale.inference.files import write_lines
 
     def write(file: BinaryIO, rows: Sequence[Row], found: Answers) -> None:
         (records,) = found.values()
-        write_lines(file, asked.lines(records))
+        file.write("".join(f"{line}\n" for line in asked.lines(records)).encode())
 
     return Output(folder / asked.file, write)
 

@@ -99,7 +99,7 @@ def answer_rows(
         run_distributed(early(find), prepare, action, ThreadWatch(graceful=False))
 
 
-def open_exports(arguments: argparse.Namespace) -> list[Export]:
+def _open_exports(arguments: argparse.Namespace) -> list[Export]:
     """The exports of a command, each of one task, with the batch size that it asks for."""
     from ptv2_scale.inference.exported import open_export
     from ptv2_scale.inference.predictor import check_one_task
@@ -129,7 +129,7 @@ def _open_rows(
     # Of several processes a launcher gives it to one at most.
     if source == STANDARD and world_from_environment() > 1:
         raise UserError("--input -: standard input reaches one rank alone. Name a file.")
-    exports = open_exports(arguments)
+    exports = _open_exports(arguments)
     problems: list[str] = []
 
     def note(error: UserError) -> None:
@@ -146,7 +146,7 @@ def _open_submission(arguments: argparse.Namespace) -> _Prediction:
     from ptv2_scale.inference.files import submission
     from ptv2_scale.runtime.atomic import made_folder
 
-    exports, folder = open_exports(arguments), Path(arguments.output)
+    exports, folder = _open_exports(arguments), Path(arguments.output)
     tasks = [export.setup.task for export in exports]
     asked = submission(Path(arguments.input), tasks, arguments.format)
     if rank_from_environment() == 0:

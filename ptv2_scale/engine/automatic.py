@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ptv2_scale.backbones.dtypes import suitable_dtype
 from ptv2_scale.checkpoint.resume import Resume
@@ -21,15 +22,15 @@ from ptv2_scale.distributed.leaders import on_first_rank
 from ptv2_scale.distributed.ranks import RankContext, gather
 from ptv2_scale.engine.memory_check import RankMemory
 from ptv2_scale.estimate.checkpointing import fewest_layers
-from ptv2_scale.estimate.micro_batch import (
-    largest_evaluation_batch,
-    largest_training_batch,
-)
+from ptv2_scale.estimate.kernels import Device
+from ptv2_scale.estimate.micro_batch import largest_micro_batch
 from ptv2_scale.estimate.passes import Measure, MeasuredPasses
 from ptv2_scale.estimate.sharding import least_sharding
 from ptv2_scale.estimate.zero import Cluster
-from ptv2_scale.model.setup import open_shapes
+from ptv2_scale.model.setup import Setup, open_shapes
 from ptv2_scale.runtime.errors import UserError
+
+T = TypeVar("T")
 
 # What all ranks choose together; every rank calls it, with all earlier keys chosen.
 Choose = Callable[[RunConfig, RankContext, Measure], str]
@@ -128,45 +129,41 @@ def _sharding(config: RunConfig, ranks: RankContext, measure: Measure) -> str:
     memory = RankMemory.of(ranks)
     # hpZ needs as many ranks on every host; memory follows from their number alone.
     alike = len(set(gather(ranks.per_host, ranks))) == 1
-    cluster = memory.cluster if alike else Cluster(ranks.world, 1)
-
-    def choose() -> str:
-        return least_sharding(open_shapes(config), cluster, memory.device, memory.limit, measure)
-
-    return on_first_rank(ranks, choose)
+    if not alike:
+        memory = replace(memory, cluster=Cluster(ranks.world, 1))
+    return _chosen(least_sharding, config, ranks, memory, measure)
 
 
 def _training_batch(config: RunConfig, ranks: RankContext, measure: Measure) -> str:
     """As many examples as the rank with the least memory has room for."""
-    memory = RankMemory.of(ranks)
-
-    def choose() -> int:
-        setup = open_shapes(config)
-        return largest_training_batch(setup, memory.cluster, memory.device, memory.limit, measure)
-
-    return str(on_first_rank(ranks, choose))
+    choose = partial(largest_micro_batch, "train")
+    return str(_chosen(choose, config, ranks, RankMemory.of(ranks), measure))
 
 
 def _evaluation_batch(config: RunConfig, ranks: RankContext, measure: Measure) -> str:
     """The same in evaluation."""
-    memory = RankMemory.of(ranks)
-
-    def choose() -> int:
-        setup = open_shapes(config)
-        return largest_evaluation_batch(setup, memory.cluster, memory.device, memory.limit, measure)
-
-    return str(on_first_rank(ranks, choose))
+    choose = partial(largest_micro_batch, "evaluate")
+    return str(_chosen(choose, config, ranks, RankMemory.of(ranks), measure))
 
 
 def _checkpointing(config: RunConfig, ranks: RankContext, measure: Measure) -> str:
     """As few layers as the rank with the least memory needs."""
-    memory = RankMemory.of(ranks)
+    return json.dumps(_chosen(fewest_layers, config, ranks, RankMemory.of(ranks), measure))
 
-    def choose() -> bool | int:
-        setup = open_shapes(config)
-        return fewest_layers(setup, memory.cluster, memory.device, memory.limit, measure)
 
-    return json.dumps(on_first_rank(ranks, choose))
+def _chosen(
+    choose: Callable[[Setup, Cluster, Device, int, Measure], T],
+    config: RunConfig,
+    ranks: RankContext,
+    memory: RankMemory,
+    measure: Measure,
+) -> T:
+    """What the first rank chooses by the memory of all."""
+
+    def action() -> T:
+        return choose(open_shapes(config), memory.cluster, memory.device, memory.limit, measure)
+
+    return on_first_rank(ranks, action)
 
 
 # In this order: later ones may depend on what earlier ones are.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import replace
 
-from ptv2_scale.estimate.fitting import estimate, needed, verdict
+from ptv2_scale.estimate.fitting import fits
 from ptv2_scale.estimate.kernels import Device
 from ptv2_scale.estimate.layers import layers_with_gradient
 from ptv2_scale.estimate.passes import Measure, measure_pass
@@ -46,14 +46,13 @@ def fewest_layers(
         UserError: see `build_model` and `estimate_memory`.
     """
 
-    def fits(count: int) -> bool:
-        found = estimate(with_layers(setup, count or False), ranks, device, measure)
-        return verdict(needed(found, ranks, device), limit) == "fits"
+    def enough(count: int) -> bool:
+        return fits(with_layers(setup, count or False), ranks, device, limit, measure)
 
-    if not setup.method.trains_through_backbone or fits(0):
+    if not setup.method.trains_through_backbone or enough(0):
         return False
     layers = len(layers_with_gradient(setup))
-    count = 1 + bisect_left(range(1, layers), True, key=fits)
+    count = 1 + bisect_left(range(1, layers), True, key=enough)
     return True if count >= layers else count
 
 

@@ -65,6 +65,24 @@ def needed(found: MemoryEstimate, ranks: Cluster, device: Device) -> int:
     return found.total + (found.host // ranks.per_host if device == "cpu" else 0)
 
 
+def fits(
+    setup: Setup, ranks: Cluster, device: Device, limit: int | None, measure: Measure = measure_pass
+) -> bool:
+    """Whether a recipe fits for certain.
+
+    Args:
+        setup: see `estimate`.
+        ranks: see there.
+        device: see there.
+        limit: bytes of a rank; None: they are not known, and taken to be enough.
+        measure: see there.
+    """
+    if limit is None:
+        return True
+    total = needed(estimate(setup, ranks, device, measure), ranks, device)
+    return verdict(total, limit) == "fits"
+
+
 def remedies(
     reopen: Reopen, ranks: Cluster, device: Device, limit: int, measure: Measure | None = None
 ) -> list[Remedy]:

@@ -9,7 +9,7 @@ from ptv2_scale.config.deepspeed import AUTO
 from ptv2_scale.estimate.checkpointing import with_fewest_layers
 from ptv2_scale.estimate.fitting import Remedy, Reopen, Verdict, remedies, verdict
 from ptv2_scale.estimate.memory import MemoryEstimate, estimate_memory
-from ptv2_scale.estimate.micro_batch import largest_training_batch, with_largest_micro_batches
+from ptv2_scale.estimate.micro_batch import largest_micro_batch, with_largest_micro_batches
 from ptv2_scale.estimate.operations import count_operations
 from ptv2_scale.estimate.passes import MeasuredPasses
 from ptv2_scale.estimate.sharding import least_sharding, with_deepspeed
@@ -56,7 +56,7 @@ class Plan:
             computed again, written out.
         suggested: the configuration that `deepspeed: auto` takes; see `least_sharding`.
         suggested_batch: what `train.micro_batch: auto` is with the sharding of `setup`; see
-            `largest_training_batch`.
+            `largest_micro_batch`.
         memory: of a rank, and of a host.
         verdict: whether `memory` fits.
         remedies: what would make it fit, where it does not for certain.
@@ -91,7 +91,7 @@ def make_plan(reopen: Reopen, gpus: Gpus) -> Plan:
     suggested = least_sharding(setup, ranks, "cuda", gpus.memory, measure)
     if setup.config.deepspeed == AUTO:
         setup = with_deepspeed(setup, suggested)
-    batch = largest_training_batch(setup, ranks, "cuda", gpus.memory, measure)
+    batch = largest_micro_batch("train", setup, ranks, "cuda", gpus.memory, measure)
     setup = with_largest_micro_batches(setup, ranks, "cuda", gpus.memory, measure)
     setup = with_fewest_layers(setup, ranks, "cuda", gpus.memory, measure)
     passes = measure(setup, "cuda")

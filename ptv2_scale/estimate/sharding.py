@@ -13,7 +13,7 @@ from dataclasses import replace
 from ptv2_scale.config import RunConfig
 from ptv2_scale.config.deepspeed import AUTO
 from ptv2_scale.estimate.checkpointing import tried_layers, with_layers
-from ptv2_scale.estimate.fitting import estimate, needed, verdict
+from ptv2_scale.estimate.fitting import fits
 from ptv2_scale.estimate.kernels import Device
 from ptv2_scale.estimate.micro_batch import with_smallest_micro_batches
 from ptv2_scale.estimate.passes import Measure, MeasuredPasses
@@ -62,8 +62,7 @@ def least_sharding(
     for layers in tried_layers(setup):
         for name in names:
             one = with_deepspeed(with_layers(setup, layers), name)
-            total = needed(estimate(one, ranks, device, measure), ranks, device)
-            if verdict(total, limit) == "fits":
+            if fits(one, ranks, device, limit, measure):
                 return name
     return last
 

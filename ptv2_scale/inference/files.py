@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 from ptv2_scale.data.formats import stop_there
 from ptv2_scale.data.rows import Row, place_of
@@ -99,20 +98,6 @@ def _is_good(row: Row, number: int, check: CheckRow, key: str, on_bad: OnBad) ->
         on_bad(error)
         return False
     return True
-
-
-def write_lines(file: BinaryIO, lines: Iterable[str]) -> None:
-    """Write lines of text.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    try:
-        for line in lines:
-            file.write(f"{line}\n".encode())
-        file.flush()
-    except OSError as error:
-        raise UserError(f"the predictions cannot be written ({error.strerror}).") from None
 
 
 def answered_rows(

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from operator import attrgetter
 
 from ptv2_scale.data.collate import Example
 from ptv2_scale.data.rows import PlacedRow, place_of
@@ -40,20 +39,16 @@ class OwnedRows:
         """Numbers of the exports that answer rows."""
         return sorted(set(self.owners))
 
-    def examples(self, models: Sequence[int]) -> list[Example]:
-        """Rows of some exports, tokenised, in their order.
+    def examples(self, model: int) -> list[Example]:
+        """The rows of an export, tokenised; each keeps its number among all rows.
 
         Raises:
             UserError: a row cannot be read.
         """
-        found: list[Example] = []
-        for model in models:
-            places = [place for place, owner in enumerate(self.owners) if owner == model]
-            # A row keeps its number among all of them.
-            rows = [PlacedRow(self.rows[at], place_of(self.rows[at], at + 1)) for at in places]
-            examples = self.exports[model].setup.encode(rows, with_targets=False)
-            found += (replace(example, row=places[example.row]) for example in examples)
-        return sorted(found, key=attrgetter("row"))
+        places = [place for place, owner in enumerate(self.owners) if owner == model]
+        rows = [PlacedRow(self.rows[at], place_of(self.rows[at], at + 1)) for at in places]
+        examples = self.exports[model].setup.encode(rows, with_targets=False)
+        return [replace(example, row=places[example.row]) for example in examples]
 
 
 def mixing_key(export: Export) -> str:

@@ -36,7 +36,10 @@ class RowsReader:
 
     def __init__(self, run: Callable[..., Any], rows: OwnedRows, ranks: RankContext) -> None:
         self._run, self._rows, self._ranks = run, rows, ranks
-        self._groups = [(models, rows.examples(models)) for models in _groups(rows)]
+        self._groups = [
+            (models, [example for model in models for example in rows.examples(model)])
+            for models in _groups(rows)
+        ]
         check_same_examples([one for _, examples in self._groups for one in examples], ranks)
 
     def answer(self) -> list[Record]:
@@ -85,8 +88,6 @@ class RowsReader:
         self, batch: Batch, models: tuple[int, ...], owners: Sequence[int]
     ) -> list[Tensor]:
         """What each model makes of a batch."""
-        if len(models) == 1:
-            return [self._run(export=models[0], **batch.inputs).outputs]
         mixture = Mixture(models, tuple(map(models.index, owners)))
         return [one.outputs for one in self._run(mixture=mixture, **batch.inputs)]
 

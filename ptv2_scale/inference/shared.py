@@ -20,7 +20,7 @@ from ptv2_scale.tasks.language_head import LanguageHead
 
 @dataclass(frozen=True)
 class Mixture:
-    """Models that have rows in one batch; their methods can be mixed.
+    """Models that have rows in one batch; of several, their methods can be mixed.
 
     Attributes:
         models: numbers of the models that may have rows in such a batch, on any rank.
@@ -50,7 +50,7 @@ class SharedBackbone(nn.Module):
 
         Args:
             export: number of the model that all lines are of.
-            mixture: the models that lines are of, where they are of several.
+            mixture: the models that lines are of, in place of one.
             writing: to answer the batch by texts instead.
             **inputs: of the batch.
 
@@ -72,6 +72,8 @@ class SharedBackbone(nn.Module):
 def _mixed(models: Sequence[PromptedModel], owners: Tensor) -> Entry:
     # Of all models, whichever have rows here: under ZeRO-3 ranks gather their weights together.
     entries = [model.entry() for model in models]
+    if len(entries) == 1:
+        return entries[0]
     mix = models[0].method.mixer()
     assert mix is not None  # others are in batches of their own
     return mix(entries, owners)

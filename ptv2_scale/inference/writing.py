@@ -108,11 +108,10 @@ class RowsWriter:
         self._groups = _groups(rows, options)
         found: list[Example] = []
         for part, group in self._groups.items():
-            examples = rows.examples(group.models)
             for model in group.models:
-                own = [one for one in examples if rows.owners[one.row] == model]
-                _check_room(rows.exports[model].setup, own, group.decoding)
-            found += (replace(example, part=part) for example in examples)
+                examples = rows.examples(model)
+                _check_room(rows.exports[model].setup, examples, group.decoding)
+                found += (replace(example, part=part) for example in examples)
         self._examples = sorted(found, key=attrgetter("row"))
         check_same_examples(self._examples, ranks)
 
@@ -139,11 +138,8 @@ class RowsWriter:
         numbers = [example.row for example in asked]
         owners = [self._rows.owners[number] for number in numbers]
         request = Request(group.end, group.decoding, numbers, synced=self._ranks.world > 1)
-        where: dict[str, Any] = {"export": group.models[0]}
-        if len(group.models) > 1:
-            places = tuple(group.models.index(owner) for owner in owners)
-            where = {"mixture": Mixture(group.models, places)}
-        written = self._run(**where, writing=request, **batch.inputs)
+        mixture = Mixture(group.models, tuple(map(group.models.index, owners)))
+        written = self._run(mixture=mixture, writing=request, **batch.inputs)
         made = zip(owners, written, strict=True)
         return [_record(self._rows.exports[owner], answer) for owner, answer in made]
 

@@ -11,8 +11,7 @@ from ptv2_scale.config import load_recipe
 from ptv2_scale.estimate.fitting import estimate, verdict
 from ptv2_scale.estimate.micro_batch import (
     EVALUATION_SIZES,
-    largest_evaluation_batch,
-    largest_training_batch,
+    largest_micro_batch,
     with_largest_micro_batches,
 )
 from ptv2_scale.estimate.passes import MeasuredPasses
@@ -53,8 +52,8 @@ def test_as_many_examples_as_a_limit_has_room_for(recipe: Path, layers: str) -> 
             for again in tried
         ]
         expected = next((sizes[-1] for sizes in fitting if sizes), 1)
-        assert largest_training_batch(setup, RANKS, "cuda", limit, measure) == expected
-    assert largest_training_batch(setup, RANKS, "cuda", None, measure) == SIZES[-1]
+        assert largest_micro_batch("train", setup, RANKS, "cuda", limit, measure) == expected
+    assert largest_micro_batch("train", setup, RANKS, "cuda", None, measure) == SIZES[-1]
 
 
 def test_the_largest_evaluation_that_a_limit_has_room_for(recipe: Path) -> None:
@@ -63,7 +62,7 @@ def test_the_largest_evaluation_that_a_limit_has_room_for(recipe: Path) -> None:
     assert totals[256] > totals[16]
     for limit in (1, *(int(1.101 * one) for one in totals.values()), 2**50):
         fitting = [size for size, one in totals.items() if verdict(one, limit) == "fits"]
-        found = largest_evaluation_batch(setup, RANKS, "cuda", limit)
+        found = largest_micro_batch("evaluate", setup, RANKS, "cuda", limit)
         assert found == (fitting[-1] if fitting else 1)
 
 
@@ -83,4 +82,4 @@ def test_sharding_is_chosen_for_one_example(recipe: Path) -> None:
 
 def test_what_no_number_of_examples_divides_is_left_to_the_ranks(recipe: Path) -> None:
     setup = opened(recipe, *AUTO)
-    assert largest_training_batch(setup, Cluster(1, 5), "cuda", 2**50) == 1
+    assert largest_micro_batch("train", setup, Cluster(1, 5), "cuda", 2**50) == 1

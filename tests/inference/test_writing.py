@@ -47,9 +47,9 @@ def test_beside_other_exports_a_row_has_the_text_of_its_own(runs: list[Path]) ->
     alone = {run.name: Predictor.load(run) for run in runs}
     run = several._run
 
-    def recording(mixture: Mixture | None = None, export: int = 0, **inputs: Any) -> Any:
-        asked.append((mixture.models, set(mixture.owners)) if mixture else export)
-        return run(mixture=mixture, export=export, **inputs)
+    def recording(mixture: Mixture, **inputs: Any) -> Any:
+        asked.append((mixture.models, set(mixture.owners)))
+        return run(mixture=mixture, **inputs)
 
     several._run = recording
     for settings in SETTINGS:
@@ -60,7 +60,7 @@ def test_beside_other_exports_a_row_has_the_text_of_its_own(runs: list[Path]) ->
         assert found == [answers[str(row["export"])][n] for n, row in enumerate(rows)]
         assert len({str(answer) for answer in answers.values()}) == len(runs)
     # Both prefixes in the same batch; the prompt in one of its own.
-    assert asked == [((0, 1), {0, 1}), 2] * len(SETTINGS)
+    assert asked == [((0, 1), {0, 1}), ((2,), {0})] * len(SETTINGS)
 
 
 def test_part_by_part_a_row_has_the_text_that_it_has_among_all(tmp_path: Path) -> None:
