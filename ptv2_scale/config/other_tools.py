@@ -80,6 +80,9 @@ OTHER_NAMES: Mapping[str, Ours] = {
          "per_gpu_train_batch_size", "train_micro_batch_size_per_gpu"),
         Ours("train.micro_batch", "The examples of a whole optimizer step are train.global_batch."),
     ),
+    **dict.fromkeys(("max_tokens", "max_tokens_per_batch", "token_batch_size"),
+                    Ours("train.micro_batch_by", "With tokens, train.micro_batch counts the longest"
+                         " examples that have so many.")),
     **dict.fromkeys(
         ("gradient_accumulation_steps", "grad_accum", "accumulate_grad_batches"),
         Ours("train.global_batch", "It is the examples of an optimizer step over all ranks; the"

@@ -75,6 +75,12 @@ class Train(Section):
         description="Examples of one forward pass of a rank; auto: as many as the memory of all"
         " ranks has room for.",
     )
+    micro_batch_by: Literal["examples", "tokens"] = Field(
+        default="examples",
+        description="What micro_batch bounds: a number of examples; or the tokens, padding and"
+        " prompt counted, that so many of the longest training examples have, so that shorter ones"
+        " take fewer micro-steps, and any number of ranks can divide global_batch.",
+    )
     lr: Annotated[float, Field(gt=0)] = Field(default=5e-3, description="Peak learning rate.")
     weight_decay: Annotated[float, Field(ge=0)] = Field(
         default=0.0, description="Weight decay of AdamW."

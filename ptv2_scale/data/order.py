@@ -1,17 +1,15 @@
-"""In which order examples are seen, and by which rank: pure functions of the data and the seed.
+"""In which order examples are seen: pure functions of the data and the seed.
 
-Nothing but `deal` and `deal_whole` knows how many ranks there are, so a run has the same batches on
-one GPU and on a hundred.
+Nothing here knows how many ranks there are (`ptv2_scale.data.dealing` does), so a run has the same
+batches on one GPU and on a hundred.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, isqrt
+from math import ceil
 from random import Random
-
-from ptv2_scale.runtime.errors import UserError
 
 # Batches whose examples are sorted by length together: more of them pad less and shuffle less.
 BUCKET_BATCHES = 50
@@ -106,73 +104,6 @@ def epoch_batches(
     return [*batches, rest] if rest else batches
 
 
-def _longest_first(indices: Sequence[int], lengths: Sequence[int]) -> list[int]:
-    return sorted(indices, key=lambda index: (-lengths[index], index))
-
-
-def _cut(indices: Sequence[int], size: int) -> list[list[int]]:
-    return [list(indices[start : start + size]) for start in range(0, len(indices), size)]
-
-
-def deal(
-    batch: Sequence[int], rank: int, world: int, micro_batch: int, steps: int
-) -> list[list[int]]:
-    """One rank's micro-batches of a global batch, neighbours in `batch` kept together.
-
-    Args:
-        batch: indices of one global batch; the last of an epoch may be smaller than the others.
-        rank: which rank, from 0.
-        world: number of ranks.
-        micro_batch: most examples of a rank in one micro-step.
-        steps: micro-steps, from `accumulation`; the same for every rank.
-
-    Returns:
-        `steps` lists of indices. Sizes differ by at most one over all ranks and steps, so some
-        are empty where the batch has fewer examples than there are places.
-    """
-    places = world * steps
-    if len(batch) > places * micro_batch:
-        raise ValueError(f"{len(batch)} examples do not fit {places} x {micro_batch} places")
-    share, more = divmod(len(batch), places)
-    starts = [place * share + min(place, more) for place in range(places + 1)]
-    # Ranks take turns, so that those that wait for each other have texts of similar length.
-    mine = range(rank, places, world)
-    return [list(batch[starts[place] : starts[place + 1]]) for place in mine]
-
-
-def accumulation(global_batch: int, micro_batch: int, world: int) -> int:
-    """Micro-steps of each rank that make up one global batch.
-
-    Raises:
-        UserError: `micro_batch` times the number of ranks does not divide `global_batch`.
-    """
-    if global_batch % (micro_batch * world) == 0:
-        return global_batch // (micro_batch * world)
-    sizes = micro_batch_sizes(global_batch, world)
-    ranks = _divisors(global_batch // micro_batch) if global_batch % micro_batch == 0 else []
-    raise UserError(
-        f"train.global_batch={global_batch} cannot be divided into micro-batches of "
-        f"train.micro_batch={micro_batch} on {world} ranks. "
-        f"With {world} ranks, train.micro_batch can be: {_listed(sizes)}. "
-        f"With train.micro_batch={micro_batch}, the number of ranks can be: {_listed(ranks)}. "
-        f"Or set train.global_batch to a multiple of {micro_batch * world}"
-    )
-
-
-def micro_batch_sizes(global_batch: int, world: int) -> list[int]:
-    """Micro-batches into which `world` ranks can divide a global batch, the smallest first."""
-    return _divisors(global_batch // world) if global_batch % world == 0 else []
-
-
-def _divisors(number: int) -> list[int]:
-    small = [size for size in range(1, isqrt(number) + 1) if number % size == 0]
-    return sorted({*small, *(number // size for size in small)})
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers)) or "none"
-
-
 def evaluation_batches(lengths: Sequence[int], micro_batch: int) -> list[list[int]]:
     """Micro-batches that depend on the data alone, the longest examples first.
 
@@ -182,8 +113,9 @@ def evaluation_batches(lengths: Sequence[int], micro_batch: int) -> list[list[in
     return _cut(_longest_first(range(len(lengths)), lengths), micro_batch)
 
 
-def deal_whole(batches: Sequence[Sequence[int]], rank: int, world: int) -> list[list[int] | None]:
-    """One rank's share of whole batches, as many entries for every rank; None: nothing to do."""
-    turns = -(-len(batches) // world)
-    mine = [list(batch) for batch in batches[rank::world]]
-    return [*mine, *[None] * (turns - len(mine))]
+def _longest_first(indices: Sequence[int], lengths: Sequence[int]) -> list[int]:
+    return sorted(indices, key=lambda index: (-lengths[index], index))
+
+
+def _cut(indices: Sequence[int], size: int) -> list[list[int]]:
+    return [list(indices[start : start + size]) for start in range(0, len(indices), size)]

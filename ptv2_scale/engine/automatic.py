@@ -17,7 +17,7 @@ from ptv2_scale.checkpoint.store import read_state
 from ptv2_scale.config import RunConfig, override
 from ptv2_scale.config.deepspeed import AUTO
 from ptv2_scale.config.dotted import dotted
-from ptv2_scale.data.order import micro_batch_sizes
+from ptv2_scale.data.dealing import micro_batch_sizes
 from ptv2_scale.distributed.leaders import on_first_rank
 from ptv2_scale.distributed.ranks import RankContext, gather
 from ptv2_scale.engine.memory_check import RankMemory
@@ -112,7 +112,8 @@ def _stored(run: Path, resume: Resume) -> dict[str, Any]:
 
 def _usable(stored: dict[str, Any], config: RunConfig, ranks: RankContext) -> dict[str, Any]:
     """What of the stored values these ranks can work with."""
-    sizes = micro_batch_sizes(config.train.global_batch, ranks.world)
+    train = config.train
+    sizes = micro_batch_sizes(train.global_batch, ranks.world, train.micro_batch_by)
     return {
         key: value for key, value in stored.items() if key != "train.micro_batch" or value in sizes
     }

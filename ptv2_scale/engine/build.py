@@ -14,7 +14,7 @@ from deepspeed.runtime.zero.parameter_offload import (
 
 from ptv2_scale.backbones.tensor_files import NamedTensors
 from ptv2_scale.config.deepspeed import complete, deepspeed_of
-from ptv2_scale.data.order import accumulation
+from ptv2_scale.data.dealing import accumulation
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine.gathers import gather_layers_whole, gather_trained_after_steps
 from ptv2_scale.engine.host_needs import check_host_needs
@@ -34,11 +34,16 @@ def deepspeed_config(setup: Setup, model: PromptedModel, ranks: RankContext) -> 
             what it needs.
     """
     config, train = setup.config, setup.config.train
+    steps = accumulation(train.global_batch, train.examples, ranks.world, train.micro_batch_by)
+    if train.micro_batch_by == "tokens":
+        # `Trainer` says where a step ends. Told of a single micro-step, DeepSpeed would keep no
+        # gradients on the CPU from one to the next.
+        steps = max(2, steps)
     settings = complete(
         deepspeed_of(config),
         world=ranks.world,
         micro_batch=train.examples,
-        accumulation=accumulation(train.global_batch, train.examples, ranks.world),
+        accumulation=steps,
         clip=train.clip,
         dtype=config.backbone.dtype,
         trained=sum(p.numel() for p in model.trained().values()),

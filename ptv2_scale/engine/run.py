@@ -106,6 +106,7 @@ class Run:
             self._setup.padding,
             ranks,
             config.task.weight,
+            self._setup.method.front,
         )
         self._spikes = LossSpikeDetector(config.train.spike)
         self._checkpoints = CheckpointManager(

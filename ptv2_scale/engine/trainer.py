@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import torch
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ptv2_scale.config import Train
 from ptv2_scale.data.collate import Example, Padding, by_part
-from ptv2_scale.data.order import Group, accumulation, batch_counts, deal, mixed_batches
+from ptv2_scale.data.dealing import TokenBudget, accumulation, deal
+from ptv2_scale.data.order import Group, batch_counts, mixed_batches
 from ptv2_scale.distributed.ranks import RankContext, sum_over_ranks
 from ptv2_scale.engine.schedule import learning_rate
 from ptv2_scale.engine.sharding import clear_gradients
@@ -134,6 +135,7 @@ class Trainer:
         padding: how batches are padded.
         ranks: where this process stands.
         weight: of a task among several in the sampling of batches, from its number of examples.
+        front: tokens that the method puts in front of each sequence.
     """
 
     def __init__(
@@ -145,10 +147,11 @@ class Trainer:
         padding: Padding,
         ranks: RankContext,
         weight: Callable[[int], float] = float,
+        front: int = 0,
     ) -> None:
         self._engine, self._task, self._examples = engine, task, examples
         self._train, self._padding, self._ranks = train, padding, ranks
-        self._micro_steps = accumulation(train.global_batch, train.examples, ranks.world)
+        self._deal = _dealer(examples, train, front, ranks)
         lengths = tuple(example.length for example in examples)
         groups = tuple(Group(part, weight(len(part))) for part in by_part(examples))
         self.order = BatchOrder(lengths, train, groups, trains=bool(engine.module.trained()))
@@ -172,9 +175,10 @@ class Trainer:
         batch = self.order.batch(step)
         count = self._count(batch)
         losses: list[Tensor] = []
-        micros = self._micro_batches(batch)
-        for micro in micros:
+        micros = self._deal(batch)
+        for number, micro in enumerate(micros, start=1):
             report_progress(f"step {step + 1}")
+            self._engine.set_gradient_accumulation_boundary(number == len(micros))
             losses.append(self._backward(micro, batch, count))
             self._engine.step()
         own = torch.stack(losses).float()
@@ -196,10 +200,6 @@ class Trainer:
             group["lr"] = rate
         return rate
 
-    def _micro_batches(self, batch: list[int]) -> list[list[int]]:
-        ranks, train = self._ranks, self._train
-        return deal(batch, ranks.rank, ranks.world, train.examples, self._micro_steps)
-
     def _count(self, batch: list[int]) -> int:
         return self._task.loss_count([self._examples[index] for index in batch])
 
@@ -211,10 +211,22 @@ class Trainer:
         summed = self._task.loss_sum(output.outputs, batch.targets)
         if not micro:
             summed = summed * 0.0
-        # DeepSpeed averages over ranks and micro-steps, which would weigh unequal ones wrongly.
-        scale = self._ranks.world * self._micro_steps / count
+        # DeepSpeed averages over ranks, and over the micro-steps that it was told of, which would
+        # weigh unequal ones wrongly.
+        scale = self._ranks.world * self._engine.gradient_accumulation_steps() / count
         self._engine.backward(summed * scale * _one_or_nan(summed))
         return summed.detach()
+
+
+def _dealer(
+    examples: Sequence[Example], train: Train, front: int, ranks: RankContext
+) -> Callable[[Sequence[int]], list[list[int]]]:
+    """What gives this rank's micro-batches of a global batch, as many on every rank."""
+    rank, world, size = ranks.rank, ranks.world, train.examples
+    if train.micro_batch_by == "tokens":
+        return partial(TokenBudget.of(examples, front, size).deal, rank=rank, world=world)
+    steps = accumulation(train.global_batch, size, world, train.micro_batch_by)
+    return partial(deal, rank=rank, world=world, micro_batch=size, steps=steps)
 
 
 def _one_or_nan(loss: Tensor) -> Tensor:

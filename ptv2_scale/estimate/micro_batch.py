@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from ptv2_scale.data.order import micro_batch_sizes
+from ptv2_scale.data.dealing import micro_batch_sizes
 from ptv2_scale.estimate.checkpointing import tried_layers, with_layers
 from ptv2_scale.estimate.fitting import fits
 from ptv2_scale.estimate.kernels import Device
@@ -62,9 +62,8 @@ def largest_micro_batch(
         measure: see `estimate`.
 
     Returns:
-        In training a divisor of a rank's part of the global batch, in evaluation one of
-        `EVALUATION_SIZES`: without any layer computed again where one fits so, else with all of
-        them. 1 where nothing fits.
+        In training one of `micro_batch_sizes`, in evaluation one of `EVALUATION_SIZES`: without any
+        layer computed again where one fits so, else with all of them. 1 where nothing fits.
 
     Raises:
         UserError: see `build_model` and `estimate_memory`.
@@ -72,7 +71,8 @@ def largest_micro_batch(
     setup = with_smallest_micro_batches(setup)
     sizes: Sequence[int] = EVALUATION_SIZES
     if part == "train":
-        sizes = micro_batch_sizes(setup.config.train.global_batch, ranks.world)
+        train = setup.config.train
+        sizes = micro_batch_sizes(train.global_batch, ranks.world, train.micro_batch_by)
     for layers in tried_layers(setup):
 
         def too_large(size: int, layers: bool | int = layers) -> bool:

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 
 from ptv2_scale.data.collate import Batch, Example, by_part
-from ptv2_scale.data.order import deal_whole, evaluation_batches
+from ptv2_scale.data.dealing import deal_whole
+from ptv2_scale.data.order import evaluation_batches
 from ptv2_scale.distributed.agreement import Fact, check_agreement
 from ptv2_scale.distributed.ranks import RankContext, gather
 from ptv2_scale.methods.base import Entry, RunModel

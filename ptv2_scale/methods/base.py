@@ -132,6 +132,11 @@ class Method:
     def __init__(self, section: Any, family: Family, config: Config) -> None:
         self.section, self.family, self.config = section, family, config
 
+    @property
+    def front(self) -> int:
+        """Tokens in front of each sequence, as keys and values or as input embeddings."""
+        return 0
+
     def check_length(self, max_length: int) -> None:
         """Refuse texts for which there is no room beside the method.
 

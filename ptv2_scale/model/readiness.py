@@ -15,7 +15,7 @@ from ptv2_scale.backbones.naming import named_folder
 from ptv2_scale.config import RunConfig
 from ptv2_scale.config.deepspeed import AUTO, deepspeed_of, hpz_size
 from ptv2_scale.config.trackers import check_trackers
-from ptv2_scale.data.order import accumulation
+from ptv2_scale.data.dealing import accumulation
 from ptv2_scale.data.splits import HubSplits, LocalSplits, Split
 from ptv2_scale.hub import FETCH_FIRST, HubItem, cached_snapshot
 from ptv2_scale.runtime.errors import UserError
@@ -127,8 +127,9 @@ def _all_of(*checks: Callable[[], object]) -> None:
 
 
 def _check_division(config: RunConfig, ranks: RankCounts) -> None:
-    size = config.train.micro_batch
-    accumulation(config.train.global_batch, 1 if size == "auto" else size, ranks.world)
+    train = config.train
+    size = 1 if train.micro_batch == "auto" else train.micro_batch
+    accumulation(train.global_batch, size, ranks.world, train.micro_batch_by)
 
 
 def _check_deepspeed(config: RunConfig, ranks: RankCounts) -> None:

@@ -1,4 +1,4 @@
-"""The order is a permutation that knows nothing of ranks; dealing loses and doubles nothing."""
+"""The order is a permutation that knows nothing of ranks."""
 
 from __future__ import annotations
 
@@ -7,24 +7,18 @@ import sys
 from collections import Counter
 from itertools import chain
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptv2_scale.data.order import (
     Group,
-    accumulation,
     batch_counts,
-    deal,
-    deal_whole,
     epoch_batches,
     evaluation_batches,
     mixed_batches,
 )
-from ptv2_scale.runtime.errors import UserError
 
 LENGTHS = st.lists(st.integers(1, 40), max_size=300)
-SMALL = st.integers(1, 6)
 
 
 @given(LENGTHS, st.integers(1, 40), st.integers(0, 5), st.integers(0, 5))
@@ -111,60 +105,10 @@ def test_buckets_lower_the_padding() -> None:
     assert padded - text < 0.1 * (in_file_order - text)
 
 
-@st.composite
-def dealt(draw: st.DrawFn) -> tuple[list[int], int, int, int]:
-    world, micro, steps = draw(SMALL), draw(SMALL), draw(SMALL)
-    size = draw(st.integers(0, world * micro * steps))
-    return draw(st.permutations(range(size))), world, micro, steps
-
-
-@given(dealt())
-def test_deal_gives_each_example_to_one_place(case: tuple[list[int], int, int, int]) -> None:
-    batch, world, micro, steps = case
-    ranks = [deal(batch, rank, world, micro, steps) for rank in range(world)]
-    assert all(len(micros) == steps for micros in ranks)
-    assert Counter(chain(*chain(*ranks))) == Counter(batch)
-    sizes = [len(one) for one in chain(*ranks)]
-    assert max(sizes) <= micro
-    assert max(sizes) - min(sizes) <= 1
-
-
-def test_ranks_that_wait_for_each_other_have_neighbours() -> None:
-    batch = list(range(16))  # longest first, as `epoch_batches` leaves it
-    assert deal(batch, 0, 2, 4, 2) == [[0, 1, 2, 3], [8, 9, 10, 11]]
-    assert deal(batch, 1, 2, 4, 2) == [[4, 5, 6, 7], [12, 13, 14, 15]]
-
-
-def test_deal_refuses_what_does_not_fit() -> None:
-    with pytest.raises(ValueError, match="9 examples do not fit 4 x 2"):
-        deal(list(range(9)), 0, 2, 2, 2)
-
-
-@given(SMALL, SMALL, SMALL)
-def test_accumulation(steps: int, micro: int, world: int) -> None:
-    assert accumulation(steps * micro * world, micro, world) == steps
-
-
-def test_accumulation_lists_what_divides() -> None:
-    with pytest.raises(UserError) as error:
-        accumulation(24, 8, 2)
-    reported = str(error.value)
-    assert "train.global_batch=24" in reported
-    assert "With 2 ranks, train.micro_batch can be: 1, 2, 3, 4, 6, 12." in reported
-    assert "With train.micro_batch=8, the number of ranks can be: 1, 3." in reported
-    with pytest.raises(UserError, match="With 5 ranks, train.micro_batch can be: none"):
-        accumulation(24, 8, 5)
-
-
 @settings(max_examples=50)
-@given(LENGTHS, st.integers(1, 20), SMALL)
-def test_evaluation_batches_are_dealt_whole(lengths: list[int], micro: int, world: int) -> None:
+@given(LENGTHS, st.integers(1, 20))
+def test_evaluation_begins_with_the_longest(lengths: list[int], micro: int) -> None:
     batches = evaluation_batches(lengths, micro)
     assert sorted(chain(*batches)) == list(range(len(lengths)))
     longest = [max(lengths[index] for index in batch) for batch in batches]
     assert longest == sorted(longest, reverse=True)
-    ranks = [deal_whole(batches, rank, world) for rank in range(world)]
-    assert len({len(mine) for mine in ranks}) == 1
-    done = [batch for mine in ranks for batch in mine if batch is not None]
-    assert sorted(done) == sorted(batches)
-    assert sum(len(mine) for mine in ranks) - len(batches) < world

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from strategies import attacks, damaged, junk, mutated, trials
 
 from ptv2_scale.config import dump_recipe, load_recipe
-from ptv2_scale.data.order import accumulation, epoch_batches
+from ptv2_scale.data.dealing import accumulation
+from ptv2_scale.data.order import epoch_batches
 
 VALID: dict[str, Any] = {
     "backbone": {"name": "demo", "dtype": "fp32", "dropout": 0.1, "weights": "any"},

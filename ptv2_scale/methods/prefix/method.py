@@ -83,6 +83,11 @@ class PrefixMethod(Method):
     def _shifts(self) -> bool:
         return self.family.shifts and self.section.positions == "shift"
 
+    @property
+    def front(self) -> int:
+        """See `Method`."""
+        return int(self.section.length)
+
     def check_length(self, max_length: int) -> None:
         """See `Method`."""
         shift, way = (

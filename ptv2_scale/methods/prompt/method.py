@@ -52,6 +52,11 @@ class InputPromptMethod(Method):
         """Width of an input embedding."""
         return self.family.embedding_width(self.config)
 
+    @property
+    def front(self) -> int:
+        """See `Method`."""
+        return int(self.section.length)
+
     def check_length(self, max_length: int) -> None:
         """See `Method`: the prompt takes positions as text does, in every family."""
         length = self.section.length
