@@ -110,7 +110,7 @@ def plain_step(recipe: str, what: str, rank: int) -> float:
                 module.register_forward_hook(lambda _module, _given, made: made.requires_grad_())
     train = config.train
     batches = epoch_batches([one.length for one in examples], train.global_batch, train.seed, 0)
-    steps = accumulation(train.global_batch, train.examples, WORLD)
+    steps = accumulation(train.global_batch, train.examples, WORLD, "examples")
 
     def run(micro: list[int]) -> None:
         rows = setup.task.collate([examples[index] for index in micro], setup.padding)
