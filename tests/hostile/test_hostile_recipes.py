@@ -108,10 +108,10 @@ def _use(path: Path, overrides: list[str]) -> None:
     """Read a recipe, and do with its numbers what a run does before it has any weights."""
     config = load_recipe(path, overrides)
     dump_recipe(config)
-    batch = config.train.global_batch
-    size = config.train.micro_batch
-    accumulation(batch, 1 if size == "auto" else size, 2)
-    epoch_batches([1, 2, 3], batch, config.train.seed, 0)
+    train = config.train
+    size = 1 if train.micro_batch == "auto" else train.micro_batch
+    accumulation(train.global_batch, size, 2, train.micro_batch_by)
+    epoch_batches([1, 2, 3], train.global_batch, train.seed, 0)
 
 
 @trials(0.3)
