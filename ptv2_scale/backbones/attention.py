@@ -11,81 +11,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.models.gemma2.modeling_gemma2 import (
-    eager_attention_forward as softcapped_attention_forward,
-)
 
+from ptv2_scale.backbones.attention_call import AttentionCall
+from ptv2_scale.backbones.attention_routes import IMPLEMENTATIONS, Route
 from ptv2_scale.backbones.binding import bound_value, checkpoint_contexts
+from ptv2_scale.backbones.bottom_right import right_padded_mask
 
-# With "sdpa" in the name, transformers would refuse Gemma 2 and DeBERTa, which its own sdpa cannot
-# attend for; with "flash" in it, it would fetch a kernel.
-IMPLEMENTATION = "ptv2_prefix"
 _TRAINED_BIAS = "ptv2_trained_position_bias"  # of an attention module
-
-
-@dataclass(frozen=True)
-class AttentionCall:
-    """What one attention module asks for.
-
-    Attributes:
-        module: the attention module.
-        query: [batch, heads, n, d].
-        key: [batch, kv_heads, m, d].
-        value: [batch, kv_heads, m, d].
-        mask: [batch or 1, heads or 1, n, m], bool (true: visible) or additive; None: see `causal`.
-        causal: where there is no mask, whether a query sees no key behind it.
-        position_bias: T5's relative bias [1 or batch, heads, n, m], or None.
-        options: what else the module gives.
-    """
-
-    module: nn.Module
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    mask: Tensor | None
-    causal: bool
-    position_bias: Tensor | None
-    options: Mapping[str, Any]
-
-    def run(self) -> Tensor:
-        """Transformers' own attention, [batch, n, heads, d]."""
-        bias = {} if self.position_bias is None else {"position_bias": self.position_bias}
-        return _attend(
-            self.module, self.query, self.key, self.value, self.mask,
-            is_causal=self.causal, **bias, **self.options,
-        )  # fmt: skip
-
-    def written_mask(self) -> Tensor | None:
-        """The mask, where there is none but the word "causal" too; None: every key is visible."""
-        return _written_mask(self.mask, self.causal, self.query, self.key)
-
-    def behind(self, keys: Tensor, values: Tensor, mask: Tensor | None) -> AttentionCall:
-        """The same with keys and values in front, which stand at no distance.
-
-        Args:
-            keys: [batch, kv_heads, length, d].
-            values: [batch, kv_heads, length, d].
-            mask: for all keys; None: every key is visible. Then stock sdpa must not hear "causal",
-                for it would cut the keys to the query length.
-        """
-        bias = self.position_bias
-        return replace(
-            self,
-            key=torch.cat((keys, self.key), dim=2),
-            value=torch.cat((values, self.value), dim=2),
-            mask=mask,
-            causal=False,
-            position_bias=None if bias is None else _pad_left(bias, keys.shape[2], 0.0),
-        )
 
 
 class Bound(ABC):
@@ -126,11 +66,7 @@ class BoundPrefix(Bound):
         if self.gates is not None:
             text = call.run()
             return text + self._alone(slot, call) * self.gates[slot].to(text.dtype)[:, None]
-        mask = call.written_mask()
-        if mask is not None:
-            visible = True if mask.dtype == torch.bool else 0.0
-            mask = _pad_left(mask, self.keys_values.shape[3], visible)
-        both = call.behind(*self._of_batch(slot, call), mask)
+        both = call.behind(*self._of_batch(slot, call))
         self._note(call.module, both.key.shape[2])
         return both.run()
 
@@ -199,44 +135,10 @@ def train_position_bias(backbone: nn.Module) -> None:
             setattr(module, _TRAINED_BIAS, True)
 
 
-def _pad_left(mask: Tensor, columns: int, value: float | bool) -> Tensor:
-    return functional.pad(mask, (columns, 0), value=value)
-
-
-def _bottom_right_causal(queries: int, keys: int, device: torch.device) -> Tensor:
-    """[1, 1, queries, keys], true where a query may look; the last query sees every key."""
-    mask = torch.ones(queries, keys, dtype=torch.bool, device=device)
-    return mask.tril(keys - queries)[None, None]
-
-
-def _written_mask(
-    mask: Tensor | None, is_causal: bool, query: Tensor, key: Tensor
-) -> Tensor | None:
-    """The mask, where there is none but the word "causal" too; None: every key is visible."""
-    if mask is not None or not is_causal or query.shape[2] == 1:
-        return mask
-    return _bottom_right_causal(query.shape[2], key.shape[2], query.device)
-
-
 def _expanded(prefix: Tensor, states: Tensor, dropout: float) -> Tensor:
     """[kv_heads, length, d] for each example of states [batch, kv_heads, n, d]."""
     expanded = prefix.to(states.dtype).expand(states.shape[0], *prefix.shape)
     return functional.dropout(expanded, dropout) if dropout else expanded
-
-
-def _attend(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **kwargs: Any
-) -> Tensor:
-    """Transformers' own attention: `sdpa`, or what it computes where logits are soft-capped."""
-    output: Tensor
-    if kwargs.get("softcap") is None:
-        output, _ = sdpa_attention_forward(module, query, key, value, mask, **kwargs)
-        return output
-    mask = _written_mask(mask, kwargs.pop("is_causal"), query, key)
-    if mask is not None and mask.dtype == torch.bool:
-        mask = torch.where(mask, 0.0, torch.finfo(query.dtype).min).to(query.dtype)
-    output, _ = softcapped_attention_forward(module, query, key, value, mask, **kwargs)
-    return output
 
 
 def prefix_attention(
@@ -247,6 +149,7 @@ def prefix_attention(
     attention_mask: Tensor | None,
     position_bias: Tensor | None = None,
     is_causal: bool | None = None,
+    route: Route = "sdpa",
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Stock attention, with the bound prefix in front of this module's keys and values.
@@ -263,6 +166,8 @@ def prefix_attention(
         position_bias: T5's relative bias [1 or batch, heads, n, m]; prefix columns get zero, so
             that real tokens keep their distances.
         is_causal: overrides the module's own `is_causal` where no mask is given.
+        route: how the prefix is attended to; see `attention_routes`.
+        **kwargs: what else the module gives: `scaling`, `dropout`, `softcap`.
 
     Returns:
         [batch, n, heads, d] and None (attention weights are never given).
@@ -272,12 +177,16 @@ def prefix_attention(
         # wasted, and its order of summation would change the last bits of the prefix's gradient.
         position_bias = position_bias.detach()
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
-    call = AttentionCall(module, query, key, value, attention_mask, causal, position_bias, kwargs)
+    call = AttentionCall(
+        module, query, key, value, attention_mask, causal, position_bias, kwargs, route
+    )
     bound = bound_value()
     if isinstance(bound, Bound) and (slot := bound.slots.get(module)) is not None:
         return bound.attend(slot, call), None
     return call.run(), None
 
 
-AttentionInterface.register(IMPLEMENTATION, prefix_attention)
-AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
+AttentionInterface.register(IMPLEMENTATIONS["sdpa"], prefix_attention)
+AttentionMaskInterface.register(IMPLEMENTATIONS["sdpa"], sdpa_mask)
+AttentionInterface.register(IMPLEMENTATIONS["causal"], partial(prefix_attention, route="causal"))
+AttentionMaskInterface.register(IMPLEMENTATIONS["causal"], right_padded_mask)

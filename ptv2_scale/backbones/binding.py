@@ -6,11 +6,13 @@ one backward pass, and several models may share one backbone object.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar, Token
 from types import TracebackType
 
 _bound: ContextVar[object | None] = ContextVar("ptv2_scale_bound", default=None)
+_right_padded: ContextVar[bool] = ContextVar("ptv2_scale_right_padded", default=False)
 
 
 class bind(AbstractContextManager[None]):  # noqa: N801 - used as a statement: `with bind(prefix):`
@@ -41,3 +43,21 @@ def bound_value() -> object | None:
 def checkpoint_contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """`context_fn` of `torch.utils.checkpoint`: recomputation binds what the forward pass had."""
     return nullcontext(), bind(_bound.get())
+
+
+@contextmanager
+def bind_right_padded(known: bool) -> Iterator[None]:
+    """Say of the forward passes inside whether texts are known to be padded on the right alone.
+
+    To look at a mask on a GPU is to wait for all that the GPU has to do.
+    """
+    token = _right_padded.set(known)
+    try:
+        yield
+    finally:
+        _right_padded.reset(token)
+
+
+def is_right_padded() -> bool:
+    """Whether all padding of this forward pass is known to stand behind its texts."""
+    return _right_padded.get()

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from ptv2_scale.backbones.attention import IMPLEMENTATION
+import ptv2_scale.backbones.attention  # noqa: F401 - registers the routes with transformers
+from ptv2_scale.backbones.attention_routes import IMPLEMENTATIONS, Route, choose_route
 from ptv2_scale.backbones.config_keys import check_keys
 from ptv2_scale.backbones.detect import detect_config
 from ptv2_scale.backbones.dtypes import DTYPES, suitable_dtype
@@ -192,15 +193,25 @@ def local_folder(name: str, revision: str | None = None, code: bool = False) -> 
         raise UserError(f"backbone.name: {error}{did_you_mean(name, PRESETS)}") from None
 
 
-def build_empty(files: BackboneFiles, dtype: torch.dtype, dropout: float | None = None) -> Any:
+def build_empty(
+    files: BackboneFiles,
+    dtype: torch.dtype,
+    dropout: float | None = None,
+    attention: Literal["auto"] | Route = "auto",
+) -> Any:
     """The backbone's module without memory for its weights (buffers are real), frozen.
 
     Args:
         files: from `open_backbone`.
         dtype: dtype of the weights.
         dropout: overrides the dropout probabilities of the configuration.
+        attention: the route that attention takes.
+
+    Raises:
+        UserError: no model can be built from the configuration, or the route does not serve it.
     """
     config = files.config
+    route = choose_route(attention, files.family, config)
     for key in files.family.dropout_keys if dropout is not None else ():
         setattr(config, key, dropout)
     if hasattr(config, "layerdrop"):
@@ -217,7 +228,7 @@ def build_empty(files: BackboneFiles, dtype: torch.dtype, dropout: float | None 
         with empty_parameters():
             model = AutoModel.from_config(
                 config,
-                attn_implementation=IMPLEMENTATION,
+                attn_implementation=IMPLEMENTATIONS[route],
                 dtype=dtype,
                 trust_remote_code=files.trust_remote_code,
                 **options,
@@ -346,6 +357,7 @@ def load_backbone(
     dtype: Literal["auto", "bf16", "fp32"] = "fp32",
     device: str | torch.device = "cpu",
     dropout: float | None = None,
+    attention: Literal["auto", "sdpa", "causal"] = "auto",
     revision: str | None = None,
     weights: Literal["any", "safetensors"] = "any",
     trust_remote_code: bool = False,
@@ -357,6 +369,7 @@ def load_backbone(
         dtype: "bf16", "fp32", or "auto": bf16 where the device has units for it.
         device: where the weights go.
         dropout: overrides the configuration's dropout probabilities (they act in `train()` only).
+        attention: how keys behind a prefix are attended to, as `backbone.attention` of a recipe.
         revision: of a hub name.
         weights: "safetensors" refuses pickled files.
         trust_remote_code: allow the folder's own Python code.
@@ -374,6 +387,7 @@ def load_backbone(
             "name": str(name) if isinstance(name, Path) else name,
             "dtype": dtype,
             "dropout": dropout,
+            "attention": attention,
             "revision": revision,
             "weights": weights,
             "trust_remote_code": trust_remote_code,
@@ -387,7 +401,7 @@ def load_backbone(
         trust_remote_code=section.trust_remote_code,
     )
     dtype = suitable_dtype(place) if section.dtype == "auto" else section.dtype
-    model = build_empty(files, DTYPES[dtype], section.dropout)
+    model = build_empty(files, DTYPES[dtype], section.dropout, section.attention)
     materialise(model, weight_filler(files, model), Unsharded(place))
     return model.to(place).eval()
 

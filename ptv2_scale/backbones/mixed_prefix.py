@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ptv2_scale.backbones.attention import AttentionCall, Bound
+from ptv2_scale.backbones.attention import Bound
+from ptv2_scale.backbones.attention_call import AttentionCall
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class MixedPrefix(Bound):
         """See `Bound`."""
         keys = self._rows_of(slot, 0, call.key)
         values = self._rows_of(slot, 1, call.value)
-        return call.behind(keys, values, self._masked(slot, call)).run()
+        return call.behind_some(keys, values, self._masked(slot, call)).run()
 
     def _rows_of(self, slot: int, which: int, states: Tensor) -> Tensor:
         """Keys (0) or values (1) [rows, kv_heads, length, head_dim] for rows of states."""

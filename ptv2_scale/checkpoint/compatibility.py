@@ -27,6 +27,7 @@ MAY_DIFFER = frozenset(
         "backbone.name",  # the fingerprint says whether it is the same backbone
         "backbone.tokenizer",
         "backbone.weights",
+        "backbone.attention",
         "train.micro_batch",
         "train.micro_batch_by",
         "train.check_memory",

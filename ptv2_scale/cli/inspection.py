@@ -28,6 +28,7 @@ def describe(config: RunConfig) -> str:
             "",
             f"checkpoint: about {checkpoint_bytes(parts) / 2**20:.2f} MiB"
             " (fp32 and AdamW's moments)",
+            *setup.describe(),
             *setup.method.describe(),
             *setup.task.describe(),
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, islice, pairwise
 from typing import Any, TypeVar
@@ -57,24 +57,39 @@ class Batch:
         inputs: of the backbone, [sequences, longest], `input_ids` and `attention_mask` among them.
         targets: the right answers, in a form that only the kind of task knows.
         part: the task that the batch is of, where the model has several.
+        right_padded: whether texts are known to be padded on the right alone, if at all.
     """
 
     inputs: dict[str, Tensor]
     targets: dict[str, Tensor] = field(default_factory=dict)
     part: str | None = None
+    right_padded: bool = False
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
-        return Batch(_moved(self.inputs, device), _moved(self.targets, device), self.part)
+        return self.moved(lambda given: {name: one.to(device) for name, one in given.items()})
+
+    def moved(self, move: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]) -> Batch:
+        """The same with its tensors moved.
+
+        Where texts are padded is looked at before, for to look on a GPU is to wait for it.
+        """
+        known = self.right_padded or _is_right_padded(self.inputs.get("attention_mask"))
+        return Batch(move(self.inputs), move(self.targets), self.part, known)
 
     @property
     def arguments(self) -> dict[str, Any]:
         """What a prompted model is called with."""
-        return dict(self.inputs) if self.part is None else {**self.inputs, "part": self.part}
+        part = {} if self.part is None else {"part": self.part}
+        known = {"right_padded": True} if self.right_padded else {}
+        return {**self.inputs, **part, **known}
 
 
-def _moved(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    return {name: tensor.to(device) for name, tensor in tensors.items()}
+def _is_right_padded(mask: Tensor | None) -> bool:
+    """Whether each row of a mask [sequences, n] on the CPU is some ones, and zeros behind them."""
+    if mask is None or mask.device.type != "cpu":
+        return False
+    return bool((mask[:, 1:] <= mask[:, :-1]).all())
 
 
 @dataclass(frozen=True)

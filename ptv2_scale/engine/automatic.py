@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ptv2_scale.backbones.attention_routes import AUTOMATIC
 from ptv2_scale.backbones.dtypes import suitable_dtype
 from ptv2_scale.checkpoint.resume import Resume
 from ptv2_scale.checkpoint.run_directory import stored_recipe
@@ -125,6 +126,11 @@ def _dtype(config: RunConfig, ranks: RankContext, _: Measure) -> str:
     return "bf16" if suitable == {"bf16"} else "fp32"
 
 
+def _attention(config: RunConfig, ranks: RankContext, _: Measure) -> str:
+    """What serves every backbone, and has been shown right on every kind of device."""
+    return AUTOMATIC
+
+
 def _sharding(config: RunConfig, ranks: RankContext, measure: Measure) -> str:
     """As little as the rank with the least memory needs."""
     memory = RankMemory.of(ranks)
@@ -170,6 +176,7 @@ def _chosen(
 # In this order: later ones may depend on what earlier ones are.
 _CHOICES: Mapping[str, Choose] = {
     "backbone.dtype": _dtype,
+    "backbone.attention": _attention,
     "deepspeed": _sharding,
     "train.micro_batch": _training_batch,
     "evaluate.micro_batch": _evaluation_batch,

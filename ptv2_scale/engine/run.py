@@ -94,7 +94,8 @@ class Run:
         slow = slow_dtype_note(ranks.device, config.backbone.dtype) if ranks.first else []
         if opened.chosen:
             self._reporter.say(f"chosen for this run: {', '.join(opened.chosen)}")
-        for line in (*slow, *idle, *task.describe(), *task.describe_rows(self._train.rows)):
+        facts = (*self._setup.describe(), *task.describe(), *task.describe_rows(self._train.rows))
+        for line in (*slow, *idle, *facts):
             self._reporter.say(line)
         report_progress("loading the backbone")
         self._engine = start_engine(self._setup, model, settings, ranks)

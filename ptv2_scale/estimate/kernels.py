@@ -12,7 +12,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention.bias import CausalBias
 from torch.overrides import TorchFunctionMode
+
+from ptv2_scale.backbones.bottom_right import bottom_right_mask
 
 Device = Literal["cuda", "cpu"]
 _ALIGNED = 16  # columns to which CUDA's attention pads a mask
@@ -101,6 +104,9 @@ class DeviceKernels(TorchFunctionMode):
         dropout_p: float = 0.0,
         **options: Any,
     ) -> Tensor:
+        if isinstance(attn_mask, CausalBias) and self._device == "cuda":
+            attn_mask = None  # a flag of a kernel
+        attn_mask = written_out(attn_mask, query.device)
         learned = attn_mask is not None and attn_mask.requires_grad
         if self._device == "cpu" and (dropout_p or learned):
             return attention(query, key, value, attn_mask, dropout_p, **options)
@@ -126,6 +132,13 @@ class DeviceKernels(TorchFunctionMode):
         if self._device == "cpu" or not training or not p:
             return dropout(input, p, training, inplace)
         return torch.native_dropout(input, p, True)[0]  # its mask has a byte an element
+
+
+def written_out(mask: Tensor | None, device: torch.device) -> Tensor | None:
+    """A mask whose values are asked for, where it may be one that stands for a triangle."""
+    if not isinstance(mask, CausalBias):
+        return mask
+    return bottom_right_mask(mask.seq_len_q, mask.seq_len_kv, device)
 
 
 def _false(func: Any, values: KnownValues, *args: Any) -> bool:

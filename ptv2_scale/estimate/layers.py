@@ -55,10 +55,9 @@ def layers_with_gradient(setup: Setup) -> list[int]:
         layer.register_forward_hook(partial(note, place))
     example = setup.task.longest(setup.config.task.longest)[0]
     values = KnownValues()
-    batch = setup.task.collate([example], Padding(0))
-    inputs = {**batch.arguments, **values.on_meta(batch.inputs)}
+    batch = setup.task.collate([example], Padding(0)).moved(values.on_meta)
     with DeviceKernels("cuda", values):
-        model(**inputs)
+        model(**batch.arguments)
     return sorted(found)
 
 

@@ -14,8 +14,8 @@ from typing import Any
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ptv2_scale.data.collate import Batch, Example, Padding
-from ptv2_scale.estimate.kernels import DeviceKernels, KnownValues
+from ptv2_scale.data.collate import Example, Padding
+from ptv2_scale.estimate.kernels import DeviceKernels, KnownValues, written_out
 from ptv2_scale.estimate.layers import apply_checkpointing, on_meta
 from ptv2_scale.estimate.passes import run_backward
 from ptv2_scale.model.setup import Setup, build_model
@@ -62,19 +62,27 @@ def count_operations(setup: Setup) -> Operations:
 class _WrittenOut(DeviceKernels):
     """Attention as products of matrices, which are counted."""
 
-    def _attend(self, attention: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        return attention(*args, **kwargs)
+    def _attend(
+        self,
+        attention: Callable[..., Tensor],
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        **options: Any,
+    ) -> Tensor:
+        return attention(query, key, value, written_out(attn_mask, query.device), **options)
 
 
 def _count(setup: Setup, example: Example, *, checkpointing: bool) -> int:
     model = on_meta(build_model(setup)).train()
     if checkpointing:
         apply_checkpointing(setup, model)
-    batch = setup.task.collate([example] * setup.config.train.examples, Padding(0))
     values, counter = KnownValues(), FlopCounterMode(display=False)
-    inputs, targets = values.on_meta(batch.inputs), values.on_meta(batch.targets)
+    batch = setup.task.collate([example] * setup.config.train.examples, Padding(0))
+    batch = batch.moved(values.on_meta)
     with _WrittenOut("cpu", values), counter:
-        outputs = model(**Batch(inputs, targets, batch.part).arguments).outputs
+        outputs = model(**batch.arguments).outputs
         if model.trained():
-            run_backward(setup.task.loss_sum(outputs, targets))
+            run_backward(setup.task.loss_sum(outputs, batch.targets))
     return int(counter.get_total_flops())

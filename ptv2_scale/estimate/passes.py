@@ -135,10 +135,10 @@ def _counted(
 ) -> Iterator[tuple[LiveBytes, Batch]]:
     batch = setup.task.collate(examples, Padding(0))
     values = KnownValues()
-    inputs, targets = values.on_meta(batch.inputs), values.on_meta(batch.targets)
+    batch = batch.moved(values.on_meta)
     live = LiveBytes([*model.parameters(), *model.buffers()])
     with DeviceKernels(device, values), live:
-        yield live, Batch(inputs, targets, batch.part)
+        yield live, batch
     live.close()
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ptv2_scale.backbones.attention import IMPLEMENTATION
+from ptv2_scale.backbones.attention_routes import IMPLEMENTATIONS
 from ptv2_scale.backbones.load import Unsharded, materialise, usable_device
 from ptv2_scale.data.rows import given_rows
 from ptv2_scale.export.card import source_folder
@@ -116,7 +116,7 @@ def _check_loaded(backbone: Any) -> None:
     """A model with a task head, or with attention of its own, would not take a prefix."""
     if (
         not isinstance(backbone, PreTrainedModel)
-        or backbone.config._attn_implementation != IMPLEMENTATION
+        or backbone.config._attn_implementation not in IMPLEMENTATIONS.values()
         or backbone.base_model is not backbone
     ):
         raise UserError(

@@ -89,7 +89,8 @@ class RowsReader:
     ) -> list[Tensor]:
         """What each model makes of a batch."""
         mixture = Mixture(models, tuple(map(models.index, owners)))
-        return [one.outputs for one in self._run(mixture=mixture, **batch.inputs)]
+        made = self._run(mixture=mixture, right_padded=batch.right_padded, **batch.inputs)
+        return [one.outputs for one in made]
 
 
 def _groups(rows: OwnedRows) -> list[tuple[int, ...]]:

@@ -44,6 +44,7 @@ class SharedBackbone(nn.Module):
         export: int = 0,
         mixture: Mixture | None = None,
         writing: Request | None = None,
+        right_padded: bool = False,
         **inputs: Any,
     ) -> PromptedOutput | list[PromptedOutput] | list[Written]:
         """Run a batch; see `PromptedModel.forward`.
@@ -52,6 +53,7 @@ class SharedBackbone(nn.Module):
             export: number of the model that all lines are of.
             mixture: the models that lines are of, in place of one.
             writing: to answer the batch by texts instead.
+            right_padded: see `PromptedModel.forward`.
             **inputs: of the batch.
 
         Returns:
@@ -59,13 +61,15 @@ class SharedBackbone(nn.Module):
             all lines, among which those of others mean nothing.
         """
         if mixture is None:
-            output: PromptedOutput | list[Written] = self.models[export](writing=writing, **inputs)
+            output: PromptedOutput | list[Written] = self.models[export](
+                writing=writing, right_padded=right_padded, **inputs
+            )
             return output
         models = [cast(PromptedModel, self.models[number]) for number in mixture.models]
         entry = _mixed(models, torch.tensor(mixture.owners, device=inputs["input_ids"].device))
         if writing is not None:
             return models[0].write(writing, inputs, entry)
-        outputs, front = models[0].run_backbone(entry, inputs)
+        outputs, front = models[0].run_backbone(entry, inputs, right_padded=right_padded)
         return [model.read(outputs, inputs, front) for model in models]
 
 

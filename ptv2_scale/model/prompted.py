@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ptv2_scale.backbones.attention import train_position_bias
+from ptv2_scale.backbones.binding import bind_right_padded
 from ptv2_scale.backbones.family import Family
 from ptv2_scale.backbones.glm_classic.masks import piece_inputs
 from ptv2_scale.backbones.sampling import Sampling
@@ -87,6 +88,7 @@ class PromptedModel(nn.Module):
         entry: Entry | Literal["own"] | None = "own",
         part: str | None = None,
         writing: Request | None = None,
+        right_padded: bool = False,
         **inputs: Tensor,
     ) -> PromptedOutput | list[Written]:
         """Run a batch.
@@ -96,6 +98,8 @@ class PromptedModel(nn.Module):
                 without the method.
             part: the task whose head answers, where the model has several.
             writing: to answer the batch by texts instead; see `write`.
+            right_padded: whether texts are known to be padded on the right alone, if at all. What
+                is then read of padding may be anything.
             **inputs: input_ids and attention_mask [batch, n] (none: no padding), and what else the
                 family takes; the rest of what a tokenizer gives is dropped.
 
@@ -108,13 +112,17 @@ class PromptedModel(nn.Module):
             entry = self.entry()
         if writing is not None:
             return self.write(writing, inputs, entry)
-        outputs, front = self.run_backbone(entry, inputs, part)
+        outputs, front = self.run_backbone(entry, inputs, part, right_padded)
         if entry.headless:
             return PromptedOutput(outputs.last_hidden_state, outputs.last_hidden_state)
         return self.read(outputs, inputs, front, part)
 
     def run_backbone(
-        self, entry: Entry, inputs: Mapping[str, Tensor], part: str | None = None
+        self,
+        entry: Entry,
+        inputs: Mapping[str, Tensor],
+        part: str | None = None,
+        right_padded: bool = False,
     ) -> tuple[Any, int]:
         """The backbone's outputs for a batch, and the columns in front of the text; see `forward`.
 
@@ -123,7 +131,7 @@ class PromptedModel(nn.Module):
         """
         wrapped = self.backbone_inputs(entry, inputs, part)
         reader = self.backbone if self._decodes(entry, part) else self.backbone.get_encoder()
-        with entry.bind():
+        with entry.bind(), bind_right_padded(right_padded):
             return reader(**wrapped.inputs), wrapped.front
 
     def generate(

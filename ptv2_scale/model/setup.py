@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ptv2_scale.backbones.attention_routes import choose_route, describe_route
 from ptv2_scale.backbones.dtypes import DTYPES, suitable_dtype
 from ptv2_scale.backbones.empty import empty_parameters
 from ptv2_scale.backbones.filling import Fill
@@ -65,7 +66,8 @@ class Setup:
     """What a recipe names, opened and checked, before any weight is read.
 
     Attributes:
-        config: the recipe, with what was found in the data written out, and no `dtype: auto`.
+        config: the recipe, with what was found in the data written out, and no `auto` in its
+            `backbone`.
         files: the backbone's files.
         tokenizer: the backbone's; None where only shapes are asked for.
         task: data, head and metric.
@@ -127,6 +129,12 @@ class Setup:
         if missing is not None:
             logger.warning(missing)
 
+    def describe(self) -> list[str]:
+        """Lines for people about the backbone, where it does not run as it does by default."""
+        family, config = self.files.family, self.files.config
+        route = choose_route(self.config.backbone.attention, family, config)
+        return describe_route(route, family, config)
+
     @property
     def padding(self) -> Padding:
         """How this backbone's batches are padded."""
@@ -171,15 +179,16 @@ def _checked(config: RunConfig, files: BackboneFiles) -> Setup:
     task = build_task(config.task)
     if isinstance(task, BackboneReader):
         task = task.on(files)
-    found = {"task": task.resolved(), "backbone": _with_dtype(config.backbone)}
+    found = {"task": task.resolved(), "backbone": _chosen(config.backbone, files)}
     return Setup(config.model_copy(update=found), files, None, task, method)
 
 
-def _with_dtype(section: Backbone) -> Backbone:
+def _chosen(section: Backbone, files: BackboneFiles) -> Backbone:
     """What `auto` is on this machine, where ranks have not agreed on it already."""
-    if section.dtype != "auto":
-        return section
-    return section.model_copy(update={"dtype": suitable_dtype(accelerator_here())})
+    found = {"attention": choose_route(section.attention, files.family, files.config)}
+    if section.dtype == "auto":
+        found["dtype"] = suitable_dtype(accelerator_here())
+    return section.model_copy(update=found)
 
 
 def _check_positions(method: Method, config: RunConfig) -> None:
@@ -215,9 +224,10 @@ def build_model(setup: Setup, backbone: Any = None) -> PromptedModel:
     Raises:
         UserError: the backbone's files do not fit its configuration, or it has no such head.
     """
-    dtype = DTYPES[setup.config.backbone.dtype]
+    section = setup.config.backbone
+    dtype = DTYPES[section.dtype]
     if backbone is None:
-        backbone = build_empty(setup.files, dtype, setup.config.backbone.dropout)
+        backbone = build_empty(setup.files, dtype, section.dropout, section.attention)
         if setup.files.weights.paths:  # a known shape has none
             check_weights(setup.files, backbone)
     head = build_head(setup)

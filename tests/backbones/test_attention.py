@@ -295,10 +295,10 @@ def test_t5_bias_of_real_tokens_is_the_same_behind_a_prefix(
             seen.append(options["position_bias"])
         return stock(module_, *arguments, **options)
 
-    from ptv2_scale.backbones import attention
+    from ptv2_scale.backbones import attention_call
 
-    stock = attention.sdpa_attention_forward
-    monkeypatch.setattr(attention, "sdpa_attention_forward", spy)
+    stock = attention_call.sdpa_attention_forward
+    monkeypatch.setattr(attention_call, "sdpa_attention_forward", spy)
     with torch.no_grad():
         run(backbone, family, prefix, batch)
     assert torch.equal(seen[0][..., 100:], plain)

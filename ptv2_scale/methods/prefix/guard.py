@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from ptv2_scale.backbones.attention import IMPLEMENTATION, BoundPrefix
+from ptv2_scale.backbones.attention import BoundPrefix
+from ptv2_scale.backbones.attention_routes import IMPLEMENTATIONS
 from ptv2_scale.methods.base import Inputs, RunModel
 from ptv2_scale.methods.guard import MethodUnusedError, check_effect, check_finite, weighted_sum
 from ptv2_scale.methods.prefix.encoder import PrefixEncoder, PrefixEntry
@@ -70,8 +71,9 @@ def _names(model: Any, modules: set[nn.Module]) -> str:
 
 def _check_implementation(model: Any) -> None:
     used = model.backbone.config._attn_implementation
-    if used != IMPLEMENTATION:
-        raise MethodUnusedError(f"the backbone attends by '{used}' instead of '{IMPLEMENTATION}'.")
+    if used not in IMPLEMENTATIONS.values():
+        ours = " or ".join(f"'{name}'" for name in IMPLEMENTATIONS.values())
+        raise MethodUnusedError(f"the backbone attends by '{used}' instead of {ours}.")
 
 
 def _check_calls(
@@ -133,15 +135,21 @@ def _check_cache_route(run: RunModel, model: Any, inputs: Inputs) -> None:
     if not _has_cache_route(model, inputs["input_ids"].shape[1]):
         return
     entry = _encoder(model).entry()
-    ours = run(entry=entry, **inputs).features.float()
+    ours = _of_texts(run(entry=entry, **inputs).features, inputs)
     outputs = model.backbone(**cache_inputs(model, entry, inputs))
-    theirs = model.read(outputs, inputs, part=inputs.get("part")).features.float()
+    theirs = _of_texts(model.read(outputs, inputs, part=inputs.get("part")).features, inputs)
     difference = float((ours - theirs).abs().max() / theirs.abs().max())
     # Both routes make the same sums; bf16 may round them in another order.
     if difference > (1e-4 if model.backbone.dtype == torch.float32 else 5e-2):
         raise MethodUnusedError(
             f"transformers' own key/value route disagrees by {difference:.1e} of the largest value."
         )
+
+
+def _of_texts(features: Tensor, inputs: Inputs) -> Tensor:
+    """Features without those of padding, of which no route says what they are."""
+    found = features if features.dim() < 3 else features[inputs["attention_mask"].bool()]
+    return found.float()
 
 
 def _has_cache_route(model: Any, columns: int) -> bool:

@@ -10,7 +10,8 @@ import torch
 from glm_words import END, G_MASK, MASK, S_MASK, START, VOCABULARY, words_tokenizer
 from torch import Tensor
 
-from ptv2_scale.backbones.attention import IMPLEMENTATION, BoundPrefix
+from ptv2_scale.backbones.attention import BoundPrefix
+from ptv2_scale.backbones.attention_routes import IMPLEMENTATIONS
 from ptv2_scale.backbones.binding import bind
 from ptv2_scale.backbones.families.glm_classic import GLM_CLASSIC
 from ptv2_scale.backbones.glm_classic.configuration import ClassicGlmConfig
@@ -49,7 +50,7 @@ def model() -> PromptedModel:
         num_layers=3, vocab_size=VOCABULARY + 10, hidden_size=32, num_attention_heads=4,
         max_sequence_length=24,
     )  # fmt: skip
-    backbone = ClassicGlm._from_config(config, attn_implementation=IMPLEMENTATION)
+    backbone = ClassicGlm._from_config(config, attn_implementation=IMPLEMENTATIONS["sdpa"])
     with torch.no_grad():
         for parameter in backbone.parameters():
             if parameter.dim() > 1:

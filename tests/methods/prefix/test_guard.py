@@ -11,7 +11,7 @@ import torch
 from fake_setup import fake_setup
 from tiny import MODEL_TYPES, batch_of, save_backbone
 
-from ptv2_scale.backbones import attention
+from ptv2_scale.backbones import attention, attention_call
 from ptv2_scale.backbones.attention import enable_checkpointing
 from ptv2_scale.backbones.load import Unsharded, materialise
 from ptv2_scale.backbones.tensor_files import NamedTensors
@@ -53,9 +53,9 @@ def module_that_never_runs(model: PromptedModel, patch: pytest.MonkeyPatch) -> N
 
 
 def prefix_that_is_cut_off(model: PromptedModel, patch: pytest.MonkeyPatch) -> None:
-    whole, pad = attention._expanded, attention._pad_left
+    whole, pad = attention._expanded, attention_call._pad_left
     patch.setattr(attention, "_expanded", lambda *given: whole(*given)[:, :, 1:])
-    patch.setattr(attention, "_pad_left", lambda mask, n, value: pad(mask, n - 1, value))
+    patch.setattr(attention_call, "_pad_left", lambda mask, n, value: pad(mask, n - 1, value))
 
 
 def gradient_that_is_cut_off(model: PromptedModel, patch: pytest.MonkeyPatch) -> None:
