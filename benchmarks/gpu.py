@@ -6,7 +6,8 @@
 What must be right is in `gpu_checks.py`; where something is not, nothing is timed. Then a Llama of
 10B shape (48 layers of width 4096, random, bf16, 20 GB, written to WORK piece by piece) is trained
 by `ptv2-scale train` with a prefix of 100 tokens on texts that all have 256 or 512 tokens, with and
-without all layers computed again in the backward pass, with the largest micro-batch that fits.
+without all layers computed again in the backward pass, with the largest micro-batch that fits; the
+longer texts by causal kernels without a mask, too (`backbone.attention: causal`).
 Tokens a second are those of texts, the median of the steps behind the first three. MFU takes what a
 frozen backward pass needs (`estimate/operations.py`), and the peak of NVIDIA's data sheet. Memory
 is the most that PyTorch had allocated, beside what `plan` says. PEFT's prefix tuning runs the same
@@ -105,15 +106,18 @@ def write_recipe(work: Path, size: Size, length: int) -> Path:
     return path
 
 
-def time_ours(recipe: Path, run: Path, device: str, again: bool) -> dict[str, Any]:
-    """Train once, as it comes but for checkpointing."""
+def time_ours(
+    recipe: Path, run: Path, device: str, again: bool, route: str = "sdpa"
+) -> dict[str, Any]:
+    """Train once, as it comes but for checkpointing and the route of attention."""
     from ptv2_scale.config.locate import load_run
     from ptv2_scale.estimate.fitting import estimate
     from ptv2_scale.estimate.operations import count_operations
     from ptv2_scale.estimate.zero import Cluster
     from ptv2_scale.model.setup import open_shapes
 
-    ended(started(recipe, run, device, f"train.gradient_checkpointing={str(again).lower()}"))
+    layers = f"train.gradient_checkpointing={str(again).lower()}"
+    ended(started(recipe, run, device, layers, f"backbone.attention={route}"))
     steps = records(run)[WARMUP_STEPS:]
     setup = open_shapes(load_run(str(run / "recipe.yaml"), [])[0])
     train, operations = setup.config.train, count_operations(setup)
@@ -181,7 +185,7 @@ def peak(device: str, dtype: str) -> float | None:
 
 
 def time_all(work: Path, size: Size, device: str) -> Iterator[dict[str, Any]]:
-    """Every length, with and without checkpointing, and PEFT beside it."""
+    """Every length, with and without checkpointing, PEFT beside it, and the causal route."""
     if not (work / "backbone" / "config.json").is_file():
         make_backbone(work / "backbone", size)
     recipes = {length: write_recipe(work, size, length) for length in size.lengths}
@@ -194,6 +198,10 @@ def time_all(work: Path, size: Size, device: str) -> Iterator[dict[str, Any]]:
             beside = time_peft(work, found["micro_batch"], length, device)
             micro_batch = {"micro_batch": found["micro_batch"]}
             yield {"side": "PEFT", "length": length, **micro_batch, **beside}
+    # Where a mask takes most; all checks of the route have passed.
+    length = size.lengths[-1]
+    found = time_ours(recipes[length], work / f"run-{length}-causal", device, False, "causal")
+    yield {"side": "ptv2_scale, causal", "length": length, **found}
 
 
 def table(rows: list[dict[str, Any]], device: str) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
 Gradients are compared with those of float64 on the CPU, written out: for each of PyTorch's
 attention kernels that takes the call, in fp32 and bf16, for three families, padded on either side,
-with and without activation checkpointing. Runs are killed and resumed, and compared with the same
-run on the CPU.
+with and without activation checkpointing, by each route that serves the family
+(`backbone.attention`). Runs are killed and resumed, and compared with the same run on the CPU.
 """
 
 from __future__ import annotations
@@ -19,12 +19,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from memory import SPECIAL, WORDS, save_tokenizer
 
 VOCABULARY, WIDTH, HEADS, LENGTH, PREFIX = len(SPECIAL) + len(WORDS), 128, 2, 32, 8
+# Routes of attention behind a prefix that serve a family.
+ROUTES: dict[str, tuple[Literal["sdpa", "causal"], ...]] = {
+    "llama": ("sdpa", "causal"),
+    "bert": ("sdpa",),
+    "t5": ("sdpa",),
+}
 ALLOWED = {"fp32": 1e-4, "bf16": 5e-2}  # of the gradient's norm
 LOSSES = 1e-3  # of a loss in fp32, beside the CPU's
 
@@ -121,7 +127,14 @@ class Gradients:
         )
 
     def made(
-        self, device: str, dtype: str, kernel: Any, *, left: bool = False, again: bool = False
+        self,
+        device: str,
+        dtype: str,
+        kernel: Any,
+        *,
+        route: Literal["sdpa", "causal"] = "sdpa",
+        left: bool = False,
+        again: bool = False,
     ) -> Any:
         """All of them in one tensor on the CPU, in float64.
 
@@ -129,6 +142,7 @@ class Gradients:
             device: where they are computed.
             dtype: of the backbone: fp32, bf16 or fp64.
             kernel: one of PyTorch's for attention.
+            route: `backbone.attention`.
             left: whether texts are padded on the left.
             again: whether layers are computed again in the backward pass.
 
@@ -143,7 +157,9 @@ class Gradients:
         from ptv2_scale.model.setup import build_model, first_values
 
         folder, values = str(self._setup.files.folder), first_values(self._setup)
-        backbone = load_backbone(folder, dtype="bf16" if dtype == "bf16" else "fp32")
+        backbone = load_backbone(
+            folder, dtype="bf16" if dtype == "bf16" else "fp32", attention=route
+        )
         model = build_model(self._setup, backbone).train()
         for name in model.trained():
             holder, _, own = name.rpartition(".")
@@ -153,7 +169,7 @@ class Gradients:
         model = model.to(device)
         model = model.double() if dtype == "fp64" else model
         batch = self._batch.to(torch.device(device))
-        inputs = _padded_left(batch.arguments) if left else batch.arguments
+        inputs = _padded_left(batch.inputs) if left else batch.arguments
         with sdpa_kernel([kernel]):
             self._setup.task.loss_sum(model(**inputs).outputs, batch.targets).backward()
         found = [one.grad for one in model.trained().values() if one.grad is not None]
@@ -173,7 +189,7 @@ def _padded_left(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def attention_checks(recipes: Mapping[str, Path], device: str) -> Iterator[Check]:
-    """Every kernel, dtype, family and side of the padding, with and without checkpointing."""
+    """Every kernel, dtype, route, family and side of padding, with and without checkpointing."""
     import torch
     from torch.nn.attention import SDPBackend
 
@@ -188,16 +204,16 @@ def attention_checks(recipes: Mapping[str, Path], device: str) -> Iterator[Check
         # Encoders read their first place, which padding on the left would take.
         for left in (False, True) if family == "llama" else (False,):
             truth = gradients.made("cpu", "fp64", SDPBackend.MATH, left=left)
-            for (name, kernel), dtype in product(kernels.items(), ALLOWED):
-                said = f"{family}, padded {'left' if left else 'right'}, {dtype}, {name}"
+            for (name, kernel), dtype, route in product(kernels.items(), ALLOWED, ROUTES[family]):
+                said = f"{family}, padded {'left' if left else 'right'}, {dtype}, {route}, {name}"
                 try:
-                    found = gradients.made(device, dtype, kernel, left=left)
+                    found = gradients.made(device, dtype, kernel, route=route, left=left)
                 except RuntimeError as error:
                     if "kernel" not in str(error):
                         raise
                     yield Check(said, None)
                     continue
-                again = gradients.made(device, dtype, kernel, left=left, again=True)
+                again = gradients.made(device, dtype, kernel, route=route, left=left, again=True)
                 off = float((found - truth).norm() / truth.norm())
                 yield Check(said, off, ALLOWED[dtype])
                 different = int((found != again).sum())
