@@ -9,7 +9,7 @@ one backbone object.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -66,7 +66,11 @@ class BoundPrefix(Bound):
         if self.gates is not None:
             text = call.run()
             return text + self._alone(slot, call) * self.gates[slot].to(text.dtype)[:, None]
-        both = call.behind(*self._of_batch(slot, call))
+        if call.goes_beside:
+            keys, values = self._of_batch(slot, call.key if self.dropout else call.key[:1])
+            self._note(call.module, keys.shape[2] + call.key.shape[2])
+            return call.run_beside(keys, values)
+        both = call.behind(*self._of_batch(slot, call.key))
         self._note(call.module, both.key.shape[2])
         return both.run()
 
@@ -76,16 +80,16 @@ class BoundPrefix(Bound):
         The scores of a text and of a prefix each have a softmax of their own, so that a gate of
         zero leaves the text's attention as it is (Zhang et al., LLaMA-Adapter, ICLR 2024).
         """
-        keys, values = self._of_batch(slot, call)
+        keys, values = self._of_batch(slot, call.key)
         self._note(call.module, keys.shape[2] + call.key.shape[2])
         return replace(
             call, key=keys, value=values, mask=None, causal=False, position_bias=None
         ).run()
 
-    def _of_batch(self, slot: int, call: AttentionCall) -> tuple[Tensor, Tensor]:
-        """Keys and values of a slot for each example, [batch, kv_heads, length, d]."""
+    def _of_batch(self, slot: int, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of a slot for each example of states, [batch, kv_heads, length, d]."""
         keys, values = self.keys_values[slot]
-        return _expanded(keys, call.key, self.dropout), _expanded(values, call.value, self.dropout)
+        return _expanded(keys, states, self.dropout), _expanded(values, states, self.dropout)
 
     def _note(self, module: nn.Module, keys: int) -> None:
         if self.key_lengths is not None:
@@ -186,7 +190,11 @@ def prefix_attention(
     return call.run(), None
 
 
-AttentionInterface.register(IMPLEMENTATIONS["sdpa"], prefix_attention)
-AttentionMaskInterface.register(IMPLEMENTATIONS["sdpa"], sdpa_mask)
-AttentionInterface.register(IMPLEMENTATIONS["causal"], partial(prefix_attention, route="causal"))
-AttentionMaskInterface.register(IMPLEMENTATIONS["causal"], right_padded_mask)
+_MASKS: Mapping[Route, Callable[..., Tensor | None]] = {
+    "sdpa": sdpa_mask,
+    "causal": right_padded_mask,
+    "flex": right_padded_mask,
+}
+for _route, _mask in _MASKS.items():
+    AttentionInterface.register(IMPLEMENTATIONS[_route], partial(prefix_attention, route=_route))
+    AttentionMaskInterface.register(IMPLEMENTATIONS[_route], _mask)

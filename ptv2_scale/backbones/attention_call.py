@@ -16,6 +16,7 @@ from transformers.models.gemma2.modeling_gemma2 import (
 
 from ptv2_scale.backbones.attention_routes import Route
 from ptv2_scale.backbones.bottom_right import bottom_right_attention, bottom_right_mask
+from ptv2_scale.backbones.shared_prefix import ScoreMod, has_gradients, shared_prefix_attention
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,54 @@ class AttentionCall:
         )
 
     @property
+    def goes_beside(self) -> bool:
+        """Whether keys in front are attended to on their own; see `run_beside`."""
+        read = (self.mask, self.position_bias)
+        return (
+            self.route == "flex"
+            and has_gradients(self.query.device)
+            and self.query.shape[2] > 1
+            and not self.options.get("dropout")  # FlexAttention has none
+            and not any(one is not None and one.requires_grad for one in read)
+        )
+
+    def run_beside(self, keys: Tensor, values: Tensor) -> Tensor:
+        """Attention over the keys and over others that every query sees, [batch, n, heads, d].
+
+        Args:
+            keys: [batch or 1, kv_heads, length, d]; 1: all examples share them.
+            values: of the same shape.
+        """
+        cap = self.options.get("softcap")
+        text, front = (self.key, self.value), (keys, values)
+        scaling, of_front = self.options.get("scaling"), None if cap is None else _capped(cap)
+        return shared_prefix_attention(
+            self.query, text, front, scaling, self._score_mod(), of_front
+        )
+
+    def _score_mod(self) -> ScoreMod:
+        """What cap, bias and mask make of a score; hidden ones are -inf."""
+        shape = (*self.query.shape[:3], self.key.shape[2])
+        mask = None if self.mask is None else self.mask.expand(shape)
+        bias = None if self.position_bias is None else self.position_bias.expand(shape)
+        cap, causal, past = self.options.get("softcap"), self.causal, shape[3] - shape[2]
+
+        def changed(score: Tensor, *place: Tensor) -> Tensor:
+            if cap is not None:
+                score = cap * torch.tanh(score / cap)
+            if bias is not None:
+                score = score + bias[place]
+            if mask is not None and mask.dtype != torch.bool:
+                return score + mask[place]
+            if mask is not None or causal:
+                *_, row, column = place
+                visible = column <= row + past if mask is None else mask[place]
+                score = torch.where(visible, score, -torch.inf)
+            return score
+
+        return changed
+
+    @property
     def _needs_no_mask(self) -> bool:
         """Whether a causal kernel alone says what is visible, keys in front included."""
         return (
@@ -133,3 +182,7 @@ class AttentionCall:
 
 def _pad_left(mask: Tensor, columns: int, value: float | bool) -> Tensor:
     return functional.pad(mask, (columns, 0), value=value)
+
+
+def _capped(cap: float) -> ScoreMod:
+    return lambda score, *_: cap * torch.tanh(score / cap)

@@ -115,6 +115,7 @@ class Family:
         dropout_keys: configuration keys that `backbone.dropout` sets.
         token_types: the model has a table of token types, by which it tells two texts apart.
         token_types_optional: a configuration may say that there is no such table.
+        disentangled: attention adds scores of relative positions that queries and keys give.
         pooler: the model can be built with and without a pooler, as its weights have one or not.
         task_heads: modules of a checkpoint that stand on the backbone and are left out.
         buffers: patterns of tensors of older checkpoints that the model computes by itself.
@@ -145,6 +146,7 @@ class Family:
     token_types: bool = False
     token_types_optional: bool = False
     encoder_decoder: bool = False
+    disentangled: bool = False
     pooler: bool = False
     task_heads: tuple[str, ...] = TASK_HEADS
     buffers: tuple[str, ...] = ()

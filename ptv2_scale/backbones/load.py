@@ -357,7 +357,7 @@ def load_backbone(
     dtype: Literal["auto", "bf16", "fp32"] = "fp32",
     device: str | torch.device = "cpu",
     dropout: float | None = None,
-    attention: Literal["auto", "sdpa", "causal"] = "auto",
+    attention: Literal["auto", "sdpa", "causal", "flex"] = "auto",
     revision: str | None = None,
     weights: Literal["any", "safetensors"] = "any",
     trust_remote_code: bool = False,

@@ -42,11 +42,12 @@ class Backbone(Section):
     dropout: Fraction | None = Field(
         default=None, description="Dropout inside the backbone; null: what its config.json says."
     )
-    attention: Literal["auto", "sdpa", "causal"] = Field(
+    attention: Literal["auto", "sdpa", "causal", "flex"] = Field(
         default="auto",
         description="How keys behind a prefix are attended to: sdpa, by transformers' own attention"
-        " with a mask; causal, of decoders whose texts are padded on the right, by causal kernels"
-        " without one; auto: sdpa, until a GPU has shown that another one is right there.",
+        " with a mask; causal, of decoders, by causal kernels without one where texts are padded on"
+        " the right; flex, by FlexAttention over text and shared prefix, on GPUs; auto: sdpa, until"
+        " a GPU has shown that another one is right there.",
     )
     weights: Literal["any", "safetensors"] = Field(
         default="any", description="Weight files that may be read; safetensors refuses pickles."

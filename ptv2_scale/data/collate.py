@@ -74,7 +74,8 @@ class Batch:
 
         Where texts are padded is looked at before, for to look on a GPU is to wait for it.
         """
-        known = self.right_padded or _is_right_padded(self.inputs.get("attention_mask"))
+        masks = [one for name, one in self.inputs.items() if name.endswith("attention_mask")]
+        known = self.right_padded or all(map(_is_right_padded, masks))
         return Batch(move(self.inputs), move(self.targets), self.part, known)
 
     @property
@@ -85,11 +86,9 @@ class Batch:
         return {**self.inputs, **part, **known}
 
 
-def _is_right_padded(mask: Tensor | None) -> bool:
+def _is_right_padded(mask: Tensor) -> bool:
     """Whether each row of a mask [sequences, n] on the CPU is some ones, and zeros behind them."""
-    if mask is None or mask.device.type != "cpu":
-        return False
-    return bool((mask[:, 1:] <= mask[:, :-1]).all())
+    return mask.device.type == "cpu" and bool((mask[:, 1:] <= mask[:, :-1]).all())
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from torch.nn.attention.bias import CausalBias
 from torch.overrides import TorchFunctionMode
 
 from ptv2_scale.backbones.bottom_right import bottom_right_mask
+from ptv2_scale.backbones.shared_prefix import attention_with_sums
 
 Device = Literal["cuda", "cpu"]
 _ALIGNED = 16  # columns to which CUDA's attention pads a mask
@@ -37,6 +38,23 @@ class _FusedAttention(torch.autograd.Function):
         torch.empty_like(sums)  # of products of outputs and their gradients
         of_mask = torch.empty_like(mask) if ctx.needs_input_grad[3] else None
         return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value), of_mask
+
+
+class _FlexAttention(torch.autograd.Function):
+    """The same of FlexAttention, whose log-sum-exps have gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        out = query.new_empty((*query.shape[:-1], value.shape[-1]))
+        sums = query.new_empty(query.shape[:-1], dtype=torch.float32)
+        ctx.save_for_backward(query, key, value, out, sums)
+        return out, sums
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        query, key, value, _, sums = ctx.saved_tensors
+        torch.empty_like(sums)  # of products of outputs and their gradients
+        return torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
 
 
 class KnownValues:
@@ -87,6 +105,8 @@ class DeviceKernels(TorchFunctionMode):
         given = kwargs or {}
         if func is functional.scaled_dot_product_attention:
             return self._attend(func, *args, **given)
+        if func is attention_with_sums:
+            return self._attend_with_sums(*args, **given)
         if func is functional.dropout:
             return self._drop(func, *args, **given)
         replaced = _REPLACED.get(func)
@@ -114,6 +134,13 @@ class DeviceKernels(TorchFunctionMode):
             attn_mask = self._additive(attn_mask, query.dtype)
         out: Tensor = _FusedAttention.apply(query, key, value, attn_mask)  # type: ignore[no-untyped-call]
         return out
+
+    def _attend_with_sums(
+        self, query: Tensor, key: Tensor, value: Tensor, *changed: Any
+    ) -> tuple[Tensor, Tensor]:
+        out: Tensor
+        out, sums = _FlexAttention.apply(query, key, value)  # type: ignore[no-untyped-call]
+        return out, sums
 
     def _additive(self, mask: Tensor, dtype: torch.dtype) -> Tensor:
         columns = mask.shape[-1]

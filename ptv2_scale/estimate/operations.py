@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
+from transformers.integrations.sdpa_attention import repeat_kv
 
 from ptv2_scale.data.collate import Example, Padding
 from ptv2_scale.estimate.kernels import DeviceKernels, KnownValues, written_out
@@ -72,6 +73,13 @@ class _WrittenOut(DeviceKernels):
         **options: Any,
     ) -> Tensor:
         return attention(query, key, value, written_out(attn_mask, query.device), **options)
+
+    def _attend_with_sums(
+        self, query: Tensor, key: Tensor, value: Tensor, *changed: Any
+    ) -> tuple[Tensor, Tensor]:
+        groups = query.shape[1] // key.shape[1]
+        scores = query @ repeat_kv(key, groups).transpose(2, 3)
+        return scores.softmax(dim=-1) @ repeat_kv(value, groups), scores.logsumexp(dim=-1)
 
 
 def _count(setup: Setup, example: Example, *, checkpointing: bool) -> int:

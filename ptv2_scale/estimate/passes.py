@@ -87,6 +87,7 @@ class MeasuredPasses:
 
 
 def _measure(setup: Setup, example: Example, device: Device) -> PassMemory:
+    setup = _attending_on(setup, device)
     model, train = on_meta(build_model(setup)), setup.config.train
     apply_checkpointing(setup, model)
     recorder = _Recorder(model)
@@ -100,6 +101,15 @@ def _measure(setup: Setup, example: Example, device: Device) -> PassMemory:
     with _counted(setup, model, rows, device) as (live, batch), torch.no_grad():
         model(**batch.arguments)
     return PassMemory(method, training, live.peak, uses or tuple(recorder.uses))
+
+
+def _attending_on(setup: Setup, device: Device) -> Setup:
+    """A recipe whose attention is what a device has: on CPUs sdpa takes FlexAttention's place."""
+    section = setup.config.backbone
+    if device != "cpu" or section.attention != "flex":
+        return setup
+    backbone = section.model_copy(update={"attention": "sdpa"})
+    return replace(setup, config=setup.config.model_copy(update={"backbone": backbone}))
 
 
 def _train(

@@ -18,13 +18,18 @@ def test_a_route_serves_all_calls_of_a_backbone_or_is_refused(kind: str, tmp_pat
     assert choose_route("auto", files.family, files.config) == "sdpa"
     assert choose_route("sdpa", files.family, files.config) == "sdpa"
     if kind in BIDIRECTIONAL:
-        with pytest.raises(UserError, match="not all of its attention is causal. Allowed: auto"):
+        with pytest.raises(UserError, match="not all of its attention is causal. Allowed: auto, s"):
             choose_route("causal", files.family, files.config)
     elif kind == "gemma2":
         with pytest.raises(UserError, match="soft-capped"):
             choose_route("causal", files.family, files.config)
     else:
         assert choose_route("causal", files.family, files.config) == "causal"
+    if kind.startswith("deberta"):
+        with pytest.raises(UserError, match="a matrix in any case. Allowed: auto, sdpa."):
+            choose_route("flex", files.family, files.config)
+    else:
+        assert choose_route("flex", files.family, files.config) == "flex"
 
 
 def test_a_gemma2_without_a_cap_is_served(tmp_path: Path) -> None:

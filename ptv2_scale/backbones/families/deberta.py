@@ -32,6 +32,7 @@ DEBERTA = Family(
     dropout_keys=("hidden_dropout_prob", "attention_probs_dropout_prob"),
     token_types=True,
     token_types_optional=True,
+    disentangled=True,
     task_heads=(*TASK_HEADS, "cls", "pooler", "lm_predictions", "mask_predictions"),
     vocabulary=VocabularyHead(
         refusal="its published files keep several kinds of it, and of v3 one that was not trained"
