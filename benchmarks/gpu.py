@@ -3,11 +3,12 @@
     .venv/bin/python benchmarks/gpu.py WORK            # less than 8 minutes are aimed at on an H100
     .venv/bin/python benchmarks/gpu.py WORK --tiny     # shapes for a CPU: tries the script itself
 
-What must be right is in `gpu_checks.py`; where something is not, nothing is timed. Then a Llama of
+What must be right is in `gpu_checks.py`; where something is not, nothing is timed, or not the route
+of attention (`backbone.attention`) that is wrong. Then a Llama of
 10B shape (48 layers of width 4096, random, bf16, 20 GB, written to WORK piece by piece) is trained
-by `ptv2-scale train` with a prefix of 100 tokens on texts that all have 256 or 512 tokens, with and
-without all layers computed again in the backward pass, with the largest micro-batch that fits; the
-longer texts by causal kernels without a mask, too (`backbone.attention: causal`).
+by `ptv2-scale train` with a prefix of 100 tokens on texts that all have 256 or 512 tokens, with the
+largest micro-batch that fits; the longer ones with all layers computed again in the backward pass,
+too, and by the other routes.
 Tokens a second are those of texts, the median of the steps behind the first three. MFU takes what a
 frozen backward pass needs (`estimate/operations.py`), and the peak of NVIDIA's data sheet. Memory
 is the most that PyTorch had allocated, beside what `plan` says. PEFT's prefix tuning runs the same
@@ -24,15 +25,14 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import yaml
-from gpu_checks import all_checks, ended, records, started
+from gpu_checks import all_checks, ended, records, routes_shown, started
 from memory import WORDS, save_tokenizer
 from random_weights import normal_values, write_weights
 
@@ -92,13 +92,16 @@ def write_recipe(work: Path, size: Size, length: int) -> Path:
         ]
         (data / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     recipe = {
-        "backbone": {"name": str(work / "backbone")},
+        "backbone": {"name": str(work / "backbone"), "attention": "sdpa"},
         "prompt": {"length": PREFIX},
         "task": {
             "name": "classification", "path": str(data), "text": "text", "label": "label",
             "train": "train.jsonl", "validation": "validation.jsonl", "max_length": length,
         },
-        "train": {"steps": size.steps, "global_batch": size.global_batch, "micro_batch": "auto"},
+        "train": {
+            "steps": size.steps, "global_batch": size.global_batch, "micro_batch": "auto",
+            "gradient_checkpointing": False,
+        },
         "evaluate": {"every": size.steps, "micro_batch": 2},
     }  # fmt: skip
     path = work / f"texts-{length}.yaml"
@@ -106,18 +109,15 @@ def write_recipe(work: Path, size: Size, length: int) -> Path:
     return path
 
 
-def time_ours(
-    recipe: Path, run: Path, device: str, again: bool, route: str = "sdpa"
-) -> dict[str, Any]:
-    """Train once, as it comes but for checkpointing and the route of attention."""
+def time_ours(recipe: Path, run: Path, device: str, *words: str) -> dict[str, Any]:
+    """Train once, without checkpointing, by sdpa, and otherwise as words of key=value say."""
     from ptv2_scale.config.locate import load_run
     from ptv2_scale.estimate.fitting import estimate
     from ptv2_scale.estimate.operations import count_operations
     from ptv2_scale.estimate.zero import Cluster
     from ptv2_scale.model.setup import open_shapes
 
-    layers = f"train.gradient_checkpointing={str(again).lower()}"
-    ended(started(recipe, run, device, layers, f"backbone.attention={route}"))
+    ended(started(recipe, run, device, *words))
     steps = records(run)[WARMUP_STEPS:]
     setup = open_shapes(load_run(str(run / "recipe.yaml"), [])[0])
     train, operations = setup.config.train, count_operations(setup)
@@ -184,24 +184,24 @@ def peak(device: str, dtype: str) -> float | None:
     return None if found is None else found.bf16 if dtype == "bf16" else found.fp32
 
 
-def time_all(work: Path, size: Size, device: str) -> Iterator[dict[str, Any]]:
-    """Every length, with and without checkpointing, PEFT beside it, and the causal route."""
+def time_all(
+    work: Path, size: Size, device: str, routes: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Every length and PEFT beside it; of the longest, checkpointing and other routes, too."""
     if not (work / "backbone" / "config.json").is_file():
         make_backbone(work / "backbone", size)
     recipes = {length: write_recipe(work, size, length) for length in size.lengths}
-    for length, again in product(size.lengths, (False, True)):
-        side = "ptv2_scale, checkpointing" if again else "ptv2_scale"
-        run = work / f"run-{length}-{'again' if again else 'kept'}"
-        found = time_ours(recipes[length], run, device, again)
-        yield {"side": side, "length": length, **found}
-        if not again:
-            beside = time_peft(work, found["micro_batch"], length, device)
-            micro_batch = {"micro_batch": found["micro_batch"]}
-            yield {"side": "PEFT", "length": length, **micro_batch, **beside}
-    # Where a mask takes most; all checks of the route have passed.
-    length = size.lengths[-1]
-    found = time_ours(recipes[length], work / f"run-{length}-causal", device, False, "causal")
-    yield {"side": "ptv2_scale, causal", "length": length, **found}
+    for length in size.lengths:
+        found = time_ours(recipes[length], work / f"run-{length}", device)
+        yield {"side": "ptv2_scale", "length": length, **found}
+        beside = time_peft(work, found["micro_batch"], length, device)
+        micro_batch = {"micro_batch": found["micro_batch"]}
+        yield {"side": "PEFT", "length": length, **micro_batch, **beside}
+    others = {"checkpointing": "train.gradient_checkpointing=true"}
+    others |= {route: f"backbone.attention={route}" for route in routes}
+    for name, word in others.items():
+        found = time_ours(recipes[length], work / f"run-{length}-{name}", device, word)
+        yield {"side": f"ptv2_scale, {name}", "length": length, **found}
 
 
 def table(rows: list[dict[str, Any]], device: str) -> Iterator[str]:
@@ -241,16 +241,19 @@ def main() -> None:
 
     device, work = "cuda" if torch.cuda.is_available() else "cpu", asked.work.resolve()
     checks = all_checks(work / "checks", device, say)
-    if not all(check.passed for check in checks):
+    if not all(check.passed for check in checks if check.route == "sdpa"):
         raise SystemExit("something is wrong on this device: nothing is timed")
+    routes = routes_shown(checks)
     rows = []
-    for row in time_all(work, TINY if asked.tiny else LARGE, device):
+    for row in time_all(work, TINY if asked.tiny else LARGE, device, routes):
         say(json.dumps(row))
         rows.append(row)
     found = {"device": device, "checks": [asdict(one) for one in checks], "rows": rows}
     (work / "gpu.json").write_text(json.dumps(found, indent=1))
-    taken = sum(check.found is not None for check in checks)
-    print(f"{taken} checks passed, {len(checks) - taken} kernels did not take the call\n")
+    taken = [check for check in checks if check.found is not None]
+    wrong = sorted({check.route for check in taken if not check.passed})
+    print(f"{len(taken)} checks, {len(checks) - len(taken)} calls that kernels did not take")
+    print(f"routes of attention that are wrong here: {', '.join(wrong) or 'none'}\n")
     print("\n".join(table(rows, device)))
 
 

@@ -9,12 +9,13 @@ with and without activation checkpointing, by each route that serves the family
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
@@ -25,8 +26,9 @@ import yaml
 from memory import SPECIAL, WORDS, save_tokenizer
 
 VOCABULARY, WIDTH, HEADS, LENGTH, PREFIX = len(SPECIAL) + len(WORDS), 128, 2, 32, 8
-# Routes of attention behind a prefix that serve a family.
-ROUTES: dict[str, tuple[Literal["sdpa", "causal"], ...]] = {
+Route = Literal["sdpa", "causal", "flex"]
+# Routes of attention behind a prefix that serve a family; flex serves all three, by its own kernel.
+ROUTES: dict[str, tuple[Route, ...]] = {
     "llama": ("sdpa", "causal"),
     "bert": ("sdpa",),
     "t5": ("sdpa",),
@@ -43,11 +45,13 @@ class Check:
         name: what was compared.
         found: how far it is off; None: the kernel does not take the call.
         allowed: how far it may be off.
+        route: of attention, by which it was made.
     """
 
     name: str
     found: float | None
     allowed: float = 0.0
+    route: Route = "sdpa"
 
     @property
     def passed(self) -> bool:
@@ -132,7 +136,7 @@ class Gradients:
         dtype: str,
         kernel: Any,
         *,
-        route: Literal["sdpa", "causal"] = "sdpa",
+        route: Route = "sdpa",
         left: bool = False,
         again: bool = False,
     ) -> Any:
@@ -204,22 +208,44 @@ def attention_checks(recipes: Mapping[str, Path], device: str) -> Iterator[Check
         # Encoders read their first place, which padding on the left would take.
         for left in (False, True) if family == "llama" else (False,):
             truth = gradients.made("cpu", "fp64", SDPBackend.MATH, left=left)
-            for (name, kernel), dtype, route in product(kernels.items(), ALLOWED, ROUTES[family]):
-                said = f"{family}, padded {'left' if left else 'right'}, {dtype}, {route}, {name}"
+            tried: list[tuple[str, Any, Route]] = [
+                (f"{route}, {name}", kernel, route)
+                for (name, kernel), route in product(kernels.items(), ROUTES[family])
+            ]
+            tried.append(("flex", SDPBackend.MATH, "flex"))
+            for (name, kernel, route), dtype in product(tried, ALLOWED):
+                said = f"{family}, padded {'left' if left else 'right'}, {dtype}, {name}"
+                if route == "flex" and device == "cpu":
+                    yield Check(said, None, route=route)
+                    continue
                 try:
                     found = gradients.made(device, dtype, kernel, route=route, left=left)
-                except RuntimeError as error:
-                    if "kernel" not in str(error):
+                    again = gradients.made(
+                        device, dtype, kernel, route=route, left=left, again=True
+                    )
+                except Exception as error:
+                    not_taken = isinstance(error, RuntimeError) and "available kernel" in str(error)
+                    if route == "sdpa" and not not_taken:
                         raise
-                    yield Check(said, None)
+                    # Of another route, a failure of any kind is one that keeps it from being used.
+                    yield Check(said, None if not_taken else math.inf, route=route)
                     continue
-                again = gradients.made(device, dtype, kernel, route=route, left=left, again=True)
                 off = float((found - truth).norm() / truth.norm())
-                yield Check(said, off, ALLOWED[dtype])
+                yield Check(said, off, ALLOWED[dtype], route)
                 different = int((found != again).sum())
-                yield Check(f"{said}: values that checkpointing changes", different)
+                yield Check(f"{said}: values that checkpointing changes", different, 0.0, route)
     if device != "cpu":
         torch.cuda.empty_cache()
+
+
+def routes_shown(checks: Sequence[Check]) -> list[Route]:
+    """Routes beside sdpa of which all checks have passed, some of them on this device's kernels."""
+    return [
+        route
+        for route in ROUTES["llama"][1:] + ("flex",)
+        if any(one.found is not None for one in checks if one.route == route)
+        and all(one.passed for one in checks if one.route == route)
+    ]
 
 
 def run_checks(recipes: Mapping[str, Path], device: str) -> list[Check]:
