@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ptv2_scale.data.collate import Example, Padding, by_example, pad_inputs
+from ptv2_scale.data.collate import Batch, Example, Padding, by_example, pad_inputs
 
 
 def test_right_padding() -> None:
@@ -44,3 +44,25 @@ def test_an_example_of_several_sequences_takes_several_lines() -> None:
 )
 def test_padding_of_a_tokenizer(pad: int | None, end: int | None, token: int) -> None:
     assert Padding.of(SimpleNamespace(pad_token_id=pad, eos_token_id=end)) == Padding(token)
+
+
+@pytest.mark.parametrize(
+    ("mask", "known"),
+    [([[1, 1, 1], [1, 0, 0]], True), ([[1, 1, 1], [0, 0, 1]], False), ([[1, 0, 1]], False)],
+)
+def test_where_a_batch_is_padded_is_known_once_it_has_left_the_cpu(
+    mask: list[list[int]], known: bool
+) -> None:
+    batch = Batch({"input_ids": torch.tensor(mask), "attention_mask": torch.tensor(mask)}, {}, "a")
+    assert "right_padded" not in batch.arguments
+    moved = batch.to(torch.device("meta"))
+    assert moved.arguments.get("right_padded", False) is known
+    assert moved.to(torch.device("meta")).right_padded is known
+    assert moved.part == "a"
+    assert {one.device.type for one in moved.inputs.values()} == {"meta"}
+
+
+def test_a_mask_of_answers_counts_too() -> None:
+    right, left = torch.tensor([[1, 1], [1, 0]]), torch.tensor([[1, 1], [0, 1]])
+    inputs = {"input_ids": right, "attention_mask": right, "decoder_attention_mask": left}
+    assert not Batch(inputs).to(torch.device("cpu")).right_padded

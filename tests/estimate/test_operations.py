@@ -73,3 +73,14 @@ def test_a_frozen_backbone_needs_two_passes_and_not_three(tmp_path: Path) -> Non
 def operations(folder: Path, prompt: dict[str, Any]) -> Operations:
     folder.mkdir()
     return count_operations(opened(folder, ("llama", "class", prompt, False)))
+
+
+@pytest.mark.parametrize("route", ["causal", "flex"])
+def test_a_route_of_attention_needs_as_many_operations(route: str, tmp_path: Path) -> None:
+    """Hidden scores count, and softmax does not."""
+    recipe = write_recipe(tmp_path, "llama")
+    found = [
+        count_operations(open_setup(load_recipe(recipe, [f"backbone.attention={one}"])))
+        for one in ("sdpa", route)
+    ]
+    assert found[0] == found[1]

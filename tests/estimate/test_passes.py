@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def allocated(setup: Setup) -> tuple[int, int]:
         parameter.register_post_accumulate_grad_hook(lambda one: setattr(one, "grad", None))
     longest = setup.config.task.longest
     (long,), (short,) = setup.task.longest(longest), setup.task.longest(longest - 1)
-    batch = setup.task.collate([long, long, long, short], Padding(0))
+    batch = setup.task.collate([long, long, long, short], Padding(0)).to(torch.device("cpu"))
 
     def train() -> None:
         setup.task.loss_sum(model(**batch.arguments).outputs, batch.targets).backward()
@@ -97,3 +98,37 @@ def test_a_pass_takes_what_is_estimated(case: Any, tmp_path: Path) -> None:
     print("MEASURED", case, found.training, training, found.evaluation, evaluation)
     assert found.training == pytest.approx(training, rel=0.1)
     assert found.evaluation == pytest.approx(evaluation, rel=0.1)
+
+
+def route_of(setup: Setup, route: str) -> Setup:
+    section = setup.config.backbone.model_copy(update={"attention": route})
+    return replace(setup, config=setup.config.model_copy(update={"backbone": section}))
+
+
+def test_a_causal_pass_keeps_no_mask_on_a_gpu(tmp_path: Path) -> None:
+    """Of each layer's mask in fp32 [texts, 1, n, prefix + n], whose rows CUDA pads to 16 numbers."""
+    setup = opened(tmp_path, ("llama", "class", {}, 128, False, 0.0))
+    plain, causal = (measure_pass(route_of(setup, one), "cuda") for one in ("sdpa", "causal"))
+    masks = 3 * 4 * 128 * 144 * 4
+    assert masks <= plain.training - causal.training <= 2 * masks
+    assert causal.evaluation < plain.evaluation
+
+
+def test_a_causal_pass_on_a_cpu_takes_what_is_estimated(tmp_path: Path) -> None:
+    """There PyTorch writes the triangle out, once for all texts."""
+    setup = route_of(opened(tmp_path, ("llama", "class", {}, 128, False, 0.0)), "causal")
+    found, (training, evaluation) = measure_pass(setup, "cpu"), allocated(setup)
+    assert found.training == pytest.approx(training, rel=0.1)
+    assert found.evaluation == pytest.approx(evaluation, rel=0.1)
+
+
+@pytest.mark.parametrize("kind", ["t5", "gemma2"])
+def test_flex_attention_keeps_no_scores_on_a_gpu_and_is_sdpa_on_a_cpu(
+    kind: str, tmp_path: Path
+) -> None:
+    setup = opened(tmp_path, (kind, "class", {}, 128, False, 0.0))
+    plain, flex = route_of(setup, "sdpa"), route_of(setup, "flex")
+    assert measure_pass(plain, "cpu") == measure_pass(flex, "cpu")
+    # T5's masks have its bias, Gemma's weights are written out: [4 texts, 4 heads, 128, 134], fp32.
+    scores = 3 * 4 * 4 * 128 * 134 * 4
+    assert measure_pass(plain, "cuda").training - measure_pass(flex, "cuda").training > scores

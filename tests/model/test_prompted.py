@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from fake_setup import fake_setup
 from tiny import WORDS, batch_of, save_backbone, save_tokenizer, write_recipe
 from torch import Tensor
 from transformers import AutoModel
@@ -15,8 +16,11 @@ from transformers import AutoModel
 from ptv2_scale.backbones.load import load_backbone, open_backbone
 from ptv2_scale.cli import main
 from ptv2_scale.config import HeadOnly
+from ptv2_scale.data.collate import Batch
+from ptv2_scale.estimate.layers import on_meta
 from ptv2_scale.methods.base import Method
 from ptv2_scale.model.prompted import PromptedModel
+from ptv2_scale.model.setup import build_model
 from ptv2_scale.runtime.errors import UserError
 from ptv2_scale.tasks.heads import LinearHead
 
@@ -114,3 +118,14 @@ def test_a_missing_mask_is_made_and_missing_ids_are_named(tmp_path: Path) -> Non
         torch.testing.assert_close(found, model(**batch).features, rtol=0, atol=0)
     with pytest.raises(UserError, match="input_ids: missing, found attention_mask"):
         model(attention_mask=batch["attention_mask"])
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "glm4"])
+def test_no_value_is_asked_for_where_padding_is_known(kind: str, tmp_path: Path) -> None:
+    """On the meta device there is none, and on a GPU each such question waits for the GPU."""
+    setup = fake_setup(save_backbone(kind, tmp_path), backbone={"attention": "causal"})
+    model = on_meta(build_model(setup)).train()
+    batch = Batch(batch_of("right")).to(torch.device("meta"))
+    model(**batch.arguments).outputs.sum().backward()
+    with pytest.raises((NotImplementedError, RuntimeError)):
+        model(**batch.inputs)

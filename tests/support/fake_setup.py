@@ -24,10 +24,10 @@ class ThreeLabels:
 
 def fake_setup(folder: Path, dtype: str = "fp32", **changes: Any) -> Setup:
     """Open a backbone's folder with a recipe made of `changes` to its sections."""
-    prompt = changes.pop("prompt", {})
+    prompt, backbone = changes.pop("prompt", {}), changes.pop("backbone", {})
     config = RunConfig.model_validate(
         {
-            "backbone": {"name": str(folder), "dtype": dtype, "dropout": 0.0},
+            "backbone": {"name": str(folder), "dtype": dtype, "dropout": 0.0, **backbone},
             "prompt": prompt if "method" in prompt else {**PREFIX, **prompt},
             "task": {"name": "demo", "head": "linear", "max_length": 20},
             "train": {

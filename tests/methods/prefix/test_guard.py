@@ -19,6 +19,8 @@ from ptv2_scale.methods.guard import MethodUnusedError
 from ptv2_scale.methods.prefix.guard import check_prefix
 from ptv2_scale.model.prompted import PromptedModel
 from ptv2_scale.model.setup import build_model, first_values, model_filler
+from ptv2_scale.tasks.heads import Head, LinearHead
+from ptv2_scale.tasks.token_head import TokenHead
 
 
 def model_of(kind: str, folder: Path, **changes: Any) -> PromptedModel:
@@ -36,6 +38,18 @@ def test_every_family_passes_and_is_left_as_it_was(kind: str, padding: str, tmp_
     check_prefix(model, model, batch_of(padding))
     assert not model.training
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("head", [LinearHead(32, 3, "last"), TokenHead(32, 3)])
+def test_another_route_is_compared_with_transformers_own_where_texts_are(
+    head: Head, tmp_path: Path
+) -> None:
+    """States of padding, which a head of tokens gives too, follow from the route."""
+    model = model_of("llama", tmp_path, backbone={"attention": "causal"}).eval()
+    model.head = head
+    check_prefix(model, model, {**batch_of("right"), "right_padded": True})
+    with pytest.raises(MethodUnusedError, match="route disagrees"):
+        check_prefix(model, model, {**batch_of("left"), "right_padded": True})
 
 
 def test_some_layers_of_some_slots_pass(tmp_path: Path) -> None:
