@@ -54,8 +54,9 @@ def shared_prefix_attention(
     mixed, sums = attention_with_sums(query, *text, scaling, of_text)
     front, front_sums = _over_prefix(query, *prefix, scaling, of_prefix)
     total = torch.logaddexp(sums, front_sums)
-    weights = ((one - total).exp().to(query.dtype)[..., None] for one in (sums, front_sums))
-    merged = mixed * next(weights) + front * next(weights)
+    weight, front_weight = ((one - total).exp()[..., None] for one in (sums, front_sums))
+    # Weights are in fp32, so that what is merged is rounded once.
+    merged = (mixed * weight + front * front_weight).to(query.dtype)
     return merged.transpose(1, 2).contiguous()
 
 
@@ -84,7 +85,9 @@ def attention_with_sums(
 
 @cache
 def _kernel(device: str) -> Any:
-    return flex.flex_attention if device == "cpu" else torch.compile(flex.flex_attention)
+    # Dynamic: each batch is as long as its longest text.
+    whole = flex.flex_attention
+    return whole if device == "cpu" else torch.compile(whole, dynamic=True)
 
 
 def _over_prefix(

@@ -106,7 +106,7 @@ def route_of(setup: Setup, route: str) -> Setup:
 
 
 def test_a_causal_pass_keeps_no_mask_on_a_gpu(tmp_path: Path) -> None:
-    """Of each layer's mask in fp32 [texts, 1, n, prefix + n], whose rows CUDA pads to 16 numbers."""
+    """Of each layer's mask in fp32, [4 texts, 1, 128, 134], whose rows CUDA pads to 144."""
     setup = opened(tmp_path, ("llama", "class", {}, 128, False, 0.0))
     plain, causal = (measure_pass(route_of(setup, one), "cuda") for one in ("sdpa", "causal"))
     masks = 3 * 4 * 128 * 144 * 4

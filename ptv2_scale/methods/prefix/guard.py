@@ -147,9 +147,12 @@ def _check_cache_route(run: RunModel, model: Any, inputs: Inputs) -> None:
 
 
 def _of_texts(features: Tensor, inputs: Inputs) -> Tensor:
-    """Features without those of padding, of which no route says what they are."""
-    found = features if features.dim() < 3 else features[inputs["attention_mask"].bool()]
-    return found.float()
+    """Features [batch, ..., width] without those of padding, which differ from route to route."""
+    if features.dim() < 3:
+        return features.float()
+    lengths = inputs["attention_mask"].sum(dim=1, keepdim=True)
+    columns = torch.arange(features.shape[1], device=features.device)
+    return features[columns < lengths].float()
 
 
 def _has_cache_route(model: Any, columns: int) -> bool:
