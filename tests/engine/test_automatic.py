@@ -18,6 +18,7 @@ from ptv2_scale.config import RunConfig, load_recipe
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine import automatic, memory_check
 from ptv2_scale.estimate.zero import Cluster
+from ptv2_scale.runtime.errors import UserError
 
 CPU = torch.device("cpu")
 AUTO = {"dtype": "auto"}
@@ -230,3 +231,46 @@ def test_in_bf16_too_it_trains_and_goes_on(tmp_path: Path) -> None:
 
 def deepspeed_of(run: Path) -> Any:
     return yaml.safe_load((run / "recipe.yaml").read_text())["deepspeed"]
+
+
+def test_attention_is_sdpa_until_a_gpu_has_shown_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = {"steps": 2}
+    recipe = write_recipe(
+        tmp_path, "llama", backbone={"attention": "auto"}, train=few, evaluate={"every": 2}
+    )
+    ptv2_scale.train(recipe)
+    assert "chosen for this run: backbone.attention=sdpa" in capsys.readouterr().err
+    stored = yaml.safe_load((tmp_path / "run/recipe.yaml").read_text())
+    assert stored["backbone"]["attention"] == "sdpa"
+
+
+def test_another_route_of_attention_makes_and_continues_the_same_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Losses are those of sdpa but for rounding; what is said of the route is said once."""
+    few = {"steps": 4, "micro_batch": 3}
+    recipe = write_recipe(tmp_path, "llama", train=few, evaluate={"every": 2})
+    ptv2_scale.train(recipe)
+    causal, checkpoint = "backbone.attention=causal", tmp_path / "run/checkpoints/step-00000002"
+    capsys.readouterr()
+    ptv2_scale.train(recipe, [causal, f"run={tmp_path / 'begun'}"])
+    assert capsys.readouterr().err.count("attention: causal, without a mask") == 1
+    ptv2_scale.train(recipe, [causal, f"run={tmp_path / 'later'}"], resume=str(checkpoint))
+    plain, begun, later = (losses(tmp_path / name) for name in ("run", "begun", "later"))
+    assert begun == pytest.approx(plain, rel=1e-5)
+    assert begun != plain
+    assert later == pytest.approx({step: plain[step] for step in (3, 4)}, rel=1e-5)
+    rows = [{"text": "w0 w11 w12"}, {"text": "w13 w1 w14 w15 w16"}]
+    here, there = (
+        ptv2_scale.Predictor.load(tmp_path / name).predict(rows) for name in ("run", "begun")
+    )
+    assert [one["label"] for one in here] == [one["label"] for one in there]
+
+
+def test_a_route_that_does_not_serve_a_backbone_begins_no_run(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path, "t5", backbone={"attention": "causal"})
+    with pytest.raises(UserError, match="does not serve this T5: not all of its attention is"):
+        ptv2_scale.train(recipe)
+    assert not (tmp_path / "run").exists()

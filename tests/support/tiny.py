@@ -184,7 +184,7 @@ def write_recipe(folder: Path, model_type: str = "t5", **sections: Any) -> Path:
     save_tokenizer(folder / "backbone", OVERRIDES[model_type].get("pad_token_id", 0))
     write_task(folder / "data")
     recipe = {
-        "backbone": {"name": str(folder / "backbone"), "dtype": "fp32"},
+        "backbone": {"name": str(folder / "backbone"), "dtype": "fp32", "attention": "sdpa"},
         "prompt": {} if "method" in sections.get("prompt", {}) else {"length": 6},
         "task": {
             "name": "classification", "path": str(folder / "data"), "text": "text",
