@@ -7,6 +7,7 @@ runs there, has them; the tests take the check away.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from points import sample
 from routes import PADDINGS, both_routes, drawn, furthest, made_by
 from tiny import MODEL_TYPES, save_backbone
 from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import flex_attention as flex
 
 from ptv2_scale.backbones import attention_call, shared_prefix
@@ -27,6 +29,9 @@ CASES = [
     *((kind, PADDINGS[place % 3]) for place, kind in enumerate(KINDS)),
     *sample([(k, PADDINGS[(n + more) % 3]) for n, k in enumerate(KINDS) for more in (1, 2)], 2),
 ]
+# By its name, which is the operator's in the package that it is in.
+OPERATOR = import_module("torch._higher_order_ops.flex_attention")
+TRACE = OPERATOR.create_fw_bw_graph
 Folders = Callable[[str], Path]
 
 
@@ -42,12 +47,19 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     return folder
 
 
+def traced_apart(*given: Any) -> Any:
+    """The trace of a score's gradient. Where layers are computed again, it would be so, too."""
+    with saved_tensors_hooks(lambda one: one, lambda one: one):
+        return TRACE(*given)
+
+
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Shapes of the keys of each call of FlexAttention, which has gradients here."""
     monkeypatch.setattr(attention_call, "has_gradients", lambda device: True)
     monkeypatch.setattr(flex, "_validate_device", lambda *tensors: None)
     monkeypatch.setattr(flex, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)  # without dynamo
+    monkeypatch.setattr(OPERATOR, "create_fw_bw_graph", traced_apart)
     made: list[tuple[int, ...]] = []
     attend = shared_prefix.attention_with_sums
 
