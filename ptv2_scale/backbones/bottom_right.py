@@ -83,8 +83,6 @@ def _causal_bias(queries: int, keys: int) -> CausalBias:
 def _reads_groups(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> bool:
     """Whether a kernel without a mask takes fewer heads of keys as they are: flash attention."""
     if query.is_cuda:
-        return can_use_flash_attention(
-            SDPAParams(query, key, value, None, dropout, False, True)  # type: ignore[no-untyped-call]
-        )
+        return can_use_flash_attention(SDPAParams(query, key, value, None, dropout, False, True))
     # As on a GPU, so that a pass on the meta device keeps what a GPU does.
     return query.dtype in (torch.float16, torch.bfloat16)

@@ -73,7 +73,7 @@ def attention_with_sums(
         changed: what becomes of a score.
     """
     if has_torch_function((query, key, value)):
-        return handle_torch_function(  # type: ignore[no-any-return]
+        return handle_torch_function(
             attention_with_sums, (query, key, value), query, key, value, scaling, changed
         )
     out, found = _kernel(query.device.type)(

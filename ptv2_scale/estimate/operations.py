@@ -70,9 +70,11 @@ class _WrittenOut(DeviceKernels):
         key: Tensor,
         value: Tensor,
         attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
         **options: Any,
     ) -> Tensor:
-        return attention(query, key, value, written_out(attn_mask, query.device), **options)
+        mask = written_out(attn_mask, query.device)
+        return attention(query, key, value, mask, dropout_p, **options)
 
     def _attend_with_sums(
         self, query: Tensor, key: Tensor, value: Tensor, *changed: Any

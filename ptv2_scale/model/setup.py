@@ -185,10 +185,9 @@ def _checked(config: RunConfig, files: BackboneFiles) -> Setup:
 
 def _chosen(section: Backbone, files: BackboneFiles) -> Backbone:
     """What `auto` is on this machine, where ranks have not agreed on it already."""
-    found = {"attention": choose_route(section.attention, files.family, files.config)}
-    if section.dtype == "auto":
-        found["dtype"] = suitable_dtype(accelerator_here())
-    return section.model_copy(update=found)
+    route = choose_route(section.attention, files.family, files.config)
+    dtype = suitable_dtype(accelerator_here()) if section.dtype == "auto" else section.dtype
+    return section.model_copy(update={"attention": route, "dtype": dtype})
 
 
 def _check_positions(method: Method, config: RunConfig) -> None:

@@ -75,12 +75,12 @@ def operations(folder: Path, prompt: dict[str, Any]) -> Operations:
     return count_operations(opened(folder, ("llama", "class", prompt, False)))
 
 
-@pytest.mark.parametrize("route", ["causal", "flex"])
-def test_a_route_of_attention_needs_as_many_operations(route: str, tmp_path: Path) -> None:
-    """Hidden scores count, and softmax does not."""
+def test_a_route_of_attention_needs_as_many_operations(tmp_path: Path) -> None:
+    """Hidden scores count. Apart, a text's keys below the prefix are known to need no gradient."""
     recipe = write_recipe(tmp_path, "llama")
-    found = [
+    sdpa, causal, flex = (
         count_operations(open_setup(load_recipe(recipe, [f"backbone.attention={one}"])))
-        for one in ("sdpa", route)
-    ]
-    assert found[0] == found[1]
+        for one in ("sdpa", "causal", "flex")
+    )
+    assert causal == sdpa
+    assert 0.95 * sdpa.needed < flex.needed <= sdpa.needed

@@ -131,4 +131,5 @@ def test_flex_attention_keeps_no_scores_on_a_gpu_and_is_sdpa_on_a_cpu(
     assert measure_pass(plain, "cpu") == measure_pass(flex, "cpu")
     # T5's masks have its bias, Gemma's weights are written out: [4 texts, 4 heads, 128, 134], fp32.
     scores = 3 * 4 * 4 * 128 * 134 * 4
-    assert measure_pass(plain, "cuda").training - measure_pass(flex, "cuda").training > scores
+    saved = measure_pass(plain, "cuda").training - measure_pass(flex, "cuda").training
+    assert saved > 0.9 * scores  # queries and outputs are kept for the prefix, too

@@ -67,9 +67,8 @@ def module_that_never_runs(model: PromptedModel, patch: pytest.MonkeyPatch) -> N
 
 
 def prefix_that_is_cut_off(model: PromptedModel, patch: pytest.MonkeyPatch) -> None:
-    whole, pad = attention._expanded, attention_call._pad_left
+    whole = attention._expanded
     patch.setattr(attention, "_expanded", lambda *given: whole(*given)[:, :, 1:])
-    patch.setattr(attention_call, "_pad_left", lambda mask, n, value: pad(mask, n - 1, value))
 
 
 def gradient_that_is_cut_off(model: PromptedModel, patch: pytest.MonkeyPatch) -> None:
@@ -118,10 +117,10 @@ def test_another_result_than_transformers_own_route_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = model_of("llama", tmp_path)
-    pad = attention._pad_left
+    pad = attention_call._pad_left
     # The first prefix token is hidden by our mask.
     monkeypatch.setattr(
-        attention,
+        attention_call,
         "_pad_left",
         lambda mask, columns, value: pad(pad(mask, columns - 1, value), 1, not value),
     )
