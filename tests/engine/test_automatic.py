@@ -13,7 +13,7 @@ from killed import losses
 from tiny import write_recipe
 
 import ptv2_scale
-from ptv2_scale.backbones import dtypes
+from ptv2_scale.backbones import attention_call, dtypes
 from ptv2_scale.config import RunConfig, load_recipe
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine import automatic, memory_check
@@ -247,26 +247,37 @@ def test_attention_is_sdpa_until_a_gpu_has_shown_more(
 
 
 def test_another_route_of_attention_makes_and_continues_the_same_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Losses are those of sdpa but for rounding; what is said of the route is said once."""
+    calls, attend = [], attention_call.bottom_right_attention
+
+    def counted(*given: Any) -> torch.Tensor:
+        calls.append(given)
+        return attend(*given)
+
+    monkeypatch.setattr(attention_call, "bottom_right_attention", counted)
     few = {"steps": 4, "micro_batch": 3}
     recipe = write_recipe(tmp_path, "llama", train=few, evaluate={"every": 2})
     ptv2_scale.train(recipe)
     causal, checkpoint = "backbone.attention=causal", tmp_path / "run/checkpoints/step-00000002"
     capsys.readouterr()
+    assert calls == []
     ptv2_scale.train(recipe, [causal, f"run={tmp_path / 'begun'}"])
+    # Three layers: twice in each of 8 micro-batches, once in the evaluations and in the guard.
+    assert len(calls) >= 3 * 2 * 8
     assert capsys.readouterr().err.count("attention: causal, without a mask") == 1
     ptv2_scale.train(recipe, [causal, f"run={tmp_path / 'later'}"], resume=str(checkpoint))
     plain, begun, later = (losses(tmp_path / name) for name in ("run", "begun", "later"))
     assert begun == pytest.approx(plain, rel=1e-5)
-    assert begun != plain
     assert later == pytest.approx({step: plain[step] for step in (3, 4)}, rel=1e-5)
+    calls.clear()
     rows = [{"text": "w0 w11 w12"}, {"text": "w13 w1 w14 w15 w16"}]
     here, there = (
         ptv2_scale.Predictor.load(tmp_path / name).predict(rows) for name in ("run", "begun")
     )
     assert [one["label"] for one in here] == [one["label"] for one in there]
+    assert len(calls) == 3  # of the second alone
 
 
 def test_a_route_that_does_not_serve_a_backbone_begins_no_run(tmp_path: Path) -> None:
