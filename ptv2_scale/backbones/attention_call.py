@@ -151,19 +151,19 @@ class AttentionCall:
         mask = None if self.mask is None else self.mask.expand(shape)
         bias = None if self.position_bias is None else self.position_bias.expand(shape)
         cap, causal, past = self.options.get("softcap"), self.causal, shape[3] - shape[2]
+        hides = mask is not None and mask.dtype == torch.bool
 
-        def changed(score: Tensor, *place: Tensor) -> Tensor:
+        def changed(
+            score: Tensor, example: Tensor, head: Tensor, row: Tensor, column: Tensor
+        ) -> Tensor:
             if cap is not None:
                 score = cap * torch.tanh(score / cap)
             if bias is not None:
-                score = score + bias[place]
-            if mask is not None and mask.dtype != torch.bool:
-                return score + mask[place]
-            if mask is not None or causal:
-                *_, row, column = place
-                visible = column <= row + past if mask is None else mask[place]
-                score = torch.where(visible, score, -torch.inf)
-            return score
+                score = score + bias[example, head, row, column]
+            if mask is None:
+                return torch.where(column <= row + past, score, -torch.inf) if causal else score
+            read = mask[example, head, row, column]
+            return torch.where(read, score, -torch.inf) if hides else score + read
 
         return changed
 
@@ -185,4 +185,7 @@ def _pad_left(mask: Tensor, columns: int, value: float | bool) -> Tensor:
 
 
 def _capped(cap: float) -> ScoreMod:
-    return lambda score, *_: cap * torch.tanh(score / cap)
+    def capped(score: Tensor, example: Tensor, head: Tensor, row: Tensor, column: Tensor) -> Tensor:
+        return cap * torch.tanh(score / cap)
+
+    return capped

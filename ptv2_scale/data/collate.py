@@ -88,7 +88,9 @@ class Batch:
 
 def _is_right_padded(mask: Tensor) -> bool:
     """Whether each row of a mask [sequences, n] on the CPU is some ones, and zeros behind them."""
-    return mask.device.type == "cpu" and bool((mask[:, 1:] <= mask[:, :-1]).all())
+    if mask.device.type != "cpu" or mask.dim() != 2:
+        return False
+    return bool((mask[:, 1:] <= mask[:, :-1]).all())
 
 
 @dataclass(frozen=True)

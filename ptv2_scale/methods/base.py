@@ -57,6 +57,8 @@ class Entry:
     def wrap(self, inputs: Inputs, backbone: nn.Module) -> Wrapped:
         """Change what the backbone is given: embeddings, masks.
 
+        What is put in front of texts is no padding: a batch that was padded on the right stays so.
+
         Args:
             inputs: input_ids and attention_mask [batch, n], and what else the tokenizer gave.
             backbone: for its own embeddings.
