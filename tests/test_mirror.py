@@ -18,6 +18,7 @@ SEVERAL_MODULES = {
     "engine/test_choice_run.py": "rows with candidates under ZeRO-3, from training to answers",
     "engine/test_filled_by_tokens.py": "micro-batches of so many tokens, on any number of ranks",
     "engine/test_glm_classic_run.py": "classic GLM under ZeRO-3",
+    "engine/test_int8_run.py": "backbones in 8 bits, from gradients to answers",
     "engine/test_parity.py": "gradients under ZeRO-3 against plain PyTorch",
     "engine/test_private_runs.py": "hosts without a shared run directory",
     "engine/test_recipe_runs.py": "shipped recipes on tiny backbones",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -26,6 +26,7 @@ from ptv2_scale.backbones.empty import empty_parameters
 from ptv2_scale.backbones.families import family_of
 from ptv2_scale.backbones.family import Config, Family
 from ptv2_scale.backbones.filling import Fill, Unfilled, fill_in_order
+from ptv2_scale.backbones.int8 import Int8Linear, fill_packed, int8_layers, quantise_layers
 from ptv2_scale.backbones.matching import check_matching, match, shared_parameters
 from ptv2_scale.backbones.naming import PRESETS, named_folder
 from ptv2_scale.backbones.quantised import quantised, refuse_quantised
@@ -198,6 +199,7 @@ def build_empty(
     dtype: torch.dtype,
     dropout: float | None = None,
     attention: Literal["auto"] | Route = "auto",
+    quantization: Literal["int8"] | None = None,
 ) -> Any:
     """The backbone's module without memory for its weights (buffers are real), frozen.
 
@@ -206,9 +208,11 @@ def build_empty(
         dtype: dtype of the weights.
         dropout: overrides the dropout probabilities of the configuration.
         attention: the route that attention takes.
+        quantization: "int8" keeps the weights of linear layers in 8 bits; see `quantise_layers`.
 
     Raises:
-        UserError: no model can be built from the configuration, or the route does not serve it.
+        UserError: no model can be built from the configuration, the route does not serve it, or it
+            cannot be quantised.
     """
     config = files.config
     route = choose_route(attention, files.family, config)
@@ -241,7 +245,10 @@ def build_empty(
         raise UserError(
             f"{files.folder / 'config.json'}: no model can be built from it: {reason}."
         ) from None
-    return model.requires_grad_(False)
+    model.requires_grad_(False)
+    if quantization is not None:
+        quantise_layers(model, str(files.folder))
+    return model
 
 
 def materialise(
@@ -300,9 +307,12 @@ def check_weights(files: BackboneFiles, model: Any) -> Mapping[str, Sequence[str
     names = files.weights.names()
     found = match(model, files.family, names)
     check_matching(str(files.folder), files.family, found, len(names))
+    packed = int8_layers(model)
     for own, parameter in shared_parameters(model):
+        layer = packed.get(own[0])
+        shape = tuple(parameter.shape) if layer is None else layer.stored_shape
         for name in found.sources[own[0]]:
-            check_tensor(files, name, tuple(parameter.shape))
+            check_tensor(files, name, shape)
     return found.sources
 
 
@@ -312,15 +322,31 @@ def weight_filler(files: BackboneFiles, model: Any) -> Fill:
     Raises:
         UserError: see `check_weights`.
     """
-    sources = check_weights(files, model)
+    sources, packed = check_weights(files, model), int8_layers(model)
 
     def fill(names: Sequence[str], start: int, target: Tensor) -> None:
         first, *others = sources[names[0]]
-        files.weights.read_into(first, start, target)
+        stored, layer = (start, start + target.numel()), packed.get(names[0])
+        if layer is None:
+            files.weights.read_into(first, start, target)
+        else:
+            stored = layer.stored_range(*stored)
+            _fill_packed(files, first, layer, start, target)
         for other in others:
-            _check_equal(files, (first, other), start, target.numel())
+            _check_equal(files, (first, other), *stored)
 
     return fill
+
+
+def _fill_packed(
+    files: BackboneFiles, name: str, layer: Int8Linear, start: int, target: Tensor
+) -> None:
+    try:
+        fill_packed(layer, partial(files.weights.read, name), start, target)
+    except ValueError as error:
+        raise UserError(
+            f"{files.folder}: {name} {error}, so backbone.quantization: int8 has no scale for them."
+        ) from None
 
 
 def check_tensor(files: BackboneFiles, name: str, expected: tuple[int, ...]) -> None:
@@ -340,10 +366,10 @@ def check_tensor(files: BackboneFiles, name: str, expected: tuple[int, ...]) -> 
         )
 
 
-def _check_equal(files: BackboneFiles, pair: tuple[str, str], start: int, count: int) -> None:
+def _check_equal(files: BackboneFiles, pair: tuple[str, str], start: int, stop: int) -> None:
     """What the model holds once may be stored under several names, but only with one value."""
     first, other = pair
-    values, others = (files.weights.read(name, start, start + count) for name in pair)
+    values, others = (files.weights.read(name, start, stop) for name in pair)
     if not torch.equal(values, others):
         raise UserError(
             f"{files.folder}: {first} and {other} are one parameter of this {files.family.name},"
@@ -358,6 +384,7 @@ def load_backbone(
     device: str | torch.device = "cpu",
     dropout: float | None = None,
     attention: Literal["auto", "sdpa", "causal", "flex"] = "auto",
+    quantization: Literal["int8"] | None = None,
     revision: str | None = None,
     weights: Literal["any", "safetensors"] = "any",
     trust_remote_code: bool = False,
@@ -370,6 +397,7 @@ def load_backbone(
         device: where the weights go.
         dropout: overrides the configuration's dropout probabilities (they act in `train()` only).
         attention: how keys behind a prefix are attended to, as `backbone.attention` of a recipe.
+        quantization: "int8" keeps the weights of linear layers in 8 bits; None: in `dtype`.
         revision: of a hub name.
         weights: "safetensors" refuses pickled files.
         trust_remote_code: allow the folder's own Python code.
@@ -388,6 +416,7 @@ def load_backbone(
             "dtype": dtype,
             "dropout": dropout,
             "attention": attention,
+            "quantization": quantization,
             "revision": revision,
             "weights": weights,
             "trust_remote_code": trust_remote_code,
@@ -401,7 +430,9 @@ def load_backbone(
         trust_remote_code=section.trust_remote_code,
     )
     dtype = suitable_dtype(place) if section.dtype == "auto" else section.dtype
-    model = build_empty(files, DTYPES[dtype], section.dropout, section.attention)
+    model = build_empty(
+        files, DTYPES[dtype], section.dropout, section.attention, section.quantization
+    )
     materialise(model, weight_filler(files, model), Unsharded(place))
     return model.to(place).eval()
 

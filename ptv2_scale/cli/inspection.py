@@ -25,6 +25,7 @@ def describe(config: RunConfig) -> str:
             *shape_notes(config.backbone.name),
             "",
             *(_row(part, total, setup.config.backbone.dtype) for part in parts),
+            *_quantised(setup.config),
             "",
             f"checkpoint: about {checkpoint_bytes(parts) / 2**20:.2f} MiB"
             " (fp32 and AdamW's moments)",
@@ -47,6 +48,7 @@ def described_as_json(config: RunConfig) -> dict[str, Any]:
         "family": setup.files.family.name,
         "backbone": str(setup.files.folder),
         "dtype": setup.config.backbone.dtype,
+        "quantization": setup.config.backbone.quantization,
         "parameters": sum(part.parameters for part in parts),
         "trained": sum(part.trained for part in parts),
         "parts": [_part(part) for part in parts],
@@ -54,6 +56,11 @@ def described_as_json(config: RunConfig) -> dict[str, Any]:
         "method": config.prompt.method,
         "task": config.task.name,
     }
+
+
+def _quantised(config: RunConfig) -> list[str]:
+    kept = config.backbone.quantization
+    return [f"of the backbone, linear layers are kept in {kept}"] if kept else []
 
 
 def _part(part: PartSize) -> dict[str, Any]:

@@ -80,7 +80,10 @@ _OPTIMIZER_STATE = (
     "what is trained has some megabytes of optimizer state: moving it away saves nothing and slows "
     "every step (offload_param moves the backbone). prompt.method: full has more, and may"
 )
-_QUANTISED = "quantised weights change every forward of the frozen backbone"
+_QUANTISED = (
+    "DeepSpeed would quantise what it gathers, and other bits on another number of ranks. Set"
+    " backbone.quantization: int8 in the recipe"
+)
 _WHOLE_MODULES = (
     "it gathers whole modules at once and misses weights that two of them share; delete it"
 )

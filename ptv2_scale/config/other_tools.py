@@ -38,6 +38,10 @@ OTHER_NAMES: Mapping[str, Ours] = {
         ("bf16", "fp16", "fp32", "torch_dtype", "dtype", "precision", "mixed_precision"),
         Ours("backbone.dtype", _DTYPE),
     ),
+    **dict.fromkeys(
+        ("load_in_8bit", "quantize", "quantization_bit", "quantization_config", "bits"),
+        Ours("backbone.quantization", "It is int8, or null."),
+    ),
     # What is trained.
     **dict.fromkeys(
         ("num_virtual_tokens", "pre_seq_len", "prefix_length", "prompt_length", "prefix_len",

@@ -39,6 +39,11 @@ class Backbone(Section):
         description="Number format of backbone and computation; auto: bf16 where all ranks have"
         " units for it, else fp32.",
     )
+    quantization: Literal["int8"] | None = Field(
+        default=None,
+        description="int8: the linear layers of the frozen backbone are kept in 8 bits, a scale for"
+        " each row, and computed with in dtype; null: they are kept in dtype.",
+    )
     dropout: Fraction | None = Field(
         default=None, description="Dropout inside the backbone; null: what its config.json says."
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from deepspeed import DeepSpeedEngine
 
+from ptv2_scale.backbones.int8 import packed_parameters
 from ptv2_scale.backbones.weights import TensorFile
 from ptv2_scale.checkpoint.store import Best, TrainerState
 from ptv2_scale.distributed.leaders import on_first_rank
@@ -99,7 +100,7 @@ def _parameters(module: Any) -> tuple[int, int]:
     parameters = list(module.parameters())
     kept = 0 if module.adapter is None else module.adapter.kept_elements
     trained = sum(_size(one) for one in parameters if one.requires_grad) - kept
-    return trained, sum(map(_size, parameters)) - trained
+    return trained, sum(map(_size, parameters)) + packed_parameters(module) - trained
 
 
 def _size(parameter: Any) -> int:

@@ -11,7 +11,7 @@ from ptv2_scale.estimate.kernels import Device
 from ptv2_scale.estimate.memory import MemoryEstimate, estimate_memory
 from ptv2_scale.estimate.passes import Measure, MeasuredPasses, measure_pass
 from ptv2_scale.estimate.zero import Cluster
-from ptv2_scale.model.setup import Setup
+from ptv2_scale.model.setup import Setup, build_model
 from ptv2_scale.runtime.errors import UserError
 
 Verdict = Literal["fits", "close", "does not fit"]
@@ -19,6 +19,7 @@ Verdict = Literal["fits", "close", "does not fit"]
 BAND = 0.1
 _MOST_RANKS = 1024
 _SHORTEST = 32
+_INT8 = "backbone.quantization=int8"
 
 # Opens the recipe with more key=value words.
 Reopen = Callable[[Sequence[str]], Setup]
@@ -110,15 +111,25 @@ class _Search:
 
     def found(self) -> list[Remedy]:
         config = self._reopen(()).config
-        changes = [word for words in _changes(config) for word in words]
-        alone = [self._try((word,), self._ranks) for word in changes]
+        changes = list(_changes(config, self._quantises()))
+        alone = [self._try((word,), self._ranks) for words in changes for word in words]
         fitting = [one for one in (*alone, self._more_ranks(())) if one is not None]
         if not fitting:
             # Of two words for one key the last one counts.
-            combined = tuple(words[-1] for words in _changes(config) if words)
+            combined = tuple(words[-1] for words in changes if words)
             both = (self._try(combined, self._ranks), self._more_ranks(combined))
             fitting = [one for one in both if one is not None]
         return sorted(fitting, key=lambda one: one.total, reverse=True)
+
+    def _quantises(self) -> bool:
+        """Whether the backbone's weights can be kept in fewer bits than they are."""
+        if self._reopen(()).config.backbone.quantization is not None:
+            return False
+        try:
+            build_model(self._reopen((_INT8,)))
+        except UserError:
+            return False
+        return True
 
     def _more_ranks(self, words: tuple[str, ...]) -> Remedy | None:
         hosts = self._ranks.hosts
@@ -137,7 +148,7 @@ class _Search:
         return Remedy(words, ranks, total) if verdict(total, self._limit) == "fits" else None
 
 
-def _changes(config: RunConfig) -> Iterator[list[str]]:
+def _changes(config: RunConfig, quantises: bool) -> Iterator[list[str]]:
     """Words that make a recipe smaller, a list for each key."""
     train = config.train
     all_layers = train.gradient_checkpointing is True
@@ -150,3 +161,4 @@ def _changes(config: RunConfig) -> Iterator[list[str]]:
     sharded = [] if config.deepspeed.startswith("zero3") else ["deepspeed=zero3"]
     offloaded = [] if "offload" in config.deepspeed else ["deepspeed=zero3_offload_cpu"]
     yield [*sharded, *offloaded]
+    yield [_INT8] if quantises else []

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from ptv2_scale.backbones.int8 import packed_parameters
 from ptv2_scale.methods.base import Adapter
 from ptv2_scale.model.prompted import PromptedModel
 
@@ -22,7 +23,7 @@ class PartSize:
         trained: number of trained parameters.
         frozen: number of frozen parameters.
         kept: number of those among the frozen that stand in a trained table and in checkpoints.
-        nbytes: bytes that its parameters take in their dtype, on all ranks together.
+        nbytes: bytes that its parameters take as they are kept, on all ranks together.
     """
 
     part: str
@@ -46,7 +47,7 @@ def _size(name: str, module: nn.Module) -> PartSize:
     parameters = list(module.parameters())
     kept = module.kept_elements if isinstance(module, Adapter) else 0
     trained = sum(one.numel() for one in parameters if one.requires_grad) - kept
-    total = sum(one.numel() for one in parameters)
+    total = sum(one.numel() for one in parameters) + packed_parameters(module)
     nbytes = sum(one.numel() * one.element_size() for one in parameters)
     return PartSize(name, trained, total - trained, nbytes, kept)
 

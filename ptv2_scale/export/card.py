@@ -94,7 +94,9 @@ def _digest(card: Card) -> str:
     task = card.recipe["task"]
     tasks = {"": task, **task.get("tasks", {})}
     meant = {name: [one.get(key) for key in MEANING] for name, one in tasks.items()}
-    parts = (card.family, card.head, card.heads, card.method, card.recipe["prompt"], meant)
+    parts = [card.family, card.head, card.heads, card.method, card.recipe["prompt"], meant]
+    if quantization := card.recipe["backbone"].get("quantization"):
+        parts.append(quantization)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -193,7 +195,7 @@ def model_card(card: Card, example: Sequence[str] = _EXAMPLE) -> str:
         f"# {card.recipe['task']['name']}, method: {card.recipe['prompt']['method']}",
         "",
         f"Trained with ptv2_scale {_on_what(card)} {card.family} backbone `{card.backbone}`"
-        f" (fingerprint `{card.fingerprint[:16]}`).",
+        f" (fingerprint `{card.fingerprint[:16]}`){_kept_in(card)}.",
         "",
         *(f"- {line}" for line in card.about),
         *_result_lines(card.result),
@@ -208,6 +210,11 @@ def model_card(card: Card, example: Sequence[str] = _EXAMPLE) -> str:
 
 def _on_what(card: Card) -> str:
     return "from the" if card.config().prompt.TRAINS_BACKBONE else "on the frozen"
+
+
+def _kept_in(card: Card) -> str:
+    quantization = card.config().backbone.quantization
+    return f", its layers in {quantization}" if quantization else ""
 
 
 def _result_lines(result: dict[str, Any]) -> list[str]:

@@ -129,6 +129,8 @@ def _window_refusal(wanted: int, room: int) -> str | None:
 
 
 def _refusal(card: Card, task_type: str | None, heads: Collection[str]) -> str | None:
+    if card.config().backbone.quantization is not None:
+        return "it was trained on a backbone in 8 bits of our own, which PEFT does not load"
     families = {family.name: family for family in FAMILIES}
     if card.family in families and families[card.family].no_peft is not None:
         return families[card.family].no_peft

@@ -116,7 +116,11 @@ def _meaning(config: RunConfig) -> dict[str, object]:
         for section, task in tasks.items()
         for key in MEANING
     }
-    return {"prompt": config.prompt, **found}
+    return {
+        "prompt": config.prompt,
+        "backbone.quantization": config.backbone.quantization,
+        **found,
+    }
 
 
 def _check_shapes(folder: Path, setup: Setup, trained: TensorFile) -> None:

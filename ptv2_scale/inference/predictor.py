@@ -346,11 +346,18 @@ def check_one_task(export: Export) -> None:
 
 
 def _check_same_backbone(exports: Sequence[Export]) -> None:
-    keys = {(export.card.fingerprint, export.setup.config.backbone.dtype) for export in exports}
+    keys = {_backbone_of(export) for export in exports}
     if len(keys) > 1:
         raise UserError(
-            "these exports were trained on different backbones or dtypes; run them apart."
+            "these exports were trained on different backbones, dtypes or with another"
+            " backbone.quantization; run them apart."
         )
     names = [export.name for export in exports]
     if len(set(names)) != len(names):
         raise UserError(f"two exports are called alike ({', '.join(names)}); rename a folder.")
+
+
+def _backbone_of(export: Export) -> tuple[str, ...]:
+    """What one loaded backbone has one of."""
+    section = export.setup.config.backbone
+    return export.card.fingerprint, section.dtype, str(section.quantization)

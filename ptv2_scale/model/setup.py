@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from ptv2_scale.backbones.dtypes import DTYPES, suitable_dtype
 from ptv2_scale.backbones.empty import empty_parameters
 from ptv2_scale.backbones.filling import Fill
 from ptv2_scale.backbones.fingerprint import fingerprint
+from ptv2_scale.backbones.int8 import int8_layers
 from ptv2_scale.backbones.load import (
     BackboneFiles,
     build_empty,
@@ -221,14 +223,23 @@ def build_model(setup: Setup, backbone: Any = None) -> PromptedModel:
         backbone: one that is there already and is to be shared; None builds it, without values.
 
     Raises:
-        UserError: the backbone's files do not fit its configuration, or it has no such head.
+        UserError: the backbone's files do not fit its configuration, it has no such head, or its
+            weights are to be trained and kept in 8 bits.
     """
     section = setup.config.backbone
     dtype = DTYPES[section.dtype]
     if backbone is None:
-        backbone = build_empty(setup.files, dtype, section.dropout, section.attention)
+        backbone = build_empty(
+            setup.files, dtype, section.dropout, section.attention, section.quantization
+        )
         if setup.files.weights.paths:  # a known shape has none
             check_weights(setup.files, backbone)
+    elif bool(int8_layers(backbone)) != (section.quantization is not None):
+        raise UserError(
+            f"backbone: backbone.quantization is {json.dumps(section.quantization)} in the recipe,"
+            " and this backbone was loaded otherwise: load_backbone(FOLDER,"
+            f" quantization={section.quantization!r})."
+        )
     head = build_head(setup)
     reason = head.refusal(backbone) or _idle_slots(setup, head)
     if reason is not None:
@@ -239,6 +250,7 @@ def build_model(setup: Setup, backbone: Any = None) -> PromptedModel:
         if trained is not None:
             trained.to(dtype)
     _check_trained(model)
+    _check_quantised(model)
     head_tensors(setup, model)
     return model
 
@@ -270,6 +282,21 @@ def _check_trained(model: PromptedModel) -> None:
         raise UserError(
             f"prompt.method: {method.section.method} trains the head alone, and the head '{head}'"
             " is the backbone's own. Set prompt.method: discrete to score it as it is."
+        )
+
+
+def _check_quantised(model: PromptedModel) -> None:
+    """Refuse to train weights that are kept in 8 bits.
+
+    Raises:
+        UserError: names the method.
+    """
+    layers = int8_layers(model.backbone)
+    if any(layer.weight.requires_grad for layer in layers.values()):
+        raise UserError(
+            f"backbone.quantization: int8 keeps weights in 8 bits that prompt.method:"
+            f" {model.method.section.method} trains. Leave it out, or train what stands beside"
+            " them: prompt.method: lora, prefix, prompt, ptuning or none."
         )
 
 

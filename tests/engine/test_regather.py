@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from transformers.pytorch_utils import Conv1D
 
+from ptv2_scale.backbones.int8 import Int8Linear, quantise
 from ptv2_scale.engine.regather import gather_again_in_backward
 
 MEMORY_WORKER = Path(__file__).parents[1] / "estimate" / "memory_worker.py"
@@ -81,13 +83,27 @@ def network() -> nn.Module:
     )
 
 
+def network_in_8_bits() -> nn.Module:
+    model = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 4), nn.Linear(4, 6, bias=False))
+    for layer in (model[2], model[3]):
+        layer.weight = nn.Parameter(quantise(layer.weight.detach(), torch.float32))
+        layer.__class__ = Int8Linear
+    return model
+
+
 @pytest.mark.parametrize(
-    ("trained", "backward", "on_nvme"),
-    [(True, True, False), (False, True, False), (False, False, False), (False, False, True)],
-    ids=["trained", "frozen", "frozen, gathered for one use", "the same from NVMe"],
+    ("trained", "backward", "on_nvme", "network"),
+    [
+        (True, True, False, network),
+        (False, True, False, network),
+        (False, False, False, network),
+        (False, False, True, network),
+        (False, False, False, network_in_8_bits),
+    ],
+    ids=["trained", "frozen", "frozen, gathered for one use", "the same from NVMe", "in 8 bits"],
 )
 def test_no_weight_is_kept_and_gradients_have_the_same_bits(
-    trained: bool, backward: bool, on_nvme: bool
+    trained: bool, backward: bool, on_nvme: bool, network: Callable[[], nn.Module]
 ) -> None:
     plain = network().requires_grad_(trained)
     sharded = copy.deepcopy(plain)

@@ -2,7 +2,8 @@
 
 And the most memory that was allocated while weights were read, beside that of the shards.
 
-Arguments: folder of a tiny backbone, DeepSpeed configuration, "auto" or the hpZ group's size.
+Arguments: folder of a tiny backbone, DeepSpeed configuration, "auto" or the hpZ group's size, and
+"int8" or "null".
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from parity_worker import batch
 from torch.profiler import ProfilerActivity, profile
 from transformers import AutoModel
 
+from ptv2_scale.backbones.int8 import int8_layers, quantise
 from ptv2_scale.engine import build
 from ptv2_scale.engine.join import start, stop
 
@@ -75,10 +77,14 @@ def measured_loading(found: dict[str, int]) -> Any:
     return loading
 
 
-def main(folder: Path, name: str, hpz: str) -> None:
+def main(folder: Path, name: str, hpz: str, quantization: str) -> None:
     ranks = start(1)
+    kept = None if quantization == "null" else quantization
     setup = fake_setup(
-        folder, deepspeed=name, train={"global_batch": ranks.world, "micro_batch": 1}
+        folder,
+        backbone={"name": str(folder), "dtype": "fp32", "quantization": kept},
+        deepspeed=name,
+        train={"global_batch": ranks.world, "micro_batch": 1},
     )
     if hpz != "auto":
         build.deepspeed_of = lambda _: {  # type: ignore[assignment]
@@ -91,7 +97,10 @@ def main(folder: Path, name: str, hpz: str) -> None:
     memory = {"peak": 0, "held": 0}
     build.load_weights = measured_loading(memory)
     engine = build.build_engine(setup, ranks)
-    expected = dict(AutoModel.from_pretrained(folder).named_parameters())
+    expected: dict[str, torch.Tensor] = dict(AutoModel.from_pretrained(folder).named_parameters())
+    layers = int8_layers(engine.module.backbone)
+    for key in layers:
+        expected[key] = quantise(expected[key].detach(), torch.float32)
     found: dict[str, list[str]] = {}
     for moment in ("loaded", "after a forward", "stepped"):
         if moment == "stepped":
@@ -105,9 +114,10 @@ def main(folder: Path, name: str, hpz: str) -> None:
         getattr(p, "ds_secondary_tensor", None) is not None
         for p in engine.module.backbone.parameters()
     )
-    print("FOUND", json.dumps({"wrong": found, "secondary": secondary, **memory}), flush=True)
+    counts = {"secondary": secondary, "int8": len(layers), **memory}
+    print("FOUND", json.dumps({"wrong": found, **counts}), flush=True)
     stop()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+    main(Path(sys.argv[1]), *sys.argv[2:])

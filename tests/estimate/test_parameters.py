@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rounded import linear_layers
 from tiny import write_recipe
 from transformers import AutoModel
 
@@ -28,3 +29,20 @@ def test_parts_of_a_bert_with_a_prefix(dtype: str, size: int, tmp_path: Path) ->
     assert head.parameters == head.trained == WIDTH * CLASSES + CLASSES
     trained = adapter.trained + head.trained
     assert checkpoint_bytes(list(parts.values())) == 3 * 4 * trained
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("fp32", 4), ("bf16", 2)])
+def test_a_backbone_in_8_bits_has_as_many_parameters_and_fewer_bytes(
+    dtype: str, size: int, tmp_path: Path
+) -> None:
+    """A byte for each weight of a linear layer, and a scale for each of its rows."""
+    recipe = write_recipe(tmp_path, "bert")
+    words = [f"backbone.dtype={dtype}", "backbone.quantization=int8"]
+    model = build_model(open_shapes(load_recipe(recipe, words)))
+    backbone = next(part for part in part_sizes(model) if part.part == "backbone")
+    stored = AutoModel.from_pretrained(tmp_path / "backbone")
+    whole = sum(p.numel() for p in stored.parameters())
+    weights = [layer.weight for layer in linear_layers(stored)]
+    saved = sum((size - 1) * one.numel() - size * len(one) for one in weights)
+    assert backbone.frozen == whole
+    assert backbone.nbytes == size * whole - saved

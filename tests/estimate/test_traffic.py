@@ -26,15 +26,20 @@ CASES: dict[str, dict[str, Any]] = {
     "hpz": {**AT_ONCE, "stage3_param_persistence_threshold": 0, "zero_hpz_partition_size": 2},
     "kept": {"stage": 3, "stage3_param_persistence_threshold": 1000},
     "zero1": {"stage": 1},
+    "bf16": {**AT_ONCE, "stage3_param_persistence_threshold": 1000},
+    "int8": {**AT_ONCE, "stage3_param_persistence_threshold": 1000},
 }
+BACKBONES = {"bf16": {"dtype": "bf16"}, "int8": {"dtype": "bf16", "quantization": "int8"}}
 
 
-def recipe_of(folder: Path, zero: dict[str, Any]) -> Path:
+def recipe_of(folder: Path, zero: dict[str, Any], backbone: dict[str, str]) -> Path:
     folder.mkdir()
     path = folder / "zero.json"
     path.write_text(json.dumps({"zero_optimization": zero, **FP32}))
     train = {"global_batch": 16, "micro_batch": 2, "gradient_checkpointing": True}
-    return write_recipe(folder, "bert", backbone_config=SIZES, deepspeed=str(path), train=train)
+    return write_recipe(
+        folder, "bert", backbone_config=SIZES, backbone=backbone, deepspeed=str(path), train=train
+    )
 
 
 def estimated(recipe: Path, cluster: Cluster) -> Traffic:
@@ -43,7 +48,10 @@ def estimated(recipe: Path, cluster: Cluster) -> Traffic:
 
 
 def test_what_ranks_send_is_what_is_estimated(tmp_path: Path) -> None:
-    recipes = {name: recipe_of(tmp_path / name, zero) for name, zero in CASES.items()}
+    recipes = {
+        name: recipe_of(tmp_path / name, zero, BACKBONES.get(name, {}))
+        for name, zero in CASES.items()
+    }
     worker, port = ranks.worker(WORKER, *recipes.values()), ranks.free_port()
     processes = []
     for rank in range(4):
