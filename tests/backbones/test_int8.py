@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from fake_setup import fake_setup
@@ -29,10 +30,9 @@ PREFIX = {"length": 7, "dropout": 0.0, "init_scale": 0.5}
 
 def stored(packed: Tensor) -> tuple[Tensor, Tensor]:
     """Integers and scales of a packed weight, byte by byte."""
-    raw = torch.frombuffer(
-        bytearray(packed.contiguous().view(torch.uint8).numpy()), dtype=torch.int8
-    )
-    rows = raw.view(len(packed), -1)[:, packed.itemsize :]
+    raw = packed.contiguous().view(torch.uint8).numpy().tobytes()
+    integers = torch.from_numpy(np.frombuffer(raw, dtype=np.int8).copy())
+    rows = integers.view(len(packed), -1)[:, packed.itemsize :]
     return rows.float(), packed[:, :1].float()
 
 
