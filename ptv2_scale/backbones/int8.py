@@ -12,7 +12,7 @@ one that is half as large or a quarter, and only copies it; nothing may compute 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -121,8 +121,9 @@ def quantise_layers(backbone: nn.Module, source: str) -> None:
         )
     for module in linear:
         module.__class__ = Int8Linear
-        packed = module.weight.new_empty(module.out_features, module.width)
-        module.weight = nn.Parameter(packed, requires_grad=False)
+        made = cast(Int8Linear, module)
+        packed = made.weight.new_empty(made.out_features, made.width)
+        made.weight = nn.Parameter(packed, requires_grad=False)
 
 
 def int8_layers(model: nn.Module) -> dict[str, Int8Linear]:
