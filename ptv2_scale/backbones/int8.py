@@ -94,7 +94,7 @@ class Int8Linear(nn.Linear):
         dtype = self.weight.dtype
         if fn(torch.empty(0, dtype=dtype, device=self.weight.device)).dtype != dtype:
             raise TypeError("weights in 8 bits are bytes: load the backbone in the dtype you want.")
-        return super()._apply(fn, recurse)
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
 
 def quantise_layers(backbone: nn.Module, source: str) -> None:

@@ -21,7 +21,7 @@ from ptv2_scale.cli import main
 from ptv2_scale.export.peft import export_peft
 
 WORKER = Path(__file__).with_name("int8_worker.py")
-KINDS = ("bert", "t5", "glm4", "llama")
+KINDS = ("bert", "t5", "glm4", *(("llama",) if EVERYTHING else ()))
 ON_AND_OFF = ("False", "True")
 
 

@@ -43,4 +43,4 @@ def test_where_one_change_is_not_enough_all_that_go_are_made(
     words = ["train.micro_batch=1", "task.max_length=32", "deepspeed=zero3_offload_cpu", *more]
     least = estimate(reopen(words), ONE, "cuda").total
     found = remedies(reopen, ONE, "cuda", int(1.1 * least) + 1)
-    assert [one.words for one in found] == [tuple(words)]
+    assert {one.words for one in found} == {tuple(words)}  # on one rank, or on more
