@@ -19,8 +19,8 @@ CASES = {
     "offload": (2, "zero3_offload_cpu", "auto"),
     "zero2": (2, "zero2", "auto"),
 }
-# In 8 bits every run of the tests takes two of them: the slices begin in the middle of rows.
-IN_8_BITS = sample([(name, "int8") for name in CASES], 2)
+# In 8 bits every run of the tests takes the first: its slices begin in the middle of rows.
+IN_8_BITS = sample([(name, "int8") for name in CASES], 1)
 
 
 @pytest.mark.parametrize(
