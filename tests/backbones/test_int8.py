@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import AutoModel
 
 from ptv2_scale import UserError, load_backbone
+from ptv2_scale.backbones import int8
 from ptv2_scale.backbones.attention import enable_checkpointing
 from ptv2_scale.backbones.int8 import Int8Linear, dequantise, int8_layers, quantise
 from ptv2_scale.backbones.load import Unsharded, materialise
@@ -134,6 +135,25 @@ def test_no_dequantised_weight_waits_for_the_backward_pass() -> None:
     plain = dequantise(layer.weight.detach())
     torch.testing.assert_close(states.grad, plain.sum(0).expand(3, -1))
     assert layer.bias.grad.tolist() == [3.0] * 40  # one that a method trains would be
+
+
+def test_any_slice_is_filled_from_the_rows_that_it_touches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(int8, "PIECE", 50)  # two rows of 24 at once, which are 7 elements each
+    weight, layer = torch.randn(40, 24), packed_layer(24, 40)
+    whole, read = quantise(weight, torch.float32).view(-1), list[tuple[int, int]]()
+
+    def rows(first: int, stop: int) -> Tensor:
+        read.append((first, stop))
+        return weight.view(-1)[first:stop]
+
+    for start, stop in [(0, 280), (3, 4), (6, 15), (101, 279), (7, 14)]:
+        read.clear()
+        target = torch.empty(stop - start)
+        int8.fill_packed(layer, rows, start, target)
+        assert target.numpy().tobytes() == whole[start:stop].numpy().tobytes()
+        assert read[0][0] == start // 7 * 24
+        assert read[-1][1] == -(-stop // 7) * 24
+        assert max(last - first for first, last in read) <= 48
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
