@@ -4,9 +4,9 @@
 
 RECIPE is `demo` where none is named. Each is run by two ranks of this host (gloo) in four ways: in
 fp32 and in bf16, each with and without `backbone.quantization: int8`. Bytes are those of the
-backbone's parameters. The gradient is that of the first 32 training texts at the first values,
-whole, in one process without DeepSpeed; its difference is |g - g'| / |g'|, where g' is fp32's.
-Prints a Markdown table.
+backbone's parameters. Gradients are those of the first 8 batches of 32 training texts at the first
+values, whole, in one process without DeepSpeed; a difference is |g - g'| / |g'|, where g' is fp32's
+of the same batch, and the least and the most of them are printed. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -34,18 +34,22 @@ WAYS = {
     "bf16": ("backbone.dtype=bf16", "backbone.quantization=null"),
     "bf16, int8": ("backbone.dtype=bf16", "backbone.quantization=int8"),
 }
-TEXTS = 32
+BATCHES, TEXTS = 8, 32
 
 
-def gradient_of(setup: Setup, model: PromptedModel) -> Tensor:
-    """The gradient of all that is trained, as one fp32 vector."""
+def gradients_of(setup: Setup, model: PromptedModel) -> list[Tensor]:
+    """The gradient of all that is trained for each batch, as an fp32 vector."""
     values = NamedTensors(first_values(setup))
     materialise(model, model_filler(setup, model, values), Unsharded())
     model.eval()  # without dropout
-    batch = setup.task.collate(setup.split("train").examples[:TEXTS], setup.padding)
-    outputs = model(**batch.arguments).outputs
-    setup.task.loss_sum(outputs, batch.targets).backward()
-    return torch.cat([one.grad.float().view(-1) for one in model.trained().values()])
+    trained, examples = list(model.trained().values()), setup.split("train").examples
+    found = []
+    for start in range(0, BATCHES * TEXTS, TEXTS):
+        batch = setup.task.collate(examples[start : start + TEXTS], setup.padding)
+        loss = setup.task.loss_sum(model(**batch.arguments).outputs, batch.targets)
+        gradients = torch.autograd.grad(loss, trained)
+        found.append(torch.cat([one.float().view(-1) for one in gradients]))
+    return found
 
 
 def result_of(recipe: str, words: list[str], run: Path) -> dict[str, Any]:
@@ -58,18 +62,20 @@ def result_of(recipe: str, words: list[str], run: Path) -> dict[str, Any]:
 
 def rows(work: Path, recipe: str, overrides: list[str]) -> list[list[str]]:
     """The lines of one recipe."""
-    made, whole = [], torch.empty(0)
+    made, exact = [], list[Tensor]()
     for number, (way, own) in enumerate(WAYS.items()):
         words = [*overrides, *own]
         setup = open_setup(load_run(recipe, words)[0])
         model = build_model(setup)
         backbone = next(part for part in part_sizes(model) if part.part == "backbone")
-        gradient = gradient_of(setup, model)
-        whole = whole if len(whole) else gradient
-        difference = float((gradient - whole).norm() / whole.norm())
+        gradients = gradients_of(setup, model)
+        exact = exact or gradients
+        pairs = zip(gradients, exact, strict=True)
+        differences = [float((one - whole).norm() / whole.norm()) for one, whole in pairs]
+        apart = f"{min(differences):.4f} to {max(differences):.4f}"
         result = result_of(recipe, words, work / f"{Path(recipe).stem}-{number}")
         score = f"{result['metric']} {result['value']:.4f}, loss {result['validation_loss']:.4f}"
-        made.append([Path(recipe).stem, way, f"{backbone.nbytes:,}", f"{difference:.2e}", score])
+        made.append([Path(recipe).stem, way, f"{backbone.nbytes:,}", apart, score])
     return made
 
 
@@ -81,7 +87,7 @@ def main() -> None:
     parser.add_argument("--overrides", nargs="*", default=[], help="key=value, of all runs")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    heads = ["recipe", "kept in", "bytes", "gradient, from fp32's", "best evaluation"]
+    heads = ["recipe", "kept in", "bytes", "gradients, from fp32's", "best evaluation"]
     print(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}")
     for recipe in given.recipes:
         for row in rows(given.work, recipe, given.overrides):
