@@ -45,7 +45,9 @@ CASES: list[tuple[str, str, dict[str, Any], int, bool, float]] = [
 ]
 
 
-def opened(folder: Path, case: tuple[str, str, dict[str, Any], int, bool, float]) -> Setup:
+def opened(
+    folder: Path, case: tuple[str, str, dict[str, Any], int, bool, float], *more: str
+) -> Setup:
     kind, task, prompt, length, checkpointing, dropout = case
     write: Any = WRITE[task]
     recipe = write(folder, kind, backbone_config=WIDE_T5 if kind == "t5" else WIDE)
@@ -56,7 +58,7 @@ def opened(folder: Path, case: tuple[str, str, dict[str, Any], int, bool, float]
         words += [f"prompt={prompt}"]
     else:
         words += [f"prompt.{key}={value}" for key, value in prompt.items()]
-    return open_setup(load_recipe(recipe, words))
+    return open_setup(load_recipe(recipe, [*words, *more]))
 
 
 def allocated(setup: Setup) -> tuple[int, int]:
@@ -93,7 +95,17 @@ def most_allocated(run: Callable[[], None]) -> int:
 
 @pytest.mark.parametrize("case", sample(CASES, 4), ids=lambda case: "-".join(map(str, case)))
 def test_a_pass_takes_what_is_estimated(case: Any, tmp_path: Path) -> None:
-    setup = opened(tmp_path, case)
+    check_estimate(opened(tmp_path, case), case)
+
+
+def test_so_does_one_with_weights_in_8_bits(tmp_path: Path) -> None:
+    """Of few short texts: what is dequantised for a moment is most of it."""
+    case = ("llama", "class", {"length": 1}, 4, False, 0.0)
+    setup = opened(tmp_path, case, "backbone.quantization=int8")
+    check_estimate(setup, case)
+
+
+def check_estimate(setup: Setup, case: Any) -> None:
     found, (training, evaluation) = measure_pass(setup, "cpu"), allocated(setup)
     print("MEASURED", case, found.training, training, found.evaluation, evaluation)
     assert found.training == pytest.approx(training, rel=0.1)
