@@ -3,9 +3,10 @@
 A T5 of 1.68 billion random parameters (14 + 14 layers, bf16, files of 1 GB) is made in WORK and
 loaded under ZeRO-3 by two ranks on this host (gloo), in processes of their own:
 
-    .venv/bin/python benchmarks/loading.py WORK [--rounds 2] [--cold]
+    .venv/bin/python benchmarks/loading.py WORK [--rounds 2] [--cold] [--against int8]
 
-The two sides take turns. Both end with the same shards: sums over their bits are compared. Prints
+The two sides take turns. Both end with the same shards: sums over their bits are compared. With
+`--against int8` the other side is this package with `backbone.quantization: int8`. Prints
 a Markdown table and writes WORK/loading.json. Memory is anonymous memory (RssAnon), which pages of
 mapped files are no part of, sampled 50 times a second; that before loading is what imports and
 DeepSpeed's start have taken. Bytes read are those of read calls; what is mapped is beside them.
@@ -24,13 +25,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from random_weights import write_weights
 
-SIDES = ("ptv2_scale", "from_pretrained")
+OURS, OTHERS = "ptv2_scale", ("from_pretrained", "int8")
 WORLD, SHARD_BYTES, SAMPLE_S = 2, 10**9, 0.02
 SETTINGS = {
     "train_micro_batch_size_per_gpu": 1,
@@ -56,7 +58,7 @@ def make_backbone(folder: Path, layers: int) -> None:
     write_weights(config, folder, SHARD_BYTES, lambda name, count: values[:count])
 
 
-def load_ours(folder: Path, ranks: Any) -> Any:
+def load_ours(folder: Path, ranks: Any, quantization: Literal["int8"] | None = None) -> Any:
     """The backbone as a run loads it."""
     import torch
 
@@ -64,7 +66,7 @@ def load_ours(folder: Path, ranks: Any) -> Any:
     from ptv2_scale.engine.loading import load_weights
 
     files = open_backbone(str(folder))
-    model = build_empty(files, torch.bfloat16)
+    model = build_empty(files, torch.bfloat16, quantization=quantization)
     load_weights(model, weight_filler(files, model), SETTINGS, ranks)
     return model
 
@@ -90,10 +92,12 @@ def rank(side: str, folder: Path) -> None:
     from ptv2_scale.engine import loading  # noqa: F401
     from ptv2_scale.engine.join import start, stop
 
-    load: Callable[[Path, Any], Any] = {"ptv2_scale": load_ours, "from_pretrained": load_theirs}[
-        side
-    ]
-    ranks = start(1)
+    sides: dict[str, Callable[[Path, Any], Any]] = {
+        OURS: load_ours,
+        "from_pretrained": load_theirs,
+        "int8": partial(load_ours, quantization="int8"),
+    }
+    load, ranks = sides[side], start(1)
     before = {**_used(), "anonymous": status_bytes("RssAnon")}
     began = time.monotonic()
     model = load(folder, ranks)
@@ -191,16 +195,17 @@ def forget(folder: Path) -> None:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def turns(folder: Path, rounds: int, cold: bool) -> dict[str, list[dict[str, float]]]:
+def turns(folder: Path, other: str, rounds: int, cold: bool) -> dict[str, list[dict[str, float]]]:
     """All turns of both sides, one after the other."""
-    found: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
+    found: dict[str, list[dict[str, float]]] = {side: [] for side in (OURS, other)}
     for number in range(rounds):
-        for side in SIDES:
+        for side in found:
             if cold:
                 forget(folder)
             found[side].append(turn(side, folder))
             print(f"{number + 1} {side}: {found[side][-1]}", file=sys.stderr, flush=True)
-    if len({one["sum"] for each in found.values() for one in each}) != 1:
+    sums = {one["sum"] for each in found.values() for one in each}
+    if other == "from_pretrained" and len(sums) != 1:
         raise SystemExit("the two sides have loaded different weights")
     return found
 
@@ -222,7 +227,7 @@ def table(found: dict[str, list[dict[str, float]]]) -> Iterator[str]:
             f" | {peak - gib['shard']:.2f} | {gib['before']:.2f} | {gib['read']:.2f}"
             f" | {gib['RssFile']:.2f} |"
         )
-    ours, theirs = (median(one["seconds"] for one in found[side]) for side in SIDES)
+    ours, theirs = (median(one["seconds"] for one in each) for each in found.values())
     yield f"\n{theirs / ours:.1f} times faster."
 
 
@@ -233,7 +238,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--layers", type=int, default=14, help="of encoder and decoder each")
     parser.add_argument("--cold", action="store_true", help="drop the files from the cache first")
-    parser.add_argument("--rank-of", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--against", choices=OTHERS, default=OTHERS[0])
+    parser.add_argument("--rank-of", choices=(OURS, *OTHERS), help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.rank_of:
         rank(asked.rank_of, asked.work)
@@ -241,7 +247,7 @@ def main() -> None:
     folder = asked.work / "backbone"
     if not folder.is_dir():
         make_backbone(folder, asked.layers)
-    found = turns(folder, asked.rounds, asked.cold)
+    found = turns(folder, asked.against, asked.rounds, asked.cold)
     (asked.work / "loading.json").write_text(json.dumps(found, indent=1))
     print("\n".join(table(found)))
 
