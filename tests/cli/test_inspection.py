@@ -71,3 +71,18 @@ def test_inspect_sizes_are_those_of_the_dtype(tmp_path: Path, capsys: Any) -> No
         assert line.endswith(f"MiB in {dtype}")
         backbone_bytes[dtype] = round(float(line.split()[-4]) * 100)
     assert backbone_bytes["fp32"] == pytest.approx(2 * backbone_bytes["bf16"], abs=1)
+
+
+def test_inspect_says_what_is_kept_in_8_bits(tmp_path: Path, capsys: Any) -> None:
+    recipe = str(write_recipe(tmp_path, "bert"))
+    printed = []
+    for words in ([], ["backbone.quantization=int8"]):
+        assert main(["inspect", recipe, *words]) == 0
+        printed.append(capsys.readouterr().out)
+    plain, int8 = ([one.split() for one in text.splitlines() if one] for text in printed)
+    said = "of the backbone, linear layers are kept in int8"
+    assert said in printed[1]
+    assert said not in printed[0]
+    rows = [next(one for one in lines if one[0] == "backbone") for lines in (plain, int8)]
+    assert rows[0][:4] == rows[1][:4]  # as many parameters
+    assert float(rows[1][-4]) < 0.6 * float(rows[0][-4])
