@@ -167,7 +167,8 @@ class Trainer:
             asked: this rank has been asked to stop; all learn of it with the loss.
         """
         began = time.perf_counter()
-        self._engine.train()
+        if not self._engine.module.training:  # to walk all modules takes a while
+            self._engine.train()
         if len(self.order.groups) > 1:
             clear_gradients(self._engine)
         seed_step(self._train.seed, step, self._ranks.rank)
