@@ -66,21 +66,23 @@ class SharedBackbone(nn.Module):
             )
             return output
         models = [cast(PromptedModel, self.models[number]) for number in mixture.models]
-        entry = _mixed(models, torch.tensor(mixture.owners, device=inputs["input_ids"].device))
+        entry = _mixed(models, mixture.owners, inputs["input_ids"].device)
         if writing is not None:
             return models[0].write(writing, inputs, entry)
         outputs, front = models[0].run_backbone(entry, inputs, right_padded=right_padded)
         return [model.read(outputs, inputs, front) for model in models]
 
 
-def _mixed(models: Sequence[PromptedModel], owners: Tensor) -> Entry:
+def _mixed(models: Sequence[PromptedModel], owners: Sequence[int], device: torch.device) -> Entry:
     # Of all models, whichever have rows here: under ZeRO-3 ranks gather their weights together.
     entries = [model.entry() for model in models]
-    if len(entries) == 1:
-        return entries[0]
+    used = sorted(set(owners))
+    if len(used) == 1:
+        return entries[used[0]]
     mix = models[0].method.mixer()
     assert mix is not None  # others are in batches of their own
-    return mix(entries, owners)
+    places = torch.tensor([used.index(owner) for owner in owners], device=device)
+    return mix([entries[one] for one in used], places)
 
 
 def models_of(exports: Sequence[Export]) -> Iterator[PromptedModel]:
