@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from ptv2_scale.runtime.errors import UserError
 
 if TYPE_CHECKING:  # it needs PyTorch, and a launch of what is elsewhere does without
+    from ptv2_scale.config import Train
     from ptv2_scale.data.collate import Example
 
 FilledBy = Literal["examples", "tokens"]  # up to what a micro-batch is filled
@@ -121,7 +122,7 @@ def deal(
         rank: which rank, from 0.
         world: number of ranks.
         micro_batch: most examples of a rank in one micro-step.
-        steps: micro-steps, from `accumulation`; the same for every rank.
+        steps: micro-steps, from `micro_steps_of`; the same for every rank.
 
     Returns:
         `steps` lists of indices. Sizes differ by at most one over all ranks and steps, so some
@@ -135,6 +136,11 @@ def deal(
     # Ranks take turns, so that those that wait for each other have texts of similar length.
     mine = range(rank, places, world)
     return [list(batch[starts[place] : starts[place + 1]]) for place in mine]
+
+
+def micro_steps_of(train: Train, world: int) -> int:
+    """Micro-steps of each rank in an optimizer step of a recipe; see `accumulation`."""
+    return accumulation(train.global_batch, train.examples, world, train.micro_batch_by)
 
 
 def accumulation(global_batch: int, micro_batch: int, world: int, by: FilledBy) -> int:

@@ -14,7 +14,7 @@ from deepspeed.runtime.zero.parameter_offload import (
 
 from ptv2_scale.backbones.tensor_files import NamedTensors
 from ptv2_scale.config.deepspeed import complete, deepspeed_of
-from ptv2_scale.data.dealing import accumulation
+from ptv2_scale.data.dealing import micro_steps_of
 from ptv2_scale.distributed.ranks import RankContext
 from ptv2_scale.engine.gathers import gather_layers_whole, gather_trained_after_steps
 from ptv2_scale.engine.host_needs import check_host_needs
@@ -34,7 +34,7 @@ def deepspeed_config(setup: Setup, model: PromptedModel, ranks: RankContext) -> 
             what it needs.
     """
     config, train = setup.config, setup.config.train
-    steps = accumulation(train.global_batch, train.examples, ranks.world, train.micro_batch_by)
+    steps = micro_steps_of(train, ranks.world)
     if train.micro_batch_by == "tokens":
         # `Trainer` says where a step ends. Told of a single micro-step, DeepSpeed would keep no
         # gradients on the CPU from one to the next.

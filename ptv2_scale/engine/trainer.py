@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ptv2_scale.config import Train
 from ptv2_scale.data.collate import Example, Padding, by_part
-from ptv2_scale.data.dealing import TokenBudget, accumulation, deal
+from ptv2_scale.data.dealing import TokenBudget, deal, micro_steps_of
 from ptv2_scale.data.order import Group, batch_counts, mixed_batches
 from ptv2_scale.distributed.ranks import RankContext, sum_over_ranks
 from ptv2_scale.engine.schedule import learning_rate
@@ -226,7 +226,7 @@ def _dealer(
     rank, world, size = ranks.rank, ranks.world, train.examples
     if train.micro_batch_by == "tokens":
         return partial(TokenBudget.of(examples, front, size).deal, rank=rank, world=world)
-    steps = accumulation(train.global_batch, size, world, train.micro_batch_by)
+    steps = micro_steps_of(train, world)
     return partial(deal, rank=rank, world=world, micro_batch=size, steps=steps)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ptv2_scale.config import RunConfig
-from ptv2_scale.data.dealing import accumulation
+from ptv2_scale.data.dealing import micro_steps_of
 from ptv2_scale.estimate.memory import MemoryEstimate
 from ptv2_scale.estimate.operations import Operations
 from ptv2_scale.estimate.traffic import Traffic
@@ -130,9 +130,7 @@ def estimate_time(
         UserError: its batch cannot be divided among the ranks.
     """
     train, gpu = config.train, rates.gpu
-    micro_steps = accumulation(
-        train.global_batch, train.examples, ranks.world, train.micro_batch_by
-    )
+    micro_steps = micro_steps_of(train, ranks.world)
     # What crosses hosts is gathered weights first; the rest of it comes after the computation.
     last = traffic.gradients + traffic.updates
     last_across = min(last, traffic.across)

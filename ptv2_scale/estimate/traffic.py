@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from ptv2_scale.backbones.dtypes import DTYPES
-from ptv2_scale.data.dealing import accumulation
+from ptv2_scale.data.dealing import micro_steps_of
 from ptv2_scale.estimate.gathers import with_whole_layers
 from ptv2_scale.estimate.passes import ModuleUse, PassMemory
 from ptv2_scale.estimate.zero import Cluster, ZeroSettings, persistent_parameters
@@ -52,9 +52,7 @@ def estimate_traffic(setup: Setup, ranks: Cluster, passes: PassMemory) -> Traffi
         UserError: its DeepSpeed configuration or its batch cannot work on these ranks.
     """
     train, zero = setup.config.train, ZeroSettings.of(setup.config, ranks)
-    micro_steps = accumulation(
-        train.global_batch, train.examples, ranks.world, train.micro_batch_by
-    )
+    micro_steps = micro_steps_of(train, ranks.world)
     model = _Sizes.of(setup)
     if zero.stage < 3:
         return _of_replicas(model, zero, micro_steps, ranks)

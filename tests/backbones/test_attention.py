@@ -52,18 +52,6 @@ def run(backbone: Any, family: Family, prefix: BoundPrefix, batch: dict[str, Ten
         return backbone(**batch, **extra).last_hidden_state
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    made: dict[str, Path] = {}
-
-    def folder(kind: str) -> Path:
-        if kind not in made:
-            made[kind] = save_backbone(kind, tmp_path_factory.mktemp(kind))
-        return made[kind]
-
-    return folder
-
-
 def transformers_own(kind: str, folder: Path) -> Any:
     implementation = "eager" if kind in EAGER else "sdpa"
     return AutoModel.from_pretrained(folder, attn_implementation=implementation).eval()

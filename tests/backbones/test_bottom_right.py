@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 from points import EVERYTHING
-from routes import both_routes, drawn, furthest, made_by
-from tiny import CAUSAL, save_backbone
+from routes import PADDINGS, both_routes, drawn, furthest, made_by
+from tiny import CAUSAL
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -18,7 +18,6 @@ from ptv2_scale.backbones import attention_call, bottom_right
 from ptv2_scale.backbones.attention import enable_checkpointing
 
 KINDS = [kind for kind in CAUSAL if kind != "gemma2"]  # its soft cap keeps it on the plain route
-PADDINGS = ("none", "right", "left")
 # Layers that attend within a window of 4, shorter than the texts.
 WINDOWED = {"mistral": 3, "gemma3_text": 2}
 # Each family padded in each way, with checkpointing or without; all of them at length.
@@ -30,18 +29,6 @@ CASES = [
     for way in (WAYS if EVERYTHING else WAYS[(row + column) % 2 :: 4])
 ]
 Folders = Callable[[str], Path]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    made: dict[str, Path] = {}
-
-    def folder(kind: str) -> Path:
-        if kind not in made:
-            made[kind] = save_backbone(kind, tmp_path_factory.mktemp(kind))
-        return made[kind]
-
-    return folder
 
 
 @pytest.fixture

@@ -35,18 +35,6 @@ TRACE = OPERATOR.create_fw_bw_graph
 Folders = Callable[[str], Path]
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Folders:
-    made: dict[str, Path] = {}
-
-    def folder(kind: str) -> Path:
-        if kind not in made:
-            made[kind] = save_backbone(kind, tmp_path_factory.mktemp(kind))
-        return made[kind]
-
-    return folder
-
-
 def traced_apart(*given: Any) -> Any:
     """The trace of a score's gradient. Where layers are computed again, it would be so, too."""
     with saved_tensors_hooks(lambda one: one, lambda one: one):
