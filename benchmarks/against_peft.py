@@ -12,7 +12,8 @@ second are those between the end of the third optimizer step and the end of the 
 wall clock; with fewer steps than an epoch has, sides draw texts of other lengths. Memory is the
 anonymous memory (RssAnon) that a rank has at most. `--stage none` shards nothing: zero1 against
 DistributedDataParallel. `--checkpointing` adds a side of this package with all layers checkpointed,
-which PEFT refuses with a prefix. Prints a Markdown table and writes WORK/against_peft.json.
+which PEFT refuses with a prefix, and `--by-tokens` one whose micro-batches hold as many tokens as
+the longest examples would. Prints a Markdown table and writes WORK/against_peft.json.
 """
 
 from __future__ import annotations
@@ -115,6 +116,11 @@ def train_checkpointed(work: Path, run: Path, settings: Settings) -> list[float]
     return _train_ours(work, run, settings, "train.gradient_checkpointing=true")
 
 
+def train_by_tokens(work: Path, run: Path, settings: Settings) -> list[float]:
+    """By `ptv2-scale launch`, with micro-batches that are filled by tokens."""
+    return _train_ours(work, run, settings, "train.micro_batch_by=tokens")
+
+
 def _train_ours(work: Path, run: Path, settings: Settings, *overrides: str) -> list[float]:
     recipe = {
         **sections(work),
@@ -144,9 +150,11 @@ def train_peft_grouped(work: Path, run: Path, settings: Settings) -> list[float]
 
 
 OURS, CHECKPOINTED = "ptv2_scale", "ptv2_scale, checkpointing"
+BY_TOKENS = "ptv2_scale, by tokens"
 SIDES: Mapping[str, Side] = {
     OURS: train_ours,
     CHECKPOINTED: train_checkpointed,
+    BY_TOKENS: train_by_tokens,
     "PEFT, Trainer's default order": train_peft_at_random,
     "PEFT, grouped by length": train_peft_grouped,
 }
@@ -280,6 +288,7 @@ def main() -> None:
     parser.add_argument("--global-batch", type=int, default=16)
     parser.add_argument("--stage", choices=("3", "none"), default="3")
     parser.add_argument("--checkpointing", action="store_true")
+    parser.add_argument("--by-tokens", action="store_true")
     parser.add_argument("--rank-in", type=Path, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.rank_in:
@@ -287,8 +296,9 @@ def main() -> None:
         return
     make_materials(asked.work, asked.data)
     settings = Settings(asked.micro_batch, asked.global_batch, asked.steps, asked.stage)
+    wanted = {CHECKPOINTED: asked.checkpointing, BY_TOKENS: asked.by_tokens}
     found: dict[str, list[dict[str, float]]] = {
-        side: [] for side in SIDES if asked.checkpointing or side != CHECKPOINTED
+        side: [] for side in SIDES if wanted.get(side, True)
     }
     for number in range(asked.rounds):
         for side, each in found.items():
